@@ -1,0 +1,56 @@
+"""Everything for the usual project in one call. Who wants less takes the builders one by one."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dagster as dg
+
+from connector.dagster.assets import openpanel_assets
+from connector.dagster.resources import OpenPanelResource, WarehouseResource
+from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.translator import ConnectorTranslator
+from connector.openpanel.streams import STREAMS
+from connector.settings import Settings
+from connector.stream import Stream
+
+
+def build_definitions(
+    *,
+    start_date: date | None = None,
+    streams: Sequence[Stream] = STREAMS,
+    instance: str = "",
+    translator: ConnectorTranslator | None = None,
+    openpanel: OpenPanelResource | None = None,
+    warehouse: WarehouseResource | None = None,
+    lookback_days: int | None = None,
+) -> dg.Definitions:
+    """Assets, schedules and resources of one OpenPanel project, ready to load or to merge.
+
+    Args:
+        start_date: the first partition; START_DATE if left out.
+        instance: name of a second project; its asset keys, schema and schedules carry it, so that several
+            projects can be merged into one code location.
+        openpanel, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
+        lookback_days: see :func:`openpanel_nightly_schedule`.
+
+    Raises:
+        SettingsError: START_DATE is not a date.
+    """
+    assets = openpanel_assets(
+        start_date=start_date or Settings.load().start_date,
+        streams=streams,
+        instance=instance,
+        translator=translator,
+        openpanel=openpanel or OpenPanelResource(),
+        warehouse=warehouse or WarehouseResource(),
+    )
+    prefix = f"openpanel_{instance}" if instance else "openpanel"
+    return dg.Definitions(
+        assets=assets,
+        schedules=[
+            openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days),
+            openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"),
+        ],
+        # The work waits for the network, not for cores; a process per step would cost more than the step.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,91 @@
+"""Settings and secrets -> connector objects. Code locations load without any of them; a run says what is missing.
+
+A field left empty is read from the environment when a run needs it, so a secret is never part of the code location's
+snapshot. ``dg.EnvVar`` works too; a plain string would be visible in the UI and is meant for tests.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+from dagster_duckdb import DuckDBResource
+from pydantic import Field
+
+from connector.openpanel.settings import OpenPanelSettings
+from connector.settings import Environment, Settings, environment
+from connector.warehouse import Warehouse
+
+
+class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """One OpenPanel project. Empty fields come from OPENPANEL_API_URL, _CLIENT_ID, _CLIENT_SECRET, _PROJECT_ID."""
+
+    api_url: str = Field(default="", description="Base URL; OPENPANEL_API_URL if empty.")
+    client_id: str = Field(default="", description="A read or root client; OPENPANEL_CLIENT_ID if empty.")
+    client_secret: str = Field(default="", description="Use dg.EnvVar; OPENPANEL_CLIENT_SECRET if empty.")
+    project_id: str = Field(default="", description="OPENPANEL_PROJECT_ID if empty.")
+    timezone: str = Field(default="", description="The organization's timezone; OPENPANEL_TIMEZONE or UTC if empty.")
+
+    def client(self) -> Any:
+        """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
+        from connector.openpanel.client import OpenPanel
+
+        return OpenPanel.from_settings(self.settings())
+
+    def settings(self) -> OpenPanelSettings:
+        """This resource's fields over the environment's variables, validated.
+
+        Raises:
+            SettingsError: names the variable that is missing or malformed.
+        """
+        given = {
+            "OPENPANEL_API_URL": self.api_url,
+            "OPENPANEL_CLIENT_ID": self.client_id,
+            "OPENPANEL_CLIENT_SECRET": self.client_secret,
+            "OPENPANEL_PROJECT_ID": self.project_id,
+            "OPENPANEL_TIMEZONE": self.timezone,
+        }
+        return OpenPanelSettings.load(_over_environment(given))
+
+
+class WarehouseResource(DuckDBResource):
+    """A DuckDBResource that waits for the file's lock, closes after errors, and can open read-only.
+
+    Attributes:
+        database: a file path; WAREHOUSE if empty.
+        spool_dir: where files wait before they are landed; SPOOL_DIR if empty.
+        lock_wait: seconds to wait for other processes.
+    """
+
+    database: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
+    spool_dir: str = Field(default="", description="Staged files before they are landed; SPOOL_DIR if empty.")
+    lock_wait: float = Field(default=300.0, description="Seconds to wait while another process holds the file.")
+
+    def warehouse(self) -> Warehouse:
+        """The connector's own handle: opened late, closed early."""
+        return Warehouse(self._settings().warehouse, lock_wait=self.lock_wait)
+
+    @property
+    def spool_path(self) -> Path:
+        return self._settings().spool_dir
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write, as users of DuckDBResource expect it; keep the block short."""
+        with self.warehouse().write() as connection:
+            yield connection
+
+    @contextmanager
+    def get_reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that only reads; many may read at once."""
+        with self.warehouse().read() as connection:
+            yield connection
+
+    def _settings(self) -> Settings:
+        return Settings.load(_over_environment({"WAREHOUSE": self.database, "SPOOL_DIR": self.spool_dir}))
+
+
+def _over_environment(given: dict[str, str]) -> Environment:
+    return Environment({**environment().values, **{name: value for name, value in given.items() if value}})

@@ -1,0 +1,59 @@
+"""Stream -> what Dagster shows of it. The one place to override keys, groups, owners and tags.
+
+Subclass and pass an instance to the builders; nothing else in this package decides how an asset looks.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from connector.stream import BOOKKEEPING, Stream
+
+
+class ConnectorTranslator:
+    """How a stream appears in Dagster. Key, table and dbt source share one name unless you override :meth:`key`."""
+
+    def key(self, stream: Stream) -> dg.AssetKey:
+        return dg.AssetKey([stream.schema, stream.name])
+
+    def group(self, stream: Stream) -> str:
+        return stream.schema
+
+    def owners(self, stream: Stream) -> Sequence[str]:
+        return []
+
+    def tags(self, stream: Stream) -> Mapping[str, str]:
+        return {}
+
+    def description(self, stream: Stream) -> str:
+        key = ", ".join(stream.primary_key)
+        lines = [
+            f"{stream.grain[0].upper()}{stream.grain[1:]}.",
+            f"Partition: UTC day of `{stream.replication_key}`. Key: `{key}`. Table: `{stream.table}`.",
+            f"Rows may arrive up to {stream.lookback_days} days late; the nightly schedule lands those days again.",
+        ]
+        if stream.docs_url:
+            lines.append(f"[The vendor's page]({stream.docs_url})")
+        return "\n\n".join(lines)
+
+    def metadata(self, stream: Stream) -> Mapping[str, Any]:
+        columns = [
+            dg.TableColumn(column.name, column.type, description=column.description) for column in stream.columns
+        ] + [dg.TableColumn(name, kind, description=text) for name, (kind, text) in BOOKKEEPING.items()]
+        return {
+            "dagster/table_name": stream.table,
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "vendor documentation": dg.MetadataValue.url(stream.docs_url) if stream.docs_url else "none",
+        }
+
+    def spec(self, stream: Stream) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key=self.key(stream),
+            description=self.description(stream),
+            group_name=self.group(stream),
+            owners=list(self.owners(stream)),
+            tags=dict(self.tags(stream)),
+            kinds={stream.vendor, "duckdb"},
+            metadata=dict(self.metadata(stream)),
+        )

@@ -1,0 +1,111 @@
+"""Every way the connector can fail, named by what the caller should do next.
+
+* ConnectorError
+  x TransientError      wait and ask again
+    + IncompleteError   the day arrived, but not whole; the old day is still in place
+    + BusyError         another process holds the warehouse longer than we were told to wait
+  x RejectedError       a rerun gets the same answer: credentials, plan or parameters
+    + SettingsError     the answer is known before the first request: a setting is missing or malformed
+  x ContractError       the answer is not of the promised shape: a person should look
+    + SuddenDropError   the day shrank in a way that looks like a fault of the source
+
+This room holds no policy: who retries what is decided where the retry happens.
+"""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SIGNED_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+")
+
+
+def excerpt(text: str | bytes, limit: int = 300) -> str:
+    """What may be shown of something a vendor sent: one line, at most ``limit`` characters, no signed links.
+
+    Control characters would let a vendor (or whoever typed an event name) forge lines in our logs; the query of a
+    presigned link is a password.
+    """
+    if isinstance(text, bytes):
+        text = text[: limit * 8].decode("utf-8", "replace")
+    text = _CONTROL.sub(" ", _SIGNED_QUERY.sub(r"\1?[cut]", text)).strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class ConnectorError(Exception):
+    """What went wrong, where, and what to do next; the three parts every message of ours has.
+
+    Attributes:
+        what: the fact, with the received and the valid value.
+        where: the string an operator searches for, such as ``openpanel.events[2026-03-04]``.
+        next_step: one instruction.
+    """
+
+    def __init__(self, what: str, *, where: str, next_step: str) -> None:
+        self.what, self.where, self.next_step = excerpt(what, 700), excerpt(where), excerpt(next_step, 700)
+        super().__init__(f"{self.where}: {self.what} Next: {self.next_step}")
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return isinstance(self, TransientError)
+
+
+class TransientError(ConnectorError):
+    """The same request may succeed later: network, overload, rate limit."""
+
+
+class IncompleteError(TransientError):
+    """A day was read, but cannot be proven whole; what was landed before is still in place.
+
+    Attributes:
+        announced: rows the vendor said the day has.
+        received: rows that can be trusted.
+    """
+
+    def __init__(self, *, where: str, announced: int, received: int, because: str = "") -> None:
+        super().__init__(
+            f"the vendor announced {announced} rows and sent {received}{': ' + because if because else ''}.",
+            where=where,
+            next_step="rerun the partition; if it repeats, rows still arrive for this day: widen the lookback.",
+        )
+        self.announced, self.received = announced, received
+
+
+class BusyError(TransientError):
+    """Another process kept the warehouse locked for longer than the wait we were given."""
+
+
+class RejectedError(ConnectorError):
+    """The vendor understood the request and refused it; asking again changes nothing.
+
+    Attributes:
+        status: HTTP status of the refusal, None where no request was needed to know.
+    """
+
+    def __init__(self, what: str, *, where: str, next_step: str, status: int | None = None) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.status = status
+
+
+class SettingsError(RejectedError):
+    """A setting is missing or malformed; the message names the variable."""
+
+    def __init__(self, variable: str, problem: str, *, next_step: str) -> None:
+        super().__init__(f"{variable} {problem}.", where="settings", next_step=next_step)
+        self.variable = variable
+
+
+class ContractError(ConnectorError):
+    """The answer is not of the shape the vendor promised; nothing was landed from it."""
+
+
+class SuddenDropError(ContractError):
+    """A day that had rows came back empty or far smaller; the landed rows are still in place."""
+
+    def __init__(self, *, where: str, landed: int, received: int) -> None:
+        super().__init__(
+            f"the day holds {landed} landed rows and the vendor now sends {received}.",
+            where=where,
+            next_step="look at the vendor's own count for this day; if the drop is real, land the day once more "
+            "with --allow-drop (command line) or the run tag connector/allow_drop: true (Dagster).",
+        )
+        self.landed, self.received = landed, received

@@ -1,0 +1,314 @@
+"""One request in, one body out: the only room that speaks HTTP and the only one that asks a request again.
+
+It knows statuses, redirects, Retry-After, timeouts and sizes. It does not know what a body means: an answer that
+arrived whole is handed over as bytes, and whoever asked decides what it says.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from connector.errors import ConnectorError, ContractError, RejectedError, TransientError, excerpt
+from connector.pacing import SLICE, Budget, Unlimited
+
+Params = Sequence[tuple[str, str]]
+
+# Attempts per request. A partition is tried three times by Dagster, so one request is sent at most 15 times a run.
+ATTEMPTS = 5
+# A 500 may be the server's word for a parameter it cannot read; three identical ones are an answer.
+ATTEMPTS_ON_500 = 3
+# Refusals by the rate limit are not failures, yet a vendor that refuses for minutes must not hold a run for ever.
+PATIENCE_WHEN_REFUSED = 300.0
+REFUSALS = 30
+LARGEST_BODY = 256 * 1024 * 1024
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+
+@dataclass
+class Meter:
+    """Counts what a client did, for receipts: requests sent, answers that were refusals, bytes received."""
+
+    requests: int = 0
+    refused: int = 0
+    bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, *, requests: int = 0, refused: int = 0, received: int = 0) -> None:
+        with self._lock:
+            self.requests += requests
+            self.refused += refused
+            self.bytes += received
+
+    def copy(self) -> "Meter":
+        return Meter(self.requests, self.refused, self.bytes)
+
+
+class Http:
+    """A client for one base URL whose credentials never leave that origin.
+
+    Args:
+        base_url: with an optional path prefix, no trailing slash.
+        headers: sent with every request; the credentials live here and nowhere else.
+        budget: the vendor's request allowance.
+        advice: status -> what the operator should do about it, in the vendor's words for its settings.
+        timeout: seconds to connect, and seconds without a byte before an answer is given up.
+        deadline: seconds one answer may take in all; a server that drips bytes is cut off.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str],
+        budget: Budget | None = None,
+        advice: Mapping[int, str] | None = None,
+        timeout: float = 60.0,
+        deadline: float = 600.0,
+        largest_body: int = LARGEST_BODY,
+        connections: int = 8,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.meter = Meter()
+        self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
+        self._deadline, self._largest = deadline, largest_body
+        self._client = httpx.Client(
+            headers={"accept": "application/json", "user-agent": "openpanel-userpilot-connector", **headers},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,  # followed by hand below: httpx strips only its own auth header, not ours
+            trust_env=transport is None,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, params: Params = (), *, where: str) -> bytes:
+        """The body of one GET, whole.
+
+        Args:
+            path: below the base URL, with a leading slash.
+            params: query parameters in order; repeated names are lists.
+            where: stream and partition, for messages.
+
+        Raises:
+            TransientError: still failing after 5 attempts (3 for a 500), or refused by the rate limit for 5 minutes.
+            RejectedError: the vendor refused, or redirected to another host.
+            ContractError: the answer is larger than the limit, or a web page.
+        """
+        return self.send("GET", path, params, where=where, attempts=ATTEMPTS)
+
+    def send(
+        self, method: str, path: str, params: Params = (), *, body: object = None, where: str, attempts: int
+    ) -> bytes:
+        """Like :meth:`get` for any method; ``attempts=1`` for requests that must not be repeated blindly."""
+        url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
+        while True:
+            try:
+                answer = self._once(method, url, params, body, where)
+            except TransientError:
+                failures += 1
+                if failures >= attempts:
+                    raise
+                self._pause(failures)
+                continue
+            if 200 <= answer.status < 300:
+                if not answer.body[:64].lstrip().startswith(b"<"):
+                    return answer.body
+                failures += 1  # a proxy's maintenance page goes away; a dashboard's address does not
+                if failures >= attempts:
+                    raise _not_json(answer, url, where)
+                self._pause(failures)
+                continue
+            if answer.status in _REDIRECTS and method == "GET" and moved < 3:
+                url, params, moved = self._same_origin(url, answer, where), (), moved + 1
+                continue
+            error = self._refusal(answer, method, path, params, where)
+            if answer.status == 429:
+                wait = answer.retry_after if answer.retry_after is not None else min(2.0**refusals, 10.0)
+                refused_for, refusals = refused_for + wait, refusals + 1
+                if refused_for > PATIENCE_WHEN_REFUSED or refusals >= REFUSALS or attempts == 1:
+                    raise error
+                if isinstance(self._budget, Unlimited):
+                    self._sleep_in_slices(wait)
+                continue  # otherwise the budget holds us, and everybody else, until the window ends
+            failures += 1
+            if answer.status not in _AGAIN or failures >= min(attempts, _limit(answer.status)):
+                raise error
+            self._pause(failures, at_least=answer.retry_after)
+
+    def _once(self, method: str, url: str, params: Params, body: object, where: str) -> "_Answer":
+        ticket = self._budget.take()
+        answered = False
+        self.meter.add(requests=1)
+        try:
+            deadline = time.monotonic() + self._deadline
+            request = self._client.build_request(method, url, params=list(params) or None, json=body)
+            response = self._client.send(request, stream=True)
+            try:
+                retry_after = _seconds(response.headers.get("retry-after"))
+                refused = response.status_code == 429
+                self._budget.learn(
+                    ticket,
+                    response.headers,
+                    refused_for=_refused_for(response.headers, retry_after) if refused else None,
+                )
+                answered = True
+                content = self._read(response, deadline, where, _place(url))
+            finally:
+                response.close()
+        except (httpx.TransportError, httpx.DecodingError, httpx.StreamError) as fault:
+            # `from None`: httpx exceptions carry the request, and with it the headers that hold the key.
+            raise TransientError(
+                f"{method} {_place(url)} failed: {type(fault).__name__} {excerpt(str(fault), 160)}",
+                where=where,
+                next_step="it is retried by itself; if it persists, check the network and the vendor's status page.",
+            ) from None
+        except httpx.InvalidURL as fault:
+            raise ContractError(
+                f"{method} {_place(url)}: {excerpt(str(fault), 160)}", where=where, next_step="check the base URL."
+            ) from None
+        finally:
+            if not answered:
+                self._budget.give_back(ticket)
+        self.meter.add(refused=int(refused), received=len(content))
+        return _Answer(response.status_code, content, retry_after, response.headers)
+
+    def _read(self, response: httpx.Response, deadline: float, where: str, place: str) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        for part in response.iter_bytes():
+            size += len(part)
+            if size > self._largest:
+                raise ContractError(
+                    f"the answer of {place} is larger than {self._largest // 2**20} MiB",
+                    where=where,
+                    next_step="ask the vendor's support about this answer; nothing was landed from it.",
+                )
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"the answer of {place} was not complete after {self._deadline:.0f} s",
+                    where=where,
+                    next_step="it is retried by itself; if it persists, ask the vendor why this answer is slow.",
+                )
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _same_origin(self, url: str, answer: "_Answer", where: str) -> str:
+        target = httpx.URL(url).join(answer.headers.get("location", ""))
+        here = httpx.URL(url)
+        same = (target.scheme, target.host, target.port) == (here.scheme, here.host, here.port)
+        upgrade = here.scheme == "http" and target.scheme == "https" and target.host == here.host
+        if not (same or upgrade):
+            raise RejectedError(
+                f"{_place(url)} redirects to {excerpt(f'{target.scheme}://{target.host}', 120)}; "
+                "the credentials were not sent there",
+                where=where,
+                next_step="if the service moved, set the base URL in the settings to its new address.",
+                status=answer.status,
+            )
+        return str(target)
+
+    def _refusal(self, answer: "_Answer", method: str, path: str, params: Params, where: str) -> ConnectorError:
+        said = vendor_message(answer.body)
+        asked = f"{method} {path}" + (
+            f" ({', '.join(f'{k}={excerpt(v, 40)}' for k, v in params[:6])})" if params else ""
+        )
+        what = f"{asked} was answered with {answer.status}: {said}"
+        if answer.status in _AGAIN or answer.status >= 500:
+            hint = "the vendor is overloaded or down; it is retried by itself, then rerun the partition."
+            return TransientError(what, where=where, next_step=self._advice.get(answer.status, hint))
+        hint = "check the credentials, the plan and the parameters named above; a rerun gets the same answer."
+        return RejectedError(what, where=where, next_step=self._advice.get(answer.status, hint), status=answer.status)
+
+    def _pause(self, failures: int, *, at_least: float | None = None) -> None:
+        # Full jitter: a backfill's forty runs that failed together must not come back together.
+        self._sleep_in_slices(max(random.uniform(0.1, min(0.5 * 2**failures, 20.0)), min(at_least or 0.0, 120.0)))
+
+    def _sleep_in_slices(self, seconds: float) -> None:
+        while seconds > 0:
+            self._sleep(min(seconds, SLICE))
+            seconds -= SLICE
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    retry_after: float | None
+    headers: Mapping[str, str]
+
+
+def vendor_message(body: bytes) -> str:
+    """The vendor's own words from an error body of any shape: JSON with some message, or text; one short line."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return excerpt(body) or "an empty body"
+    match document:
+        case {"errors": [{} as first, *_]}:
+            texts = [first.get("message"), first.get("details"), first.get("error")]
+        case {}:
+            texts = [document.get("message"), document.get("error"), document.get("details")]
+        case _:
+            texts = [document]
+    return excerpt("; ".join(str(text) for text in texts if text) or str(document))
+
+
+def _not_json(answer: _Answer, url: str, where: str) -> ContractError:
+    return ContractError(
+        f"{_place(url)} was answered with a web page instead of JSON: {excerpt(answer.body, 120)}",
+        where=where,
+        next_step="check the base URL: it must be the API's, not the dashboard's, and no login page may stand between.",
+    )
+
+
+def _limit(status: int) -> int:
+    return ATTEMPTS_ON_500 if status == 500 else ATTEMPTS
+
+
+def _place(url: str) -> str:
+    """Where a request went, without the query: presigned links carry their password there."""
+    parts = urlsplit(url)
+    return excerpt(f"{parts.hostname or ''}{parts.path}", 160)
+
+
+def _seconds(text: str | None) -> float | None:
+    """Retry-After in either spelling, seconds or an HTTP date; capped at an hour."""
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), 3600.0) if seconds == seconds else None
+
+
+def _refused_for(headers: Mapping[str, str], retry_after: float | None) -> float:
+    if retry_after is not None:
+        return retry_after
+    reset = _seconds(headers.get("x-ratelimit-reset"))
+    return reset if reset is not None and reset < 3600.0 else 1.0

@@ -1,0 +1,34 @@
+"""OpenPanel's variables in the environment. Where they come from (shell, .env, secret store) is not our business."""
+
+from dataclasses import dataclass
+
+from connector.settings import Environment, Secret, environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenPanelSettings:
+    """How to reach one project.
+
+    Attributes:
+        api_url: base URL; a self-hosted API lives below a path, such as ``https://panel.example.com/api``.
+        client_id, client_secret: a ``read`` or ``root`` client.
+        project_id: one project.
+        timezone: the organization's timezone, which no answer tells; insights and charts count their days in it.
+    """
+
+    api_url: str
+    client_id: str
+    client_secret: Secret
+    project_id: str
+    timezone: str
+
+    @classmethod
+    def load(cls, env: Environment | None = None) -> "OpenPanelSettings":
+        env = env or environment()
+        return cls(
+            api_url=env.url("OPENPANEL_API_URL", "https://api.openpanel.dev"),
+            client_id=env.text("OPENPANEL_CLIENT_ID"),
+            client_secret=env.secret("OPENPANEL_CLIENT_SECRET"),
+            project_id=env.text("OPENPANEL_PROJECT_ID"),
+            timezone=env.timezone("OPENPANEL_TIMEZONE", "UTC"),
+        )

@@ -1,0 +1,180 @@
+"""The vendor's request budget, shared by every process on this machine that uses the same client id.
+
+The vendors count requests in fixed windows: so many until the window ends, then a fresh allowance. Against that,
+spreading requests out only loses time; the best one can do is spend the window at once and sleep until it ends. One
+*opener* goes first in every window: its answer dates the window's end to one round trip. What it learns lies in a
+small file that all processes lock for microseconds, so a backfill of forty runs is refused as rarely as one run.
+
+This room does not retry and does not know who the vendor is.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from filelock import FileLock
+
+# An opener that died with its process must not hold everybody: after this many seconds another one may go.
+OPENER_LEASE = 15.0
+# Seconds the vendor's clock may be apart from ours between its window's end and our next request.
+MARGIN = 0.02
+# No vendor's window is longer; a later end is a clock that was corrected.
+LONGEST_WINDOW = 3600.0
+# Longest sleep in one piece, so that a cancelled run wakes up soon.
+SLICE = 0.5
+
+
+class _State(msgspec.Struct):
+    """One window: how many requests it allows, how many we issued, what others used, and when it ends."""
+
+    ends_at: float = 0.0
+    limit: int = 0
+    issued: int = 0
+    foreign: int = 0
+    opening_until: float = 0.0
+
+    def left(self) -> int:
+        return self.limit - self.issued - self.foreign
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Permission for one request, to be handed back with what the answer said about the window."""
+
+    issued_at: float
+    window: float
+    opener: bool
+
+
+class Budget(Protocol):
+    """What the transport needs: a ticket before a request, the answer's headers after it."""
+
+    def take(self) -> Ticket: ...
+
+    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None: ...
+
+    def give_back(self, ticket: Ticket) -> None: ...
+
+
+class Unlimited:
+    """For a service that counts nothing."""
+
+    def take(self) -> Ticket:
+        return Ticket(0.0, 0.0, False)
+
+    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
+        """Nothing to remember."""
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Nothing to return."""
+
+
+class SharedBudget:
+    """A fixed-window allowance in a file, keyed by what the vendor keys it by.
+
+    Args:
+        key: what identifies the bucket, such as origin and client id; only its hash becomes a file name.
+        folder: where the files lie; by default one private folder per user in the system's temporary folder, so
+            that every project on the machine meets there.
+        clock, sleep: seconds since the epoch, and waiting; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+        self._threads = threading.Lock()
+        self._processes = FileLock(self._path.with_suffix(".lock"), mode=0o600)
+
+    def take(self) -> Ticket:
+        """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room."""
+        while True:
+            with self._locked() as state:
+                now = self._clock()
+                if now >= state.ends_at:
+                    if now >= state.opening_until:
+                        state.opening_until = now + OPENER_LEASE
+                        return Ticket(now, 0.0, True)
+                    wait = 0.005
+                elif state.left() > 0:
+                    state.issued += 1
+                    return Ticket(now, state.ends_at, False)
+                else:
+                    wait = state.ends_at - now
+            self._sleep(min(max(wait, 0.001), SLICE))
+
+    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
+        """Remember what an answer said.
+
+        Args:
+            ticket: the permission it was asked with.
+            headers: the answer's headers; ``x-ratelimit-limit``, ``-remaining`` and ``-reset`` are read.
+            refused_for: seconds until the vendor will listen again, when it refused this request.
+        """
+        now = self._clock()
+        limit, remaining = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-remaining"))
+        reset = _number(headers.get("x-ratelimit-reset"))
+        if reset is not None and reset > 1e6:  # some servers tell the moment instead of the seconds left
+            reset -= now
+        with self._locked() as state:
+            if refused_for is not None:
+                state.ends_at = max(
+                    state.ends_at if ticket.window == state.ends_at else 0.0, now + refused_for + MARGIN
+                )
+                state.issued, state.foreign, state.opening_until = state.limit, 0, 0.0
+            elif limit is None or remaining is None or reset is None:
+                if ticket.opener:  # the server counts nothing: open the gate for a while, then look again
+                    state.ends_at, state.limit, state.issued, state.foreign = now + 10.0, 1_000_000, 1, 0
+                    state.opening_until = 0.0
+            elif ticket.opener:
+                # The vendor's seconds are rounded up; counted from the answer's arrival they never end too early.
+                state.ends_at = now + max(reset, 0.0) + MARGIN
+                state.limit, state.issued, state.opening_until = int(limit), 1, 0.0
+                state.foreign = max(0, int(limit - remaining) - 1)
+            elif ticket.window == state.ends_at:
+                # Used more than we issued: somebody without our file shares this client id.
+                state.foreign = max(state.foreign, int(limit - remaining) - state.issued)
+
+    def give_back(self, ticket: Ticket) -> None:
+        """A request that got no answer: an opener must make room for the next one at once."""
+        if ticket.opener:
+            with self._locked() as state:
+                state.opening_until = 0.0
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[_State]:
+        with self._threads, self._processes.acquire(poll_interval=0.001):
+            try:
+                state = msgspec.json.decode(self._path.read_bytes(), type=_State)
+            except (OSError, msgspec.DecodeError):  # first use, or a file torn by a crash: start a fresh window
+                state = _State()
+            if state.ends_at > self._clock() + LONGEST_WINDOW:  # the machine's clock was set back
+                state = _State()
+            before = msgspec.json.encode(state)
+            yield state
+            if (after := msgspec.json.encode(state)) != before:
+                self._path.write_bytes(after)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1e12 else None

@@ -1,0 +1,140 @@
+"""Reads the environment once and says in one sentence which variable is wrong.
+
+Vendors keep their own variables in ``<vendor>/settings.py``; this room knows how to read one, and the three that
+belong to nobody: the warehouse, the first day, the spool. It never looks anything up outside the environment.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from connector.errors import SettingsError
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Secret:
+    """A value that prints as stars; ``reveal()`` is the only way to the text."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is never pickled: pass the name of the variable that holds it instead")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Typed access to a mapping of variables; every failure names the variable and the valid form."""
+
+    values: Mapping[str, str]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.values.get(name, "").strip() or default
+        if value is None:
+            raise SettingsError(name, "is not set", next_step=f"set {name} in the environment or in .env.")
+        if re.search(r"[\x00-\x1f\x7f]", value):
+            raise SettingsError(name, "holds a control character", next_step=f"retype the value of {name}.")
+        return value
+
+    def secret(self, name: str) -> Secret:
+        value = Secret(self.text(name))
+        if not value.reveal().isascii():
+            raise SettingsError(
+                name, "holds a character that no HTTP header can carry", next_step=f"copy {name} once more."
+            )
+        return value
+
+    def day(self, name: str, default: str) -> date:
+        value = self.text(name, default)
+        try:
+            if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+                raise ValueError
+            return date.fromisoformat(value)
+        except ValueError:
+            raise SettingsError(
+                name, f"is {value!r}, not a date", next_step=f"write {name} as YYYY-MM-DD, for example 2024-01-01."
+            ) from None
+
+    def url(self, name: str, default: str) -> str:
+        return checked_url(name, self.text(name, default), insecure=bool(self.values.get("CONNECTOR_ALLOW_HTTP")))
+
+    def timezone(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise SettingsError(
+                name, f"is {value!r}, not a timezone", next_step=f"set {name} to an IANA name such as Europe/Berlin."
+            ) from None
+        return value
+
+
+def checked_url(name: str, value: str, *, insecure: bool = False) -> str:
+    """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
+
+    Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
+    """
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or parts.username:
+        raise SettingsError(
+            name, "is not a base URL", next_step=f"set {name} to something like https://panel.example.com/api."
+        )
+    if parts.scheme == "http" and host not in _LOOPBACK and not insecure:
+        raise SettingsError(
+            name,
+            f"is plain HTTP to {host}, which would show the key to the network",
+            next_step=f"use https:// in {name}, or set CONNECTOR_ALLOW_HTTP=1 if the network is yours.",
+        )
+    return value.rstrip("/")
+
+
+def environment() -> Environment:
+    """The process environment, read now: a ``.env`` loaded by Dagster or the shell is already part of it."""
+    return Environment(dict(os.environ))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where rows land, from which day on, and where files wait.
+
+    Attributes:
+        warehouse: a file path, ``md:<database>`` or ``ducklake:<catalogue>``.
+        start_date: the first partition.
+        spool_dir: staged files before they are landed.
+    """
+
+    warehouse: str
+    start_date: date
+    spool_dir: Path
+
+    @classmethod
+    def load(cls, env: Environment | None = None) -> "Settings":
+        env = env or environment()
+        return cls(
+            warehouse=env.text("WAREHOUSE", "warehouse.duckdb"),
+            start_date=env.day("START_DATE", "2024-01-01"),
+            spool_dir=Path(env.text("SPOOL_DIR", ".spool")).expanduser(),
+        )

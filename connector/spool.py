@@ -1,0 +1,192 @@
+"""What the vendor sent, as files on disk: whole, with a manifest written last, or as good as not there.
+
+A spool belongs to one reading. While it is in use its folder is locked; a folder whose lock is free was left by a
+process that died, and whoever comes next sweeps it away. This room does not know what is in the files.
+"""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from connector.errors import ContractError, TransientError
+from connector.stream import Page, Stream
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+_LOCK = ".lock"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One file: a JSON array of ``rows`` records in ``bytes`` bytes."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a complete spool holds.
+
+    Attributes:
+        days: the days this reading covers, whether or not rows came for them; the landing replaces exactly these.
+        announced: the vendor's count for those days.
+    """
+
+    format: int
+    table: str
+    days: list[date]
+    announced: int
+    rows: int
+    misfits: int
+    strangers: list[str]
+    parts: list[Part]
+
+
+class Spool:
+    """A folder of complete files.
+
+    Attributes:
+        folder: where they are.
+        manifest: what they hold.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.folder / part.name for part in self.manifest.parts]
+
+    def verify(self, where: str) -> None:
+        """Every file is there with the size it was written with; a full disk or a clean-up job shows here."""
+        for part, file in zip(self.manifest.parts, self.files, strict=True):
+            size = file.stat().st_size if file.exists() else -1
+            if size != part.bytes:
+                raise ContractError(
+                    f"staged file {part.name} has {size} bytes and should have {part.bytes}",
+                    where=where,
+                    next_step="rerun the partition; keep clean-up jobs away from SPOOL_DIR.",
+                )
+
+
+@contextmanager
+def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
+    """A private, locked folder for one reading; gone when the block ends, however it ends."""
+    parent = spool_dir / stream.table
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sweep(spool_dir)
+        folder = parent / f"{day.isoformat()}-{uuid.uuid4().hex[:12]}"
+        folder.mkdir(mode=0o700)
+        lock = FileLock(folder / _LOCK, mode=0o600)
+        lock.acquire(timeout=10)
+    except OSError as fault:
+        raise _no_room(fault, stream.partition(day)) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def sweep(spool_dir: Path) -> list[Path]:
+    """Remove what dead processes left; returns the folders that were removed."""
+    removed = []
+    for folder in spool_dir.glob("*/*-????????????"):
+        # A folder without a lock file is one whose owner is about to lock it: it is a few milliseconds old.
+        lock_file = folder / _LOCK
+        try:
+            if not lock_file.exists() and _age(folder) < 60:
+                continue
+            lock = FileLock(lock_file, mode=0o600)
+            lock.acquire(blocking=False)
+        except (Timeout, OSError):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        removed.append(folder)
+    return removed
+
+
+def spool_pages(
+    folder: Path,
+    stream: Stream,
+    day: date,
+    pages: Iterable[Page],
+    *,
+    progress: Callable[[Page], None] | None = None,
+) -> Spool:
+    """Write pages as they come; the manifest is written when the reading vouched for the day by ending.
+
+    Raises:
+        TransientError: the disk is full or not writable; nothing was landed.
+        Whatever ``pages`` raises: then there is no manifest, hence no spool.
+    """
+    parts: list[Part] = []
+    announced = rows = misfits = 0
+    strangers: set[str] = set()
+    for page in pages:
+        announced = page.announced
+        if page.rows:
+            parts.append(_write(folder, f"part-{page.number:05d}.json", page, stream.partition(day)))
+        rows, misfits = rows + page.rows, misfits + page.misfits
+        strangers |= page.strangers
+        if progress:
+            progress(page)
+    manifest = Manifest(
+        format=FORMAT,
+        table=stream.table,
+        days=[day],
+        announced=announced,
+        rows=rows,
+        misfits=misfits,
+        strangers=sorted(strangers),
+        parts=parts,
+    )
+    try:
+        _write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))
+    except OSError as fault:
+        raise _no_room(fault, stream.partition(day)) from None
+    return Spool(folder, manifest)
+
+
+def _write(folder: Path, name: str, page: Page, where: str) -> Part:
+    try:
+        with open(folder / name, "wb", opener=_private) as file:
+            file.write(page.body)
+    except OSError as fault:
+        raise _no_room(fault, where) from None
+    return Part(name, page.rows, len(page.body))
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _age(folder: Path) -> float:
+    return time.time() - folder.stat().st_mtime
+
+
+def _no_room(fault: OSError, where: str) -> TransientError:
+    return TransientError(
+        f"the spool cannot be written: {fault.strerror or type(fault).__name__}",
+        where=where,
+        next_step="free space on the disk of SPOOL_DIR, or point SPOOL_DIR to a writable folder; then rerun.",
+    )

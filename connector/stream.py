@@ -1,0 +1,167 @@
+"""The nouns every room shares: a stream, its columns, its window, a page, a receipt.
+
+Only data lives here. Nothing in this room asks, writes or decides.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+ColumnType = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMPTZ", "JSON", "VARCHAR[]"]
+
+# Written by the landing, after the vendor's own columns.
+BOOKKEEPING: Mapping[str, tuple[str, str]] = {
+    "_day": ("DATE", "The partition: the UTC day this row was landed under."),
+    "_extra": ("JSON", "Whatever the vendor sent that has no column, or a value that does not fit its column."),
+    "_load_id": ("VARCHAR", "The landing that wrote the row; joins connector.landings.load_id."),
+    "_landed_at": ("TIMESTAMPTZ", "When that landing happened."),
+}
+
+
+def snake_case(name: str) -> str:
+    """The vendor's field name as a column name: ``createdAt`` -> ``created_at``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One field of a record and the column it lands in.
+
+    Attributes:
+        field: the vendor's name, as it stands in the answer.
+        type: DuckDB type; a value that does not fit it is kept in ``_extra``.
+        description: one sentence, shown in the warehouse, the dbt docs and the Dagster UI. Units included.
+        absent: texts by which the vendor says "no value"; landed as NULL.
+        stub: members and values by which the vendor marks an object it made up for the answer; landed as NULL.
+        personal: names or contacts a person; left out of previews.
+    """
+
+    field: str
+    type: ColumnType
+    description: str
+    absent: Sequence[str] = ()
+    stub: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
+    personal: bool = False
+
+    @property
+    def name(self) -> str:
+        return snake_case(self.field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How one UTC day is asked for: the two parameter names, and whether the end date is part of the answer."""
+
+    start: str
+    end: str
+    end_inclusive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One vendor endpoint that yields records of one grain.
+
+    Attributes:
+        vendor, name: give the asset key, the table and the dbt source: one name, three places.
+        instance: a second project of the same vendor; ``shop`` lands in schema ``openpanel_shop``.
+        path: below the base URL.
+        grain: "one row per event".
+        primary_key: columns that identify a record within a day.
+        replication_key: column whose UTC date decides the partition.
+        closes_after: hours after midnight UTC until the vendor has written the day's last regular row.
+        lookback_days: how many closed days are landed again every night because rows arrive late.
+        source: where the facts of this entry are written down.
+    """
+
+    vendor: str
+    name: str
+    path: str
+    grain: str
+    primary_key: tuple[str, ...]
+    replication_key: str
+    window: Window
+    columns: tuple[Column, ...]
+    params: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    closes_after: float = 1.0
+    lookback_days: int = 3
+    source: str = ""
+    docs_url: str = ""
+    instance: str = ""
+
+    @property
+    def schema(self) -> str:
+        return f"{self.vendor}_{self.instance}" if self.instance else self.vendor
+
+    @property
+    def table(self) -> str:
+        """``openpanel.events``: the table and the name in every message."""
+        return f"{self.schema}.{self.name}"
+
+    def partition(self, day: date) -> str:
+        """``openpanel.events[2026-03-04]``: the string an operator searches for."""
+        return f"{self.table}[{day.isoformat()}]"
+
+    def of(self, instance: str) -> "Stream":
+        """The same stream of another project: same entry, another schema."""
+        return replace(self, instance=instance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer of a paged read, proven well-formed and ready to be spooled.
+
+    Attributes:
+        number: 1-based position in the walk.
+        of: pages the vendor announced for the whole day.
+        rows: records in ``body``.
+        announced: the vendor's total for the day, as told on this page.
+        body: a JSON array holding only declared fields, plus ``_extra`` where the vendor sent more.
+        strangers: names of fields nobody declared, seen on this page.
+        misfits: rows with something in ``_extra``.
+    """
+
+    number: int
+    of: int
+    rows: int
+    announced: int
+    body: bytes | memoryview
+    strangers: frozenset[str] = frozenset()
+    misfits: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What one landing did; also a row of ``connector.landings``.
+
+    Attributes:
+        announced: rows the vendor said the day has. received: rows it sent, repeats included.
+        landed: rows in the table for this day afterwards. duplicates: stored twins that were dropped.
+        replaced: rows of the day that stood there before. misfits: rows with something in ``_extra``.
+        requests, refused: HTTP requests made, and how many of them met the rate limit.
+        bytes: bytes received. seconds: from the first request to the commit.
+        lock_wait, lock_seconds: seconds waited for the warehouse, and seconds it was held.
+        strangers: undeclared fields seen. incremental: only newer rows were read.
+        sample: the first few landed rows as texts, without columns that name a person.
+    """
+
+    table: str
+    day: date
+    load_id: str
+    announced: int
+    received: int
+    landed: int
+    duplicates: int
+    replaced: int
+    misfits: int = 0
+    requests: int = 0
+    refused: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    lock_wait: float = 0.0
+    lock_seconds: float = 0.0
+    strangers: frozenset[str] = frozenset()
+    incremental: bool = False
+    sample: tuple[Mapping[str, str | None], ...] = dataclasses.field(default=(), repr=False)

@@ -1,0 +1,160 @@
+"""Opens the warehouse late, closes it early, and waits its turn.
+
+A DuckDB file belongs to one writing process at a time, and while one writes nobody else can even read. So nothing in
+this project holds a connection while it waits for a vendor, and whoever finds the file taken tries again, with
+jitter, until its patience ends. Nothing above this room may assume a file.
+"""
+
+import contextlib
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from connector.errors import BusyError, ContractError, RejectedError, SettingsError, TransientError, excerpt
+
+LOCK_WAIT = 300.0
+# Loading needs one thread and little memory; the file is spilled to beside it when a day is larger than this.
+WRITE_SETTINGS = {"threads": "1", "memory_limit": "256MB"}
+
+_NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
+_HOLDER = re.compile(r"PID (\d+)")
+
+# Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: writers take turns.
+_TURNS: dict[str, threading.Lock] = {}
+_TURNS_GUARD = threading.Lock()
+
+
+class Warehouse:
+    """One warehouse, named by what the WAREHOUSE variable holds. The only place that knows what kind it is.
+
+    Args:
+        url: a file path. ``md:`` and ``ducklake:`` are understood and refused until they are supported.
+        lock_wait: seconds to wait for other processes before giving up.
+
+    Raises:
+        SettingsError: the name is of a kind that this version cannot open.
+    """
+
+    def __init__(self, url: str | Path, *, lock_wait: float = LOCK_WAIT) -> None:
+        self.name = str(url)
+        if _NOT_HERE.match(self.name):
+            raise SettingsError(
+                "WAREHOUSE",
+                f"is {excerpt(self.name.split('?')[0], 60)!r}, and this version writes only DuckDB files",
+                next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
+            )
+        self._path, self._lock_wait = Path(self.name).expanduser(), lock_wait
+        key = str(self._path.absolute())
+        with _TURNS_GUARD:
+            self._turn = _TURNS.setdefault(key, threading.Lock())
+
+    def __repr__(self) -> str:
+        return f"Warehouse({self.name!r})"
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write, in UTC; closed when the block ends. Waits for others up to ``lock_wait``.
+
+        Raises:
+            BusyError: somebody else held the file all the time; the message names the process.
+            RejectedError: the file cannot be written here, or was written by a newer DuckDB.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise self._cannot_open(fault) from None
+        until = time.monotonic() + self._lock_wait
+        if not self._turn.acquire(timeout=self._lock_wait):
+            raise self._busy("another thread of this process")
+        try:
+            connection = self._open(read_only=False, until=until)
+            try:
+                for name, value in WRITE_SETTINGS.items():
+                    connection.execute(f"set {name} = '{value}'")
+                yield connection
+            finally:
+                connection.close()
+        finally:
+            self._turn.release()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that only reads, in UTC; closed when the block ends. Many may read at once.
+
+        Keep the block short: while anybody reads, nobody can land.
+        """
+        until = time.monotonic() + self._lock_wait
+        connection = self._open(read_only=True, until=until)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def exists(self) -> bool:
+        """Whether anything was ever written to it."""
+        return self._path.exists()
+
+    def _open(self, *, read_only: bool, until: float) -> duckdb.DuckDBPyConnection:
+        pause = 0.01
+        while True:
+            try:
+                fresh = not self._path.exists()
+                connection = duckdb.connect(self._path, read_only=read_only)
+                if fresh and not read_only:
+                    with contextlib.suppress(OSError):
+                        self._path.chmod(0o600)
+                connection.execute("set TimeZone = 'UTC'")
+                return connection
+            except (duckdb.IOException, duckdb.ConnectionException, duckdb.BinderException) as fault:
+                if not _is_taken(fault):
+                    raise self._cannot_open(fault) from None
+                if time.monotonic() >= until:
+                    holder = _HOLDER.search(str(fault))
+                    raise self._busy(f"process {holder[1]}" if holder else "another process") from None
+            except duckdb.Error as fault:
+                raise self._cannot_open(fault) from None
+            time.sleep(random.uniform(0.5, 1.0) * pause)
+            pause = min(pause * 1.5, 0.5)
+
+    def _busy(self, holder: str) -> BusyError:
+        return BusyError(
+            f"{holder} has kept the warehouse {self.name} locked for {self._lock_wait:.0f} s",
+            where="warehouse",
+            next_step="close what holds the file open (a database tool, a notebook, a long query), then rerun.",
+        )
+
+    def _cannot_open(self, fault: Exception) -> RejectedError | TransientError | ContractError:
+        text = excerpt(str(fault), 200)
+        if "does not exist" in text:
+            return RejectedError(
+                f"{self.name} does not exist yet",
+                where="warehouse",
+                next_step="land a partition first, or point WAREHOUSE to the file that holds the data.",
+            )
+        if "version number" in text or "newer version" in text:
+            return RejectedError(
+                f"{self.name} was written by another DuckDB version: {text}",
+                where="warehouse",
+                next_step=f"this environment has DuckDB {duckdb.__version__}; install the version that wrote the file.",
+            )
+        return RejectedError(
+            f"{self.name} cannot be opened: {text}",
+            where="warehouse",
+            next_step="check that WAREHOUSE is a DuckDB file in a folder that exists and may be written.",
+        )
+
+
+def _is_taken(fault: Exception) -> bool:
+    """Another process holds the lock, or another thread of ours has the file open the other way."""
+    text = str(fault)
+    return (
+        "lock on file" in text
+        or "being used by another process" in text
+        or "different configuration" in text
+        or "Unique file handle conflict" in text
+    )
