@@ -1,0 +1,174 @@
+"""A real Dagster on this machine for as long as a block lasts: webserver, daemon, instance folder, GraphQL.
+
+The demo and the end-to-end tests drive it as a person would, only faster. It is no way to deploy: services want a
+supervisor.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml")
+
+_BACKFILL = """
+mutation ($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}"""
+_BACKFILL_STATUS = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill { status error { message } runs(limit: 1000) { id status } }
+  }
+}"""
+
+
+class LocalDagster:
+    """GraphQL to one running webserver.
+
+    Attributes:
+        url: of the UI.
+        home: the DAGSTER_HOME of this instance; its logs are beside it.
+    """
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url, self.home = url, home
+
+    def query(self, text: str, **variables: Any) -> dict[str, Any]:
+        """The ``data`` of one GraphQL answer.
+
+        Raises:
+            RuntimeError: the answer has errors.
+        """
+        body = json.dumps({"query": text, "variables": variables}).encode()
+        request = urllib.request.Request(  # noqa: S310  our own loopback address
+            f"{self.url}/graphql", body, {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            document: dict[str, Any] = json.load(answer)
+        if document.get("errors"):
+            raise RuntimeError(f"GraphQL: {document['errors'][0].get('message')}")
+        data: dict[str, Any] = document["data"]
+        return data
+
+    def backfill(self, asset: Sequence[str], partitions: Sequence[str]) -> str:
+        """Ask for partitions of an asset, as the UI's backfill button does; returns the backfill's id."""
+        params = {"assetSelection": [{"path": list(asset)}], "partitionNames": list(partitions)}
+        answer = self.query(_BACKFILL, params=params)["launchPartitionBackfill"]
+        if answer["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(f"the backfill was refused: {answer.get('message') or answer['__typename']}")
+        return str(answer["backfillId"])
+
+    def wait_for_backfill(
+        self, backfill: str, *, timeout: float = 600.0, tell: Callable[[str], None] | None = None
+    ) -> list[dict[str, str]]:
+        """Wait until a backfill ended; returns its runs with their status.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        until, said = time.monotonic() + timeout, ""
+        while time.monotonic() < until:
+            state = self.query(_BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]
+            runs: list[dict[str, str]] = state.get("runs") or []
+            done = sum(run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} for run in runs)
+            line = f"backfill {backfill}: {state['status'].lower()}, {done} of {len(runs)} runs ended"
+            if tell and line != said:
+                tell(line)
+                said = line
+            if state["status"] in {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}:
+                return runs
+            time.sleep(1.0)
+        raise TimeoutError(f"backfill {backfill} did not end in {timeout:.0f} s; see the logs in {self.home.parent}")
+
+
+@contextmanager
+def local_dagster(folder: Path, environment: Mapping[str, str], *, port: int = 0) -> Iterator[LocalDagster]:
+    """Run webserver and daemon of this project until the block ends.
+
+    Args:
+        folder: DAGSTER_HOME is made below it, and the two logs.
+        environment: variables for the code location, over the process's own.
+        port: of the UI; 0 picks a free one.
+    """
+    home = folder / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(INSTANCE_SETTINGS, home / "dagster.yaml")
+    port = port or _free_port()
+    variables = {**os.environ, **environment, "DAGSTER_HOME": str(home.resolve()), "PYTHONUNBUFFERED": "1"}
+    commands = {
+        "webserver": ["dagster-webserver", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
+        "daemon": ["dagster-daemon", "run", "-w", "workspace.yaml"],
+    }
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, command in commands.items():
+            with open(folder / f"{name}.log", "wb") as log:
+                processes.append(
+                    subprocess.Popen(
+                        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+                        cwd=ROOT,
+                        env=variables,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,  # one group, so that the code servers end with it
+                    )
+                )
+        dagster = LocalDagster(f"http://127.0.0.1:{port}", home)
+        _wait_until_up(dagster, processes, folder)
+        yield dagster
+    finally:
+        for process in processes:
+            _end(process)
+
+
+def _wait_until_up(dagster: LocalDagster, processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        for process, name in zip(processes, ("webserver", "daemon"), strict=True):
+            if process.poll() is not None:
+                tail = (folder / f"{name}.log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"the {name} ended at once:\n{tail}")
+        try:
+            answer = dagster.query("{ workspaceOrError { __typename } }")
+            if answer["workspaceOrError"]["__typename"] == "Workspace":
+                return
+        except (OSError, urllib.error.URLError, RuntimeError):
+            pass
+        time.sleep(0.3)
+    raise TimeoutError(f"the webserver did not answer within 120 s; see {folder / 'webserver.log'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for sign, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(timeout=patience)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
