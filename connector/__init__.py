@@ -1,24 +1,55 @@
-"""OpenPanel and Userpilot product analytics into DuckDB, landed whole by day."""
+"""OpenPanel and Userpilot product analytics into DuckDB, landed whole by day.
 
-from connector.errors import (
-    BusyError,
-    ConnectorError,
-    ContractError,
-    IncompleteError,
-    RejectedError,
-    SettingsError,
-    SuddenDropError,
-    TransientError,
-)
-from connector.landing import land, land_newer
-from connector.openpanel.client import OpenPanel
-from connector.openpanel.settings import OpenPanelSettings
-from connector.openpanel.streams import EVENTS
-from connector.settings import Settings
-from connector.spool import Spool
-from connector.stream import Column, Page, Receipt, Stream, Window
-from connector.sync import sync_day
-from connector.warehouse import Warehouse
+The public names, found where they live when they are first used: a code location that only needs the catalogue does
+not pay for an HTTP client and a database.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connector.errors import (
+        BusyError,
+        ConnectorError,
+        ContractError,
+        IncompleteError,
+        RejectedError,
+        SettingsError,
+        SuddenDropError,
+        TransientError,
+    )
+    from connector.landing import land, land_newer
+    from connector.openpanel.client import OpenPanel
+    from connector.openpanel.settings import OpenPanelSettings
+    from connector.openpanel.streams import EVENTS
+    from connector.settings import Settings
+    from connector.spool import Spool
+    from connector.stream import Column, Page, Receipt, Stream, Window
+    from connector.sync import sync_day
+    from connector.warehouse import Warehouse
+
+_ROOMS = {
+    "errors": (
+        "BusyError",
+        "ConnectorError",
+        "ContractError",
+        "IncompleteError",
+        "RejectedError",
+        "SettingsError",
+        "SuddenDropError",
+        "TransientError",
+    ),
+    "landing": ("land", "land_newer"),
+    "openpanel.client": ("OpenPanel",),
+    "openpanel.settings": ("OpenPanelSettings",),
+    "openpanel.streams": ("EVENTS",),
+    "settings": ("Settings",),
+    "spool": ("Spool",),
+    "stream": ("Column", "Page", "Receipt", "Stream", "Window"),
+    "sync": ("sync_day",),
+    "warehouse": ("Warehouse",),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "EVENTS",
@@ -44,3 +75,9 @@ __all__ = [
     "land_newer",
     "sync_day",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'connector' has no attribute {name!r}")
+    return getattr(import_module(f"connector.{_WHERE[name]}"), name)

@@ -94,7 +94,8 @@ def _sync(options: argparse.Namespace) -> int:
 def _sandbox(options: argparse.Namespace) -> int:
     from connector.sandbox.__main__ import main as run
 
-    return run(["--port", str(options.port), "--days", str(options.days)])
+    run(["--port", str(options.port), "--days", str(options.days)])
+    return DONE
 
 
 def _days(first: date, last: date) -> Iterator[date]:

@@ -114,12 +114,20 @@ class Http:
         Raises:
             TransientError: still failing after 5 attempts (3 for a 500), or refused by the rate limit for 5 minutes.
             RejectedError: the vendor refused, or redirected to another host.
-            ContractError: the answer is larger than the limit, or a web page.
+            ContractError: the answer is larger than the limit, or not a JSON document.
         """
-        return self.send("GET", path, params, where=where, attempts=ATTEMPTS)
+        return self.send("GET", path, params, where=where, attempts=ATTEMPTS, json_expected=True)
 
     def send(
-        self, method: str, path: str, params: Params = (), *, body: object = None, where: str, attempts: int
+        self,
+        method: str,
+        path: str,
+        params: Params = (),
+        *,
+        body: object = None,
+        where: str,
+        attempts: int,
+        json_expected: bool = False,
     ) -> bytes:
         """Like :meth:`get` for any method; ``attempts=1`` for requests that must not be repeated blindly."""
         url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
@@ -133,9 +141,9 @@ class Http:
                 self._pause(failures)
                 continue
             if 200 <= answer.status < 300:
-                if not answer.body[:64].lstrip().startswith(b"<"):
+                if not json_expected or _looks_like_json(answer.body):
                     return answer.body
-                failures += 1  # a proxy's maintenance page goes away; a dashboard's address does not
+                failures += 1  # a proxy's maintenance page and a cut body go away; a dashboard's address does not
                 if failures >= attempts:
                     raise _not_json(answer, url, where)
                 self._pause(failures)
@@ -275,11 +283,18 @@ def vendor_message(body: bytes) -> str:
     return excerpt("; ".join(str(text) for text in texts if text) or str(document))
 
 
+def _looks_like_json(body: bytes) -> bool:
+    """Begins and ends as a document does: catches web pages and bodies cut behind a wrong content-length."""
+    ends = body[:16].lstrip()[:1] + body[-16:].rstrip()[-1:]
+    return ends in (b"{}", b"[]")
+
+
 def _not_json(answer: _Answer, url: str, where: str) -> ContractError:
     return ContractError(
-        f"{_place(url)} was answered with a web page instead of JSON: {excerpt(answer.body, 120)}",
+        f"{_place(url)} was answered with something that is not a JSON document: {excerpt(answer.body, 120)}",
         where=where,
-        next_step="check the base URL: it must be the API's, not the dashboard's, and no login page may stand between.",
+        next_step="check the base URL: it must be the API's, not the dashboard's, with no login page or proxy between "
+        "that changes answers.",
     )
 
 

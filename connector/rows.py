@@ -145,7 +145,12 @@ def _needed(row: dict[str, msgspec.Raw], field: str, number: int, where: str) ->
 
 def _fitted(raw: msgspec.Raw, column: Column) -> msgspec.Raw | None:
     """The value as it can stand in its column, or None if it cannot."""
-    value = msgspec.json.decode(raw)
+    if column.type in ("VARCHAR", "JSON"):
+        return raw
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError:  # a number beyond any type, such as 1e999
+        return None
     if value is None:
         return raw
     if column.type == "BIGINT" and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -161,10 +166,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+# Text and JSON columns take anything: a number or an object stands in a text column as its JSON text.
 _FITS: dict[str, Callable[[Any], bool]] = {
-    # A number or an object stands in a text column as its JSON text: nothing is lost.
-    "VARCHAR": lambda _: True,
-    "JSON": lambda _: True,
     "VARCHAR[]": lambda value: isinstance(value, list),
     "BIGINT": lambda value: isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64,
     "DOUBLE": _is_number,

@@ -33,7 +33,7 @@ def main() -> int:
         variables = {
             "OPENPANEL_API_URL": url,
             "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
+            "OPENPANEL_CLIENT_SECRET": READ.secret or "",
             "OPENPANEL_PROJECT_ID": "demo",
             "WAREHOUSE": str((FOLDER / "warehouse.duckdb").resolve()),
             "SPOOL_DIR": str((FOLDER / "spool").resolve()),

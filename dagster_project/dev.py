@@ -38,7 +38,7 @@ def main() -> int:
             variables = {
                 "OPENPANEL_API_URL": url,
                 "OPENPANEL_CLIENT_ID": READ.id,
-                "OPENPANEL_CLIENT_SECRET": READ.secret,
+                "OPENPANEL_CLIENT_SECRET": READ.secret or "",
                 "OPENPANEL_PROJECT_ID": "demo",
                 "START_DATE": first.isoformat(),
                 "WAREHOUSE": os.environ.get("WAREHOUSE", str((folder / "sandbox.duckdb").resolve())),

@@ -147,7 +147,9 @@ class OpenPanel:
         first = self._page(stream, day, 1, limit, where)
         total, size = first.meta.total, _page_size(first, limit, where)
         proof = _Proof(total, size, where)
-        yield proof.accept(first)
+        page = proof.accept(first)
+        if page.rows:
+            yield page
         if proof.pages < 2:
             return
         for answer in self._ahead(stream, day, range(2, proof.pages + 1), limit, where):

@@ -1,0 +1,32 @@
+"""The vendors, simulated: small HTTP servers for demos, and the judges of our client in tests.
+
+They are built from contracts and recorded answers, never from our client: a wrong belief there must not be copied
+into its judge. This room imports nothing else of the package.
+"""
+
+from connector.sandbox.faults import Fault, Faults
+from connector.sandbox.openpanel import READ, ROOT, WRITE, Client, OpenPanel, event_id
+from connector.sandbox.openpanel.visits import sample_day
+from connector.sandbox.people import Company, Person, companies, people
+from connector.sandbox.server import run, serve
+from connector.sandbox.wire import Answer, Request
+
+__all__ = [
+    "READ",
+    "ROOT",
+    "WRITE",
+    "Answer",
+    "Client",
+    "Company",
+    "Fault",
+    "Faults",
+    "OpenPanel",
+    "Person",
+    "Request",
+    "companies",
+    "event_id",
+    "people",
+    "run",
+    "sample_day",
+    "serve",
+]

@@ -1,0 +1,91 @@
+"""A vendor with manners, the real client, a fresh warehouse: what nearly every test needs."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import connector.http
+from connector import EVENTS, OpenPanel, Receipt, Warehouse, sync_day
+from connector.pacing import SharedBudget
+from connector.sandbox import READ, serve
+from connector.sandbox import OpenPanel as Vendor
+
+DAY = date(2026, 3, 4)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Budgets live in the temporary folder; those of tests must not meet those of the machine's user."""
+    folder = str(tmp_path_factory.mktemp("tmp"))
+    before, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), folder
+    tempfile.tempdir = None
+    yield
+    tempfile.tempdir = None
+    os.environ.pop("TMPDIR") if before is None else os.environ.__setitem__("TMPDIR", before)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("OPENPANEL_", "USERPILOT_")) or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def vendor() -> Vendor:
+    return Vendor()
+
+
+@pytest.fixture
+def url(vendor: Vendor) -> Iterator[str]:
+    with serve(vendor.app) as base:
+        yield base
+
+
+@pytest.fixture
+def openpanel(url: str, tmp_path: Path) -> Iterator[OpenPanel]:
+    with OpenPanel(
+        url=url,
+        client_id=READ.id,
+        client_secret=READ.secret,
+        project_id="demo",
+        budget=SharedBudget(url, folder=tmp_path / "budget"),
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries without their waits; how often is what these tests are about."""
+    monkeypatch.setattr(connector.http.Http, "_pause", lambda *_, **__: None)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "warehouse.duckdb", lock_wait=20)
+
+
+@pytest.fixture
+def sync(openpanel: OpenPanel, warehouse: Warehouse, tmp_path: Path) -> Callable[..., Receipt]:
+    """Land one day with the real client; ``day`` and ``stream`` may be changed."""
+
+    def run(day: date = DAY, **options: Any) -> Receipt:
+        options.setdefault("pauses", (0.0, 0.0))
+        stream = options.pop("stream", EVENTS)
+        return sync_day(openpanel, stream, day, warehouse=warehouse, spool_dir=tmp_path / "spool", **options)
+
+    return run
+
+
+@pytest.fixture
+def query(warehouse: Warehouse) -> Callable[[str], list[tuple[Any, ...]]]:
+    def run(sql: str) -> list[tuple[Any, ...]]:
+        with warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+    return run

@@ -1,0 +1,112 @@
+"""The code location loads as the server loads it, with the promised names and without a secret."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from connector import SettingsError
+from connector.dagster import OpenPanelResource, build_definitions
+from connector.dagster.assets import INCREMENTAL_TAG
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def defs():
+    return build_definitions()
+
+
+def test_asset_keys_are_a_promise(defs):
+    assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"openpanel/events"}
+
+
+def test_schedules_are_a_promise(defs):
+    assert {schedule.name for schedule in defs.schedules} == {"openpanel_nightly", "openpanel_intraday"}
+
+
+def test_definitions_load_without_any_variable(defs):
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_a_malformed_start_date_is_told_when_the_location_loads(monkeypatch):
+    monkeypatch.setenv("START_DATE", "soon")
+    with pytest.raises(SettingsError, match="START_DATE"):
+        build_definitions()
+
+
+def test_days_are_utc_and_include_today(monkeypatch):
+    monkeypatch.setenv("START_DATE", "2026-01-01")
+    partitions = build_definitions().resolve_assets_def(dg.AssetKey(["openpanel", "events"])).partitions_def
+    keys = partitions.get_partition_keys(current_time=datetime(2026, 3, 4, 12, tzinfo=UTC))
+    assert (keys[0], keys[-1], partitions.timezone) == ("2026-01-01", "2026-03-04", "UTC")
+
+
+def test_columns_and_links_are_shown_before_the_first_run(defs):
+    spec = defs.resolve_assets_def(dg.AssetKey(["openpanel", "events"])).specs_by_key[
+        dg.AssetKey(["openpanel", "events"])
+    ]
+    columns = {column.name: column for column in spec.metadata["dagster/column_schema"].columns}
+    assert {"id", "created_at", "properties", "_day", "_extra", "_load_id", "_landed_at"} <= set(columns)
+    assert all(column.description for column in columns.values())
+    assert spec.group_name == "openpanel"
+    assert spec.kinds == {"openpanel", "duckdb"}
+
+
+def test_two_projects_live_side_by_side():
+    both = dg.Definitions.merge(build_definitions(), build_definitions(instance="shop"))
+    dg.Definitions.validate_loadable(both)
+    assert {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()} == {
+        "openpanel/events", "openpanel_shop/events",
+    }  # fmt: skip
+
+
+def test_resources_of_the_caller_cannot_clash():
+    theirs = dg.Definitions(resources={"warehouse": dg.ResourceDefinition.hardcoded_resource(1)})
+    dg.Definitions.validate_loadable(dg.Definitions.merge(build_definitions(), theirs))
+
+
+def test_no_secret_is_in_the_code_locations_snapshot(monkeypatch):
+    from dagster._core.remote_representation.external_data import RepositorySnap
+
+    monkeypatch.setenv("OPENPANEL_CLIENT_SECRET", "very-secret-value")
+    defs = build_definitions(openpanel=OpenPanelResource(client_secret=dg.EnvVar("OPENPANEL_CLIENT_SECRET")))
+    snapshot = RepositorySnap.from_def(defs.get_repository_def())
+    assert "very-secret-value" not in dg.serialize_value(snapshot)
+
+
+def tick(defs, name, at):
+    schedule = next(schedule for schedule in defs.schedules if schedule.name == name)
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
+    return schedule.evaluate_tick(context)
+
+
+def test_every_night_lands_yesterday_and_the_days_before(defs):
+    (request,) = tick(defs, "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)).run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == "2026-02-28"
+    assert request.tags["dagster/asset_partition_range_end"] == "2026-03-03"
+
+
+def test_the_first_night_asks_for_no_day_before_the_first(monkeypatch):
+    monkeypatch.setenv("START_DATE", "2026-03-03")
+    (request,) = tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)).run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == "2026-03-03"
+    result = tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 3, 3, 15, tzinfo=UTC))
+    assert result.run_requests == []
+    assert "2026-03-03" in result.skip_message
+
+
+def test_every_hour_refreshes_today(defs):
+    (request,) = tick(defs, "openpanel_intraday", datetime(2026, 3, 4, 7, 5, tzinfo=UTC)).run_requests
+    assert request.partition_key == "2026-03-04"
+    assert request.tags[INCREMENTAL_TAG] == "true"
+
+
+def test_the_shipped_instance_settings_are_ones_dagster_accepts(tmp_path):
+    import shutil
+
+    shutil.copy(ROOT / "dagster_project" / "dagster.yaml", tmp_path / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 4
+        assert instance.run_monitoring_enabled

@@ -1,0 +1,71 @@
+"""The house keeps its shape: arrows, words, public names, and what loading costs."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import connector
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_public_names_change_only_on_purpose():
+    assert connector.__all__ == sorted(
+        connector.__all__, key=lambda name: (not name.isupper(), name.lower() == name, name)
+    )
+    assert set(connector.__all__) == {
+        "EVENTS", "BusyError", "Column", "ConnectorError", "ContractError", "IncompleteError", "OpenPanel",
+        "OpenPanelSettings", "Page", "Receipt", "RejectedError", "Settings", "SettingsError", "Spool", "Stream",
+        "SuddenDropError", "TransientError", "Warehouse", "Window", "land", "land_newer", "sync_day",
+    }  # fmt: skip
+
+
+def test_shared_rooms_know_no_vendor():
+    """``__init__`` gathers names and ``cli`` gathers verbs; every other shared room would be wrong for one vendor."""
+    for file in (ROOT / "connector").glob("*.py"):
+        if file.name in {"__init__.py", "cli.py"}:
+            continue
+        code = re.sub(r'"""[\s\S]*?"""', "", file.read_text())
+        lines = [line for line in code.splitlines() if not line.strip().startswith("#")]
+        found = [line for line in lines if re.search("openpanel|userpilot", line, re.IGNORECASE)]
+        assert all("user-agent" in line for line in found), (file.name, found)
+
+
+def test_every_module_says_why_it_exists():
+    for package in ("connector", "dagster_project"):
+        for file in (ROOT / package).rglob("*.py"):
+            assert ast.get_docstring(ast.parse(file.read_text())), file
+
+
+def test_importing_the_core_imports_no_dagster_and_no_pandas():
+    code = "import sys, connector, connector.cli; print([m for m in ('dagster', 'pandas') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_loading_definitions_imports_neither_http_nor_warehouse_nor_frames():
+    """Every code server, run and step process pays for what loading imports."""
+    code = (
+        "import sys, dagster_project.definitions; "
+        "print([m for m in ('httpx', 'pandas', 'dbt', 'starlette') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "[]"
+
+
+def test_no_path_of_a_machine_and_no_package_source_is_written_down():
+    files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
+    for name in files:
+        if (ROOT / name).suffix in {
+            ".py",
+            ".md",
+            ".toml",
+            ".txt",
+            ".yaml",
+            ".yml",
+            ".sql",
+            "",
+        } and name != "tests/test_house.py":
+            text = (ROOT / name).read_text(errors="replace")
+            assert not re.search(r"(?m)(^|[\s\"'=(])/(work|root)/", text), name
+            assert not re.search(r"https?://[^\s\"]*/simple|index-url", text), name
