@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TESTS ?= tests
 
-.PHONY: install demo test test-all check dev bench clean
+.PHONY: install demo test test-all mutants check dev bench clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,9 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)
+
+mutants: install
+	$(BIN)/python -m tests.mutants
 
 check: install
 	$(BIN)/ruff check .

@@ -28,10 +28,15 @@ def filled(vendor):
 
 
 @pytest.fixture
-def assets(url, tmp_path):
+def retry_policy():
+    return None
+
+
+@pytest.fixture
+def assets(url, tmp_path, retry_policy):
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool"))
-    return openpanel_assets(start_date=DAY, openpanel=source, warehouse=target, retry_policy=None)
+    return openpanel_assets(start_date=DAY, openpanel=source, warehouse=target, retry_policy=retry_policy)
 
 
 @pytest.fixture
@@ -83,6 +88,7 @@ def test_the_preview_shows_rows_but_no_person(filled, assets, instance, vendor):
     assert "ada@example.com" not in preview
 
 
+@pytest.mark.parametrize("retry_policy", [dg.RetryPolicy(max_retries=2, delay=0)])
 def test_a_refusal_fails_at_once_and_says_what_to_do(vendor, assets, instance):
     vendor.faults.add("status", status=401, times=10)
     result = materialize(assets, instance, partition_key="2026-03-04")
@@ -172,13 +178,20 @@ def test_today_is_refreshed_incrementally(vendor, url, tmp_path, instance, query
 def test_cancelling_a_run_leaves_nothing_half_done(vendor, filled, assets, instance, query, tmp_path):
     assert materialize(assets, instance, partition_key="2026-03-04").success
     vendor.add("new", at="2026-03-04T20:00:00Z")
-    vendor.faults.add("hang", times=1, seconds=5.0)
-    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    vendor.faults.add("hang", times=1, seconds=10.0)
+    asked = len(vendor.requests)
+
+    def cancel():
+        while len(vendor.requests) == asked:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=cancel).start()
     started = time.monotonic()
     with pytest.raises(DagsterExecutionInterruptedError):
         dg.materialize(assets, instance=instance, partition_key="2026-03-04")
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 5, "the hanging request was not waited for"
     assert query("select count(*) from openpanel.events") == [(4,)]
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
 

@@ -224,3 +224,13 @@ def test_uppercase_client_ids_are_accepted(vendor, url, hours):
     loud = dataclasses.replace(READ, id=READ.id.upper())
     with client(url, loud) as openpanel:
         assert openpanel.count_day(EVENTS, date(2026, 3, 4)) == 5
+
+
+def test_a_short_page_whose_total_stands_still_is_noticed(vendor, openpanel, hours):
+    """A row leaves before the list is read, another comes before it is counted: sums match, the page is short."""
+    gone = vendor.rows(DAY)[-1]
+    vendor.before_page[3] = lambda: vendor.remove(gone["id"])
+    vendor.before_count[3] = lambda: vendor.add("other", at="2026-03-04T23:00:00Z")
+
+    with pytest.raises(IncompleteError, match="page 3 holds 0 rows where 1"):
+        list(openpanel.read_day(TWO_ROW_PAGES, DAY))

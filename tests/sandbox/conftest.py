@@ -1,6 +1,6 @@
 """A simulated OpenPanel on a real socket, and a plain HTTP client that asks it."""
 
-# ruff: noqa: TID251 - the judge is asked by a plain client, not by ours
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any

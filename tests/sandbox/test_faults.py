@@ -1,6 +1,6 @@
 """Misbehaviour on demand, as a plain HTTP client sees it on a real socket."""
 
-# ruff: noqa: TID251 - the judge is asked by a plain client, not by ours
+
 import json
 import time
 

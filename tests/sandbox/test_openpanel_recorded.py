@@ -4,7 +4,7 @@ The world is rebuilt from the recorded answers (`world`), so rows, totals and pa
 their shape. What is not compared is listed in `NOT_COMPARED`, with the reason.
 """
 
-# ruff: noqa: TID251 - the judge is asked by a plain client, not by ours
+
 import itertools
 import re
 from collections.abc import Iterator

@@ -1,0 +1,116 @@
+"""`python -m tests.mutants`: plants one fault at a time in a copy of the code and expects the tests to notice.
+
+Each entry is a mistake that somebody could make, or that this kind of connector is known for. A mutant that survives
+is printed and fails the run: either a test is missing, or the line is not needed. Not part of `make test`: it runs
+the suite once per entry (about ten minutes); `make mutants` does.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``old`` stands exactly once in ``file``; with ``new`` in its place one of ``tests`` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+CLIENT, STREAMS = "connector/openpanel/client.py", "connector/openpanel/streams.py"
+MUTANTS = (
+    Mutant("exclusive end date", STREAMS, "end_inclusive=True", "end_inclusive=False", "tests/openpanel tests/test_sync.py"),
+    Mutant("start alone", CLIENT, "            (stream.window.end, end.isoformat()),\n", "", "tests/openpanel"),
+    Mutant("ignored moving total", CLIENT, "if meta.total != self.total:", "if False:", "tests/openpanel"),
+    Mutant("no last look at the total", CLIENT, "if (now := self.count_day(stream, day)) != total:", "if (now := total) != total:", "tests/openpanel"),
+    Mutant("a repeated id is fine", CLIENT, "if self._repeats and fingerprint != settled:", "if False:", "tests/openpanel"),
+    Mutant("a short page is fine", CLIENT, "if len(rows.keys) != expected or", "if False or", "tests/openpanel"),
+    Mutant("a delete that skips empty days", "connector/landing.py", "        if before:\n            self._db.execute(f\"delete {of_day}\")", "        if before and manifest.rows:\n            self._db.execute(f\"delete {of_day}\")", "tests/test_landing.py"),
+    Mutant("missing data read as no rows", CLIENT, "    data: msgspec.Raw\n", "    data: msgspec.Raw = msgspec.Raw(b\"[]\")\n", "tests/openpanel"),
+    Mutant("missing total read as no rows", CLIENT, "    total: int\n", "    total: int = 0\n", "tests/openpanel"),
+    Mutant("a retried 401", "connector/http.py", "_AGAIN = {408,", "_AGAIN = {401, 408,", "tests/test_http.py tests/openpanel"),
+    Mutant("includes without properties", STREAMS, "    \"properties\",\n    \"region\"", "    \"region\"", "tests/openpanel tests/test_sync.py"),
+    Mutant("includes without groups", STREAMS, "    \"groups\",  # always", "    # always", "tests/openpanel tests/test_sync.py"),
+    Mutant("an undeclared field dropped", "connector/rows.py", "                extra[name] = raw\n            elif", "                pass\n            elif", "tests/test_rows.py tests/test_sync.py"),
+    Mutant("undeclared fields not looked for", "connector/rows.py", "forbid_unknown_fields=True", "forbid_unknown_fields=False", "tests/test_rows.py"),
+    Mutant("a value that does not fit dropped", "connector/rows.py", "            else:\n                extra[name] = raw", "            else:\n                pass", "tests/test_rows.py"),
+    Mutant("credentials sent across hosts", "connector/http.py", "if not (same or upgrade):", "if False:", "tests/test_http.py"),
+    Mutant("rows of another day accepted", CLIENT, "if (found := _instant(time, where).date()) != day:", "if (found := _instant(time, where).date()) != found:", "tests/openpanel"),
+    Mutant("numeric ids unquoted", CLIENT, "return json.dumps(value) if rewritten else value", "return value", "tests/openpanel"),
+    Mutant("clamped pages not noticed", CLIENT, "        return rows\n    raise IncompleteError(", "        return limit\n    raise IncompleteError(", "tests/openpanel"),
+    Mutant("no drop guard", "connector/landing.py", "        if not allow_drop and (", "        if False and (", "tests/test_landing.py"),
+    Mutant("twins kept", "connector/landing.py", "        if distinct == rows:\n            return 0", "        if True:\n            return 0", "tests/test_landing.py"),
+    Mutant("no count of what was read back", "connector/landing.py", "if inserted != manifest.rows:", "if False:", "tests/test_landing.py"),
+    Mutant("file sizes not verified", "connector/spool.py", "if size != part.bytes:", "if False:", "tests/test_landing.py"),
+    Mutant("NUL countries kept", STREAMS, "absent=NO_COUNTRY, ", "", "tests/test_landing.py"),
+    Mutant("spool left behind", "connector/spool.py", "    try:\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)", "    try:\n        yield folder\n    finally:\n        pass", "tests/test_sync.py"),
+    Mutant("dead spools never swept", "connector/spool.py", "        sweep(spool_dir)\n", "", "tests/test_killed.py"),
+    Mutant("newer rows not proven", "connector/landing.py", "if onto.received + new != spool.manifest.announced:", "if False:", "tests/test_sync.py"),
+    Mutant("a day is walked once", "connector/sync.py", "                if pause is None:\n                    raise", "                raise", "tests/test_sync.py"),
+    Mutant("the budget is private", "connector/pacing.py", "hashlib.sha256(key.encode())", "hashlib.sha256(str(id(self)).encode())", "tests/test_pacing.py"),
+    Mutant("strangers' requests not counted", "connector/pacing.py", "state.foreign = max(0, int(limit - remaining) - 1)", "state.foreign = 0", "tests/test_pacing.py"),
+    Mutant("any opener may go", "connector/pacing.py", "if now >= state.opening_until:", "if True:", "tests/test_pacing.py"),
+    Mutant("no wait for the file's lock", "connector/warehouse.py", "if time.monotonic() >= until:", "if True:", "tests/test_many_runs.py"),
+    Mutant("transient failures end a range", "connector/dagster/assets.py", "                    failed.append(error)\n                    continue", "                    failed.append(error)\n                    break", "tests/dagster"),
+    Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=isinstance(error, TransientError)", "allow_retries=True", "tests/dagster"),
+    Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
+    Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),
+    Mutant("control characters shown", "connector/errors.py", "_CONTROL.sub(\" \", ", "(lambda _, t: t)(\" \", ", "tests/test_http.py"),
+)  # fmt: skip
+
+
+def main(names: list[str]) -> int:
+    """Run all mutants, or those whose name contains one of ``names``; returns 1 if any survives."""
+    chosen = [mutant for mutant in MUTANTS if not names or any(name in mutant.name for name in names)]
+    survivors = []
+    for mutant in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "copy"
+            shutil.copytree(
+                ROOT,
+                copy,
+                ignore=shutil.ignore_patterns(".git", ".venv", ".bench", ".demo", ".dagster", ".*_cache", "results"),
+            )
+            file = copy / mutant.file
+            text = file.read_text()
+            if text.count(mutant.old) != 1:
+                print(f"{mutant.name}: the line to change stands {text.count(mutant.old)} times in {mutant.file}")
+                survivors.append(mutant.name)
+                continue
+            file.write_text(text.replace(mutant.old, mutant.new))
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-x",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-m",
+                "not slow",
+                *mutant.tests.split(),
+            ]
+            done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=900)
+            caught = done.returncode == 1
+            last = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            print(
+                f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}: {last[0][:110] if last else done.stdout[-200:]}",
+                flush=True,
+            )
+            if not caught:
+                survivors.append(mutant.name)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} planted faults were noticed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""What the README says is what happens: its commands, its snippets, its tables."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from connector import errors
+from connector.sandbox import READ, OpenPanel, serve
+from connector.stream import BOOKKEEPING
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    vendor = OpenPanel()
+    from datetime import date
+
+    vendor.load_sample(date(2026, 3, 1), date(2026, 3, 7))
+    with serve(vendor.app) as url:
+        yield {
+            **os.environ,
+            "OPENPANEL_API_URL": url,
+            "OPENPANEL_CLIENT_ID": READ.id,
+            "OPENPANEL_CLIENT_SECRET": READ.secret,
+            "OPENPANEL_PROJECT_ID": "demo",
+            "WAREHOUSE": str(folder / "w.duckdb"),
+            "SPOOL_DIR": str(folder / "spool"),
+            "PYTHONPATH": str(ROOT),
+        }
+
+
+def test_every_make_target_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z-]+)", README)):
+        assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+def test_the_command_line_works_as_written(environment, tmp_path):
+    commands = [
+        line.removeprefix("$ .venv/bin/connector ").split()
+        for block in blocks("console")
+        for line in block.splitlines()
+        if "connector sync" in line
+    ]
+    assert len(commands) == 2
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "connector.cli", *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+    query = next(block for block in blocks("sql") if "connector.landings" in block)
+    from connector import Warehouse
+
+    with Warehouse(environment["WAREHOUSE"]).read() as connection:
+        found = connection.execute(query).fetchall()
+    assert len(found) == 8
+    assert {row[1] for row in found} == {"landed"}
+
+
+def test_the_python_snippet_works_as_written(environment, tmp_path):
+    snippet = next(block for block in blocks("python") if "sync_day" in block)
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) > 300
+
+
+def test_the_demo_ends_well_and_can_be_run_again(environment, tmp_path):
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "dagster_project.demo"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("  =") == 7
+        assert READ.secret not in done.stdout + done.stderr
+
+
+def test_every_variable_is_in_the_table_and_every_row_is_a_variable():
+    table = README.split("## Settings")[1].split("##")[0]
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", table))
+    read = set()
+    for file in (ROOT / "connector").rglob("*settings.py"):
+        read |= set(re.findall(r'"([A-Z][A-Z_]+)"', file.read_text()))
+    assert named - {"UTC"} == read - {"UTC"}
+
+
+def test_every_error_is_in_the_table():
+    table = README.split("## When it fails")[1].split("##")[0]
+    ours = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.ConnectorError)
+    }
+    assert set(re.findall(r"`(\w+Error)`", table)) == ours - {"ConnectorError"}
+
+
+def test_the_bookkeeping_columns_are_in_the_table():
+    assert set(re.findall(r"(?m)^\| `(_\w+)`", README)) == set(BOOKKEEPING)
+
+
+def test_every_file_on_the_map_exists():
+    for line in README.split("## The map")[1].split("```")[1].splitlines():
+        name = line.split()[0] if line.strip() else ""
+        folder = "connector/" if line.startswith("  ") else ""
+        assert not name or (ROOT / folder / name).exists(), line
