@@ -36,7 +36,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 
 @dataclass
 class Meter:
-    """Counts what a client did, for receipts: requests sent, answers that were refusals, bytes received."""
+    """Counts what a reading cost, for its receipt: requests sent, answers that were refusals, bytes received."""
 
     requests: int = 0
     refused: int = 0
@@ -48,9 +48,6 @@ class Meter:
             self.requests += requests
             self.refused += refused
             self.bytes += received
-
-    def copy(self) -> "Meter":
-        return Meter(self.requests, self.refused, self.bytes)
 
 
 class Http:
@@ -80,7 +77,6 @@ class Http:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self.meter = Meter()
         self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
         self._deadline, self._largest = deadline, largest_body
         self._client = httpx.Client(
@@ -103,20 +99,21 @@ class Http:
     def close(self) -> None:
         self._client.close()
 
-    def get(self, path: str, params: Params = (), *, where: str) -> bytes:
+    def get(self, path: str, params: Params = (), *, where: str, meter: Meter | None = None) -> bytes:
         """The body of one GET, whole.
 
         Args:
             path: below the base URL, with a leading slash.
             params: query parameters in order; repeated names are lists.
             where: stream and partition, for messages.
+            meter: counts what this reading cost.
 
         Raises:
             TransientError: still failing after 5 attempts (3 for a 500), or refused by the rate limit for 5 minutes.
             RejectedError: the vendor refused, or redirected to another host.
             ContractError: the answer is larger than the limit, or not a JSON document.
         """
-        return self.send("GET", path, params, where=where, attempts=ATTEMPTS, json_expected=True)
+        return self.send("GET", path, params, where=where, attempts=ATTEMPTS, json_expected=True, meter=meter)
 
     def send(
         self,
@@ -128,12 +125,14 @@ class Http:
         where: str,
         attempts: int,
         json_expected: bool = False,
+        meter: Meter | None = None,
     ) -> bytes:
         """Like :meth:`get` for any method; ``attempts=1`` for requests that must not be repeated blindly."""
+        meter = meter or Meter()
         url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
         while True:
             try:
-                answer = self._once(method, url, params, body, where)
+                answer = self._once(method, url, params, body, where, meter)
             except TransientError:
                 failures += 1
                 if failures >= attempts:
@@ -165,10 +164,10 @@ class Http:
                 raise error
             self._pause(failures, at_least=answer.retry_after)
 
-    def _once(self, method: str, url: str, params: Params, body: object, where: str) -> "_Answer":
+    def _once(self, method: str, url: str, params: Params, body: object, where: str, meter: Meter) -> "_Answer":
         ticket = self._budget.take()
         answered = False
-        self.meter.add(requests=1)
+        meter.add(requests=1)
         try:
             deadline = time.monotonic() + self._deadline
             request = self._client.build_request(method, url, params=list(params) or None, json=body)
@@ -199,7 +198,7 @@ class Http:
         finally:
             if not answered:
                 self._budget.give_back(ticket)
-        self.meter.add(refused=int(refused), received=len(content))
+        meter.add(refused=int(refused), received=len(content))
         return _Answer(response.status_code, content, retry_after, response.headers)
 
     def _read(self, response: httpx.Response, deadline: float, where: str, place: str) -> bytes:

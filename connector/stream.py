@@ -67,7 +67,9 @@ class Stream:
     Attributes:
         vendor, name: give the asset key, the table and the dbt source: one name, three places.
         instance: a second project of the same vendor; ``shop`` lands in schema ``openpanel_shop``.
-        path: below the base URL.
+        path: below the base URL; ``{project}`` stands for the project's id.
+        walk: how the vendor's client reads it: a name that the client knows.
+        days: whose midnight its partitions have; ``utc``, or ``local`` for the organization's timezone.
         grain: "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
@@ -79,6 +81,8 @@ class Stream:
     vendor: str
     name: str
     path: str
+    walk: str = "pages"
+    days: Literal["utc", "local"] = "utc"
     grain: str
     primary_key: tuple[str, ...]
     replication_key: str

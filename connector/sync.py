@@ -27,12 +27,13 @@ OVERLAP = timedelta(minutes=45)
 class Reader(Protocol):
     """A client whose days can be read whole."""
 
-    @property
-    def meter(self) -> Meter: ...
+    def read_day(
+        self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
+    ) -> Iterator[Page]: ...
 
-    def read_day(self, stream: Stream, day: date, *, settled: str | None = None) -> Iterator[Page]: ...
-
-    def read_newest(self, stream: Stream, day: date, *, since: datetime) -> Iterator[Page]: ...
+    def read_newest(
+        self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None
+    ) -> Iterator[Page]: ...
 
 
 def sync_day(
@@ -62,7 +63,7 @@ def sync_day(
         ConnectorError: as the rooms below raise it. The rows landed before are then still in place, and a receipt of
             status ``failed`` is written where the warehouse allows.
     """
-    cost = _Cost(client.meter)
+    cost = _Cost()
     try:
         if incremental and (receipt := _add_newest(client, stream, day, warehouse, spool_dir, cost, progress)):
             return receipt
@@ -88,7 +89,7 @@ def _replace(
     for pause in (*pauses, None):
         with spooling(spool_dir, stream, day) as folder:
             try:
-                pages = client.read_day(stream, day, settled=settled)
+                pages = client.read_day(stream, day, settled=settled, meter=cost.meter)
                 spool = spool_pages(folder, stream, day, pages, progress=progress)
             except IncompleteError as error:
                 if pause is None:
@@ -113,22 +114,18 @@ def _add_newest(
     if landed is None:
         return None
     with spooling(spool_dir, stream, day) as folder, suppress(IncompleteError):
-        pages = client.read_newest(stream, day, since=landed.newest - OVERLAP)
+        pages = client.read_newest(stream, day, since=landed.newest - OVERLAP, meter=cost.meter)
         spool = spool_pages(folder, stream, day, pages, progress=progress)
         return land_newer(warehouse, stream, spool, onto=landed, reading=cost.so_far())
     return None
 
 
 class _Cost:
-    """What a client's meter counted since this object was made."""
+    """What one sync's requests cost, counted from the moment this object is made."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter, self._before, self._started = meter, meter.copy(), time.monotonic()
+    def __init__(self) -> None:
+        self.meter, self._started = Meter(), time.monotonic()
 
     def so_far(self) -> Reading:
-        return Reading(
-            requests=self._meter.requests - self._before.requests,
-            refused=self._meter.refused - self._before.refused,
-            bytes=self._meter.bytes - self._before.bytes,
-            started=self._started,
-        )
+        meter = self.meter
+        return Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=self._started)

@@ -26,12 +26,12 @@ class Mutant:
     tests: str
 
 
-CLIENT, STREAMS = "connector/openpanel/client.py", "connector/openpanel/streams.py"
+CLIENT, STREAMS = "connector/openpanel/pages.py", "connector/openpanel/streams.py"
 MUTANTS = (
     Mutant("exclusive end date", STREAMS, "end_inclusive=True", "end_inclusive=False", "tests/openpanel tests/test_sync.py"),
-    Mutant("start alone", CLIENT, "            (stream.window.end, end.isoformat()),\n", "", "tests/openpanel"),
+    Mutant("start alone", CLIENT, "            (window.end, end.isoformat()),\n", "", "tests/openpanel"),
     Mutant("ignored moving total", CLIENT, "if meta.total != self.total:", "if False:", "tests/openpanel"),
-    Mutant("no last look at the total", CLIENT, "if (now := self.count_day(stream, day)) != total:", "if (now := total) != total:", "tests/openpanel"),
+    Mutant("no last look at the total", CLIENT, "if (now := self._count(asked)) != proof.total:", "if (now := proof.total) != proof.total:", "tests/openpanel"),
     Mutant("a repeated id is fine", CLIENT, "if self._repeats and fingerprint != settled:", "if False:", "tests/openpanel"),
     Mutant("a short page is fine", CLIENT, "if len(rows.keys) != expected or", "if False or", "tests/openpanel"),
     Mutant("a delete that skips empty days", "connector/landing.py", "        if before:\n            self._db.execute(f\"delete {of_day}\")", "        if before and manifest.rows:\n            self._db.execute(f\"delete {of_day}\")", "tests/test_landing.py"),
@@ -45,8 +45,8 @@ MUTANTS = (
     Mutant("a value that does not fit dropped", "connector/rows.py", "            else:\n                extra[name] = raw", "            else:\n                pass", "tests/test_rows.py"),
     Mutant("credentials sent across hosts", "connector/http.py", "if not (same or upgrade):", "if False:", "tests/test_http.py"),
     Mutant("rows of another day accepted", CLIENT, "if (found := _instant(time, where).date()) != day:", "if (found := _instant(time, where).date()) != found:", "tests/openpanel"),
-    Mutant("numeric ids unquoted", CLIENT, "return json.dumps(value) if rewritten else value", "return value", "tests/openpanel"),
-    Mutant("clamped pages not noticed", CLIENT, "        return rows\n    raise IncompleteError(", "        return limit\n    raise IncompleteError(", "tests/openpanel"),
+    Mutant("numeric ids unquoted", "connector/openpanel/encoding.py", "return json.dumps(value) if rewritten else value", "return value", "tests/openpanel"),
+    Mutant("clamped pages not noticed", CLIENT, "        return rows\n    raise IncompleteError(", "        return asked.limit\n    raise IncompleteError(", "tests/openpanel"),
     Mutant("no drop guard", "connector/landing.py", "        if not allow_drop and (", "        if False and (", "tests/test_landing.py"),
     Mutant("twins kept", "connector/landing.py", "        if distinct == rows:\n            return 0", "        if True:\n            return 0", "tests/test_landing.py"),
     Mutant("no count of what was read back", "connector/landing.py", "if inserted != manifest.rows:", "if False:", "tests/test_landing.py"),

@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 
 from connector import EVENTS, ContractError, IncompleteError, OpenPanel, RejectedError
-from connector.openpanel.client import RepeatedIdError, quoted
+from connector.openpanel.encoding import quoted
+from connector.openpanel.pages import RepeatedIdError
 from connector.openpanel.streams import ON_REQUEST
 from connector.pacing import Unlimited
 from connector.sandbox import READ, ROOT, WRITE, serve

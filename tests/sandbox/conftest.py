@@ -1,6 +1,8 @@
-"""A simulated OpenPanel on a real socket, and a plain HTTP client that asks it."""
+"""The simulated vendors on real sockets, and plain HTTP clients that ask them."""
 
 
+import gzip
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -8,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.sandbox import READ, Client, OpenPanel, serve
+from connector.sandbox import READ, USERPILOT_KEY, Client, OpenPanel, Userpilot, serve, serve_userpilot
+
+EXPORTS = "/api/v1/analytics/exports"
 
 
 class Clock:
@@ -58,3 +62,74 @@ def openpanel() -> Iterator[Callable[..., Asker]]:
             return asker
 
         yield make
+
+
+class Exporter:
+    """One simulated Userpilot and questions to it; nothing is retried and no redirect is followed."""
+
+    def __init__(self, vendor: Userpilot, api: str, files: str, clock: Clock) -> None:
+        self.vendor, self.api, self.files_url, self.clock = vendor, api, files, clock
+        self.http = httpx.Client(timeout=2)
+
+    def send(self, method: str, path: str, authorization: str | None = f"Token {USERPILOT_KEY}", **options: Any):
+        headers = dict(options.pop("headers", {})) | ({"authorization": authorization} if authorization else {})
+        return self.http.request(method, f"{self.api}{self.vendor.prefix}{path}", headers=headers, **options)
+
+    def trigger(self, first: str = "2026-03-02", last: str = "2026-03-04", *, path: str = EXPORTS, **body: Any):
+        return self.send("POST", path, json={"from": first, "to": last} | body)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.send("GET", f"{EXPORTS}/jobs/").json()
+
+    def show(self, job_id: str) -> httpx.Response:
+        return self.send("GET", f"{EXPORTS}/jobs/{job_id}")
+
+    def done(self, job_id: str) -> dict[str, Any]:
+        for _ in range(20):
+            found = self.show(job_id).json()
+            if found["status"] in ("completed", "failed"):
+                return found
+        raise AssertionError(f"never done: {found}")
+
+    def get(self, url: str, **headers: str) -> tuple[httpx.Response, bytes]:
+        """A file as it comes over the wire."""
+        with self.http.stream("GET", url, headers=headers) as answer:
+            return answer, b"".join(answer.iter_raw())
+
+    def files(self, first: str = "2026-03-02", last: str = "2026-03-04", **body: Any) -> dict[str, bytes]:
+        """A whole export: the text of every file, whatever it is packed in."""
+        job = self.trigger(first, last, **body)
+        assert job.is_success, job.text
+        found = {}
+        for item in self.done(job.json()["job_id"])["presigned_urls"]:
+            raw = self.get(item["url"])[1]
+            found[item["filename"]] = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        return found
+
+    def rows(self, first: str = "2026-03-02", last: str = "2026-03-04", **body: Any) -> list[dict[str, Any]]:
+        return [json.loads(line) for text in self.files(first, last, **body).values() for line in text.splitlines()]
+
+    def names(self, *args: str, **body: Any) -> list[str]:
+        return [row["event_name"] for row in self.rows(*args, **body)]
+
+
+@pytest.fixture
+def userpilot() -> Iterator[Callable[..., Exporter]]:
+    """Makes environments; the clock stands at 2026-03-05T12:00:00Z until the test moves it."""
+    with ExitStack() as stack:
+
+        def make(world: str = "documented", **settings: Any) -> Exporter:
+            clock = Clock(1_772_712_000.0)
+            vendor = Userpilot(world=world, clock=clock, **settings)
+            api, files = stack.enter_context(serve_userpilot(vendor))
+            exporter = Exporter(vendor, api, files, clock)
+            stack.callback(exporter.http.close)
+            return exporter
+
+        yield make
+
+
+@pytest.fixture(params=["documented", "odd"])
+def pilot(request, userpilot) -> Exporter:
+    """The same question in both worlds."""
+    return userpilot(request.param)

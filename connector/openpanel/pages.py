@@ -1,0 +1,293 @@
+"""Reads one UTC day of events page by page and vouches that it is whole, or says why it cannot.
+
+OpenPanel pages by offset over live data and takes no snapshot, so a row arriving mid-walk shifts every later page.
+This room notices; it does not walk again (``sync.py`` does) and it never sees a table.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from connector.ahead import ahead
+from connector.errors import ContractError, IncompleteError, excerpt
+from connector.http import Http, Meter, Params
+from connector.openpanel.encoding import quoted
+from connector.rows import Rows, read_rows
+from connector.stream import Page, Stream
+
+
+class _Meta(msgspec.Struct, rename={"total": "totalCount"}):
+    total: int
+    count: int | None = None
+    pages: int | None = None
+    current: float | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """``data`` stays raw: the rows are read in their own pass, and spooled as the bytes they came as."""
+
+    meta: _Meta
+    data: msgspec.Raw
+
+
+class EventPages:
+    """The paged export of one project.
+
+    Args:
+        http: where to ask.
+        project_id: whose events.
+        at_once: pages asked for at the same time.
+    """
+
+    def __init__(self, http: Http, project_id: str, *, at_once: int) -> None:
+        self._http, self._project_id, self._at_once = http, project_id, at_once
+
+    def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
+        """The vendor's own count of rows for one UTC day: one request with one row."""
+        return self._count(_Day(stream, day, meter))
+
+    def read_day(
+        self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
+    ) -> Iterator[Page]:
+        """Yield one UTC day, page by page, and vouch that it is whole.
+
+        Args:
+            stream: an events-like entry of the catalogue.
+            day: a UTC day.
+            settled: the ``fingerprint`` of an earlier walk's :class:`RepeatedIdError`. A second walk with the same
+                fingerprint proves that the repeats are stored, and not rows that shifted while we read.
+            meter: counts what it cost.
+
+        Yields:
+            Pages of 1..1000 rows, newest first. A day without events yields nothing.
+
+        Raises:
+            IncompleteError: the announced total moved while we read, a page was short, or an id came
+                twice. Paging is by offset: three events arriving mid-walk gave 13 rows of 13, 10 unique.
+            ContractError: the answer has no ``data`` list or no ``meta.totalCount``, or holds another day.
+        """
+        asked = _Day(stream, day, meter)
+        first = self._page(asked, 1)
+        proof = _Proof(first.meta.total, _page_size(first, asked), asked.where)
+        page = proof.accept(first)
+        if page.rows:
+            yield page
+        if proof.pages < 2:
+            return
+        numbers = range(2, proof.pages + 1)
+        for answer in ahead((partial(self._page, asked, number) for number in numbers), at_once=self._at_once):
+            yield proof.accept(answer)
+        # A row stored between the last page's list and its count shows only now.
+        if (now := self._count(asked)) != proof.total:
+            raise IncompleteError(
+                where=asked.where, announced=now, received=proof.received, because="rows were stored while we read"
+            )
+        proof.no_repeats(settled)
+
+    def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
+        """Yield the pages of a growing day that reach back to ``since``, newest first.
+
+        The pages agree with each other about the total; whether they and the landed rows add up to it is for the
+        landing to prove.
+
+        Raises:
+            IncompleteError: the total moved while we read.
+        """
+        asked = _Day(stream, day, meter)
+        answer = self._page(asked, 1)
+        proof = _Proof(answer.meta.total, _page_size(answer, asked), asked.where)
+        while True:
+            yield proof.accept(answer)
+            oldest = answer.rows.times[-1] if answer.rows.times else None
+            if answer.number >= proof.pages or oldest is None or _instant(oldest, asked.where) < since:
+                return
+            answer = self._page(asked, answer.number + 1)
+
+    def _count(self, asked: "_Day") -> int:
+        return _open(self._ask(asked, page=1, limit=1), asked.where).meta.total
+
+    def _page(self, asked: "_Day", number: int) -> "_Answer":
+        envelope = _open(self._ask(asked, page=number, limit=asked.limit), asked.where)
+        rows = read_rows(memoryview(envelope.data), asked.stream, where=asked.where)
+        if envelope.meta.current is not None and envelope.meta.current != number:
+            raise ContractError(
+                f"page {number} was asked for and page {envelope.meta.current:g} came",
+                where=asked.where,
+                next_step="the server pages in a way we do not know: report it with the server's version.",
+            )
+        _same_day(rows, asked.day, asked.where)
+        return _Answer(number, envelope.meta, rows)
+
+    def _ask(self, asked: "_Day", *, page: int, limit: int) -> bytes:
+        window = asked.stream.window
+        end = asked.day if window.end_inclusive else asked.day + timedelta(days=1)
+        params: list[tuple[str, str]] = [
+            ("projectId", quoted(self._project_id)),
+            (window.start, asked.day.isoformat()),
+            (window.end, end.isoformat()),
+            ("page", str(page)),
+            ("limit", str(limit)),
+        ]
+        path, where = asked.stream.path, asked.where
+        return self._http.get(path, _with_lists(params, asked.stream), where=where, meter=asked.meter)
+
+
+@dataclass(frozen=True)
+class _Day:
+    """What is being read, and on whose meter."""
+
+    stream: Stream
+    day: date
+    meter: Meter | None
+
+    @property
+    def where(self) -> str:
+        return self.stream.partition(self.day)
+
+    @property
+    def limit(self) -> int:
+        return int(str(self.stream.params["limit"]))
+
+
+class RepeatedIdError(IncompleteError):
+    """Ids came twice although the total stood still: shifted rows, or twins the server stored.
+
+    Attributes:
+        fingerprint: of all ids in order; give it to the next walk as ``settled``.
+    """
+
+    def __init__(self, *, where: str, announced: int, received: int, fingerprint: str) -> None:
+        super().__init__(
+            where=where, announced=announced, received=received, because=f"{announced - received} ids came twice"
+        )
+        self.fingerprint = fingerprint
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    number: int
+    meta: _Meta
+    rows: Rows
+
+
+class _Proof:
+    """Compares every page of a walk with what the first one promised."""
+
+    def __init__(self, total: int, size: int, where: str) -> None:
+        self.total, self.size, self.where = total, size, where
+        self.pages = math.ceil(total / size) if total else 0
+        self.received = 0
+        # Hashes, not ids: a million take 60 MB less, and a chance collision costs one more walk, never a row.
+        self._seen: set[int] = set()
+        self._last = 0
+        self._repeats = 0
+        self._fingerprint = 0
+
+    def accept(self, answer: _Answer) -> Page:
+        meta, rows, number = answer.meta, answer.rows, answer.number
+        if meta.total != self.total:
+            raise self._incomplete(meta.total, "the total moved while we read")
+        expected = min(self.size, max(0, self.total - (number - 1) * self.size))
+        if len(rows.keys) != expected or (meta.count is not None and meta.count != len(rows.keys)):
+            raise self._incomplete(
+                self.total, f"page {number} holds {len(rows.keys)} rows where {expected} were due", len(rows.keys)
+            )
+        for key in rows.keys:
+            mark = hash(key)
+            # Stored twins share time and id, so they are neighbours, also across the edge of a page.
+            if mark != self._last:
+                self._repeats += mark in self._seen
+                self._seen.add(mark)
+                self._last = mark
+            self._fingerprint = (self._fingerprint * 1_000_003 + mark) & 0xFFFF_FFFF_FFFF_FFFF
+        self.received += len(rows.keys)
+        return Page(
+            number=number,
+            of=self.pages,
+            rows=len(rows.keys),
+            announced=self.total,
+            body=rows.body,
+            strangers=rows.strangers,
+            misfits=rows.misfits,
+        )
+
+    def no_repeats(self, settled: str | None) -> None:
+        fingerprint = f"{self.total}:{self._fingerprint:x}"
+        if self._repeats and fingerprint != settled:
+            raise RepeatedIdError(
+                where=self.where,
+                announced=self.total,
+                received=self.total - self._repeats,
+                fingerprint=fingerprint,
+            )
+
+    def _incomplete(self, announced: int, because: str, more: int = 0) -> IncompleteError:
+        return IncompleteError(where=self.where, announced=announced, received=self.received + more, because=because)
+
+
+def _with_lists(params: list[tuple[str, str]], stream: Stream) -> Params:
+    """The entry's own parameters; lists as repeated names, the only spelling that every server version reads."""
+    for name, value in stream.params.items():
+        if isinstance(value, tuple):
+            params.extend((name, str(item)) for item in value)
+        elif name != "limit":
+            params.append((name, str(value)))
+    return params
+
+
+def _open(body: bytes, where: str) -> _Envelope:
+    """The envelope, or a ContractError: a missing key is never "no rows"."""
+    try:
+        return msgspec.json.decode(body, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise ContractError(
+            f"the answer is not {{meta: {{totalCount}}, data: [...]}}: {excerpt(str(fault), 120)}; "
+            f"it begins with {excerpt(body, 120)!r}",
+            where=where,
+            next_step="check OPENPANEL_API_URL; if it is right, the server's format changed: report this message.",
+        ) from None
+
+
+def _page_size(first: _Answer, asked: _Day) -> int:
+    """How many rows a page really has: servers before 2025-04-16 cut every page to 50, in silence."""
+    rows, total = len(first.rows.keys), first.meta.total
+    if total <= rows or rows == asked.limit:
+        return asked.limit
+    if rows and (first.meta.pages is None or first.meta.pages == math.ceil(total / rows)):
+        return rows
+    raise IncompleteError(
+        where=asked.where,
+        announced=total,
+        received=rows,
+        because="page 1 is short although more pages follow; OpenPanel before 2026-03-03 cuts page 1 in silence, "
+        "in which case the server must be updated",
+    )
+
+
+def _same_day(rows: Rows, day: date, where: str) -> None:
+    prefix, zulu = day.isoformat(), "Z"
+    for time in rows.times:
+        if time.startswith(prefix) and time.endswith(zulu):
+            continue
+        if (found := _instant(time, where).date()) != day:
+            raise ContractError(
+                f"a row of {found.isoformat()} (UTC) came where only {prefix} was asked for",
+                where=where,
+                next_step="the server ignored the dates, or its event store does not count days in UTC: "
+                "update the server or set its ClickHouse timezone to UTC.",
+            )
+
+
+def _instant(time: str, where: str) -> datetime:
+    try:
+        # Python reads at most microseconds.
+        instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", time))
+    except ValueError:
+        raise ContractError(
+            f"{excerpt(time, 60)!r} is not a time", where=where, next_step="report this row to the vendor."
+        ) from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
