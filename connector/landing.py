@@ -52,6 +52,7 @@ create table if not exists connector.landings (
     bytes bigint,
     seconds double,
     incremental boolean,
+    warnings varchar,
     status varchar not null,
     error varchar,
     landed_at timestamptz not null
@@ -59,7 +60,7 @@ create table if not exists connector.landings (
 """
 _LANDINGS_COLUMNS = (
     "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
-    "requests, refused, bytes, seconds, incremental, status, error, landed_at"
+    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at"
 )
 
 
@@ -90,10 +91,18 @@ def land(
     where = stream.partition(day)
     spool.verify(where)
     asked = time.monotonic()
-    with _Transaction(warehouse, stream, where) as work:
+    with Transaction(warehouse, stream, where) as work:
         opened = time.monotonic()
         receipt = work.replace_day(spool, day, allow_drop=allow_drop, reading=reading or Reading())
     return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+
+
+def land_sample(warehouse: Warehouse, stream: Stream, spool: Spool, *, reading: "Reading | None" = None) -> Receipt:
+    """Add the rows of a spool beside those of the same day: a sample cannot be taken again, so none is replaced."""
+    (day,) = spool.manifest.days
+    spool.verify(stream.partition(day))
+    with Transaction(warehouse, stream, stream.partition(day)) as work:
+        return work.append(spool, day, reading=reading or Reading())
 
 
 def land_newer(
@@ -108,7 +117,7 @@ def land_newer(
     where = stream.partition(day)
     spool.verify(where)
     asked = time.monotonic()
-    with _Transaction(warehouse, stream, where) as work:
+    with Transaction(warehouse, stream, where) as work:
         opened = time.monotonic()
         receipt = work.add_newer(spool, day, onto=onto, reading=reading or Reading())
     return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
@@ -146,6 +155,30 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
         return _landed(connection, stream, day)
 
 
+@dataclass(frozen=True)
+class DayFacts:
+    """What the table itself says of one day: rows, different keys, rows without a key, rows with extras."""
+
+    rows: int
+    keys: int
+    keyless: int
+    extras: int
+
+
+def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, DayFacts]:
+    """Facts of each day, in one short reading; days without rows have zeros."""
+    facts = dict.fromkeys(days, DayFacts(0, 0, 0, 0))
+    if not days or not warehouse.exists():
+        return facts
+    key, first = ", ".join(stream.primary_key), stream.primary_key[0]
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f"select _day, count(*), count(distinct ({key})), count(*) filter ({first} is null), count(_extra) "
+            f"from {_quoted_table(stream)} where list_contains({_literal(list(days))}, _day) group by _day"
+        ).fetchall()
+    return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
+
+
 def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: ConnectorError, reading: Reading) -> None:
     """Write a receipt of status ``failed``, so that the table of landings tells the bad nights as well."""
     with warehouse.write() as connection:
@@ -154,20 +187,20 @@ def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: Conne
             connection,
             stream.table, day, uuid.uuid4().hex, None, None, None, None, None, None,
             reading.requests, reading.refused, reading.bytes, reading.seconds, False,
-            "failed", str(error), datetime.now(UTC),
+            None, "failed", str(error), datetime.now(UTC),
         )  # fmt: skip
 
 
-class _Transaction:
+class Transaction:
     """One write connection with one transaction; commits on success, translates DuckDB's errors into ours."""
 
     def __init__(self, warehouse: Warehouse, stream: Stream, where: str) -> None:
         self._context, self._stream, self._where = warehouse.write(), stream, where
 
-    def __enter__(self) -> "_Work":
+    def __enter__(self) -> "Work":
         self._connection = self._context.__enter__()
         self._connection.execute("begin")
-        return _Work(self._connection, self._stream, self._where)
+        return Work(self._connection, self._stream, self._where)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         failure: BaseException | None = error
@@ -183,7 +216,7 @@ class _Transaction:
             raise _translated(failure, self._where) from None
 
 
-class _Work:
+class Work:
     """The statements of one landing."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, stream: Stream, where: str) -> None:
@@ -212,6 +245,11 @@ class _Work:
         return self._write_receipt(
             spool, day, reading, received=inserted, landed=landed, duplicates=duplicates, replaced=before
         )
+
+    def append(self, spool: Spool, day: date, *, reading: Reading) -> Receipt:
+        self._prepare()
+        rows = self._insert(spool.files, day)
+        return self._write_receipt(spool, day, reading, received=rows, landed=rows, duplicates=0, replaced=0)
 
     def add_newer(self, spool: Spool, day: date, *, onto: Landed, reading: Reading) -> Receipt:
         self._prepare()
@@ -354,13 +392,14 @@ class _Work:
             seconds=reading.seconds,
             strangers=frozenset(manifest.strangers),
             incremental=incremental,
+            warnings=tuple(manifest.warnings),
             sample=self._sample(day),
         )
         _insert_receipt(
             self._db,
             receipt.table, day, receipt.load_id, receipt.announced, received, landed, duplicates, replaced,
             receipt.misfits, receipt.requests, receipt.refused, receipt.bytes, receipt.seconds, incremental,
-            "landed", None, self._now,
+            "; ".join(receipt.warnings) or None, "landed", None, self._now,
         )  # fmt: skip
         return receipt
 

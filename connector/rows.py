@@ -91,6 +91,7 @@ _FAST: dict[str, Any] = {
     "DOUBLE": float | None,
     "BOOLEAN": bool | None,
     "DATE": Annotated[str, msgspec.Meta(pattern=_DATE)] | None,
+    "TIMESTAMP": Annotated[str, msgspec.Meta(pattern=_TIMESTAMP)] | None,
     "TIMESTAMPTZ": Annotated[str, msgspec.Meta(pattern=_TIMESTAMP)] | None,
 }
 
@@ -173,5 +174,6 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "DOUBLE": _is_number,
     "BOOLEAN": lambda value: isinstance(value, bool),
     "DATE": _is_text(_DATE),
+    "TIMESTAMP": _is_text(_TIMESTAMP),
     "TIMESTAMPTZ": _is_text(_TIMESTAMP),
 }

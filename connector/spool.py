@@ -47,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     misfits: int
     strangers: list[str]
+    warnings: list[str]
     parts: list[Part]
 
 
@@ -133,12 +134,14 @@ def spool_pages(
     parts: list[Part] = []
     announced = rows = misfits = 0
     strangers: set[str] = set()
+    warnings: list[str] = []
     for page in pages:
         announced = page.announced
         if page.rows:
             parts.append(_write(folder, f"part-{page.number:05d}.json", page, stream.partition(day)))
         rows, misfits = rows + page.rows, misfits + page.misfits
         strangers |= page.strangers
+        warnings += page.warnings
         if progress:
             progress(page)
     manifest = Manifest(
@@ -149,6 +152,7 @@ def spool_pages(
         rows=rows,
         misfits=misfits,
         strangers=sorted(strangers),
+        warnings=warnings,
         parts=parts,
     )
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-ColumnType = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMPTZ", "JSON", "VARCHAR[]"]
+ColumnType = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON", "VARCHAR[]"]
 
 # Written by the landing, after the vendor's own columns.
 BOOKKEEPING: Mapping[str, tuple[str, str]] = {
@@ -69,7 +69,8 @@ class Stream:
         instance: a second project of the same vendor; ``shop`` lands in schema ``openpanel_shop``.
         path: below the base URL; ``{project}`` stands for the project's id.
         walk: how the vendor's client reads it: a name that the client knows.
-        days: whose midnight its partitions have; ``utc``, or ``local`` for the organization's timezone.
+        days: whose midnight its partitions have; ``utc``, ``local`` for the organization's timezone, or
+            ``none``: no partitions, rows are appended.
         grain: "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
@@ -82,7 +83,7 @@ class Stream:
     name: str
     path: str
     walk: str = "pages"
-    days: Literal["utc", "local"] = "utc"
+    days: Literal["utc", "local", "none"] = "utc"
     grain: str
     primary_key: tuple[str, ...]
     replication_key: str
@@ -125,6 +126,7 @@ class Page:
         body: a JSON array holding only declared fields, plus ``_extra`` where the vendor sent more.
         strangers: names of fields nobody declared, seen on this page.
         misfits: rows with something in ``_extra``.
+        warnings: what is true of this answer and a reader of the table should know, such as a silent cut.
     """
 
     number: int
@@ -134,6 +136,7 @@ class Page:
     body: bytes | memoryview
     strangers: frozenset[str] = frozenset()
     misfits: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,7 @@ class Receipt:
         bytes: bytes received. seconds: from the first request to the commit.
         lock_wait, lock_seconds: seconds waited for the warehouse, and seconds it was held.
         strangers: undeclared fields seen. incremental: only newer rows were read.
+        warnings: sentences about the day, such as a list that the vendor cut.
         sample: the first few landed rows as texts, without columns that name a person.
     """
 
@@ -168,4 +172,5 @@ class Receipt:
     lock_seconds: float = 0.0
     strangers: frozenset[str] = frozenset()
     incremental: bool = False
+    warnings: tuple[str, ...] = ()
     sample: tuple[Mapping[str, str | None], ...] = dataclasses.field(default=(), repr=False)

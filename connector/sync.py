@@ -13,7 +13,7 @@ from typing import Protocol
 
 from connector.errors import ConnectorError, IncompleteError
 from connector.http import Meter
-from connector.landing import Reading, land, land_newer, landed_day, record_failure
+from connector.landing import Reading, land, land_newer, land_sample, landed_day, record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Page, Receipt, Stream
 from connector.warehouse import Warehouse
@@ -65,6 +65,8 @@ def sync_day(
     """
     cost = _Cost()
     try:
+        if stream.days == "none":
+            return _append(client, stream, day, warehouse, spool_dir, cost)
         if incremental and (receipt := _add_newest(client, stream, day, warehouse, spool_dir, cost, progress)):
             return receipt
         return _replace(client, stream, day, warehouse, spool_dir, cost, progress, allow_drop, pauses)
@@ -99,6 +101,12 @@ def _replace(
                 return land(warehouse, stream, spool, allow_drop=allow_drop, reading=cost.so_far())
         time.sleep(pause)
     raise AssertionError("the last walk either returns or raises")
+
+
+def _append(client: Reader, stream: Stream, day: date, warehouse: Warehouse, spool_dir: Path, cost: "_Cost") -> Receipt:
+    with spooling(spool_dir, stream, day) as folder:
+        spool = spool_pages(folder, stream, day, client.read_day(stream, day, meter=cost.meter))
+        return land_sample(warehouse, stream, spool, reading=cost.so_far())
 
 
 def _add_newest(

@@ -20,7 +20,10 @@ import os, sys
 import dagster as dg
 from dagster_project.definitions import defs
 with dg.DagsterInstance.ephemeral() as instance:
-    result = dg.materialize(list(defs.assets), partition_key=sys.argv[1], instance=instance, raise_on_error=False)
+    result = dg.materialize(
+        list(defs.assets), selection="key:openpanel/events", partition_key=sys.argv[1], instance=instance,
+        raise_on_error=False,
+    )
 failure = next((event for event in result.all_events if event.is_step_failure), None)
 print("success" if result.success else failure.event_specific_data.error)
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from connector import EVENTS
 from connector.dagster import OpenPanelResource, WarehouseResource, openpanel_assets
 from connector.sandbox import READ, OpenPanel, serve
 
@@ -60,7 +61,7 @@ def test_every_real_day_lands_as_the_file_says(tmp_path, name, rows, days):
     with serve(vendor.app) as url, dg.DagsterInstance.ephemeral() as instance:
         source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
         target = WarehouseResource(database=str(tmp_path / "w.duckdb"), spool_dir=str(tmp_path / "spool"))
-        assets = openpanel_assets(start_date=min(truth), openpanel=source, warehouse=target)
+        assets = openpanel_assets(streams=[EVENTS], start_date=min(truth), openpanel=source, warehouse=target)
         # Contiguous stretches as one run each, the way a backfill asks for them.
         for first, last in _stretches(sorted(truth)):
             tags = {"dagster/asset_partition_range_start": f"{first}", "dagster/asset_partition_range_end": f"{last}"}

@@ -4,17 +4,20 @@ If a body here grows past those four verbs, something belongs below the wall.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
+from connector.dagster.checks import check_results, check_specs
 from connector.dagster.failures import failure
 from connector.dagster.preview import preview
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
-from connector.errors import ConnectorError, TransientError
+from connector.errors import ConnectorError
 from connector.openpanel.streams import STREAMS
 from connector.stream import Page, Receipt, Stream
 
@@ -22,6 +25,8 @@ from connector.stream import Page, Receipt, Stream
 RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 # A week a run: small enough to be repeated without regret, large enough not to pay a process start for every day.
 DAYS_A_RUN = 7
+# Aggregates wait for the vendor far longer than they are landed.
+DAYS_AT_ONCE = 4
 POOL = "openpanel_api"
 ALLOW_DROP_TAG = "connector/allow_drop"
 # Set by the intraday schedule: read only what is newer than the landed rows.
@@ -29,28 +34,33 @@ INCREMENTAL_TAG = "connector/incremental"
 PROGRESS_EVERY = 5.0
 
 
-def daily(start_date: date) -> dg.DailyPartitionsDefinition:
-    """UTC days from ``start_date`` to today; today is included because it can be refreshed all day long."""
-    return dg.DailyPartitionsDefinition(start_date=start_date.isoformat(), timezone="UTC", end_offset=1)
+def days_of(stream: Stream, start_date: date, timezone: str) -> dg.DailyPartitionsDefinition | None:
+    """A stream's days from ``start_date`` to today; today is included because it can be refreshed all day long."""
+    if stream.days == "none":
+        return None
+    zone = timezone if stream.days == "local" else "UTC"
+    return dg.DailyPartitionsDefinition(start_date=start_date.isoformat(), timezone=zone, end_offset=1)
 
 
 def openpanel_assets(
     *,
     start_date: date,
     streams: Sequence[Stream] = STREAMS,
+    timezone: str = "UTC",
     instance: str = "",
     translator: ConnectorTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     openpanel: OpenPanelResource | None = None,
     warehouse: WarehouseResource | None = None,
     pool: str = POOL,
-    retry_policy: dg.RetryPolicy = RETRIES,
+    retry_policy: dg.RetryPolicy | None = RETRIES,
 ) -> list[dg.AssetsDefinition]:
-    """One asset per stream, partitioned by UTC day.
+    """One asset per stream, partitioned by day where the stream has days.
 
     Args:
         start_date: the first partition.
-        streams: entries of the catalogue.
+        streams: entries of the catalogue; see :func:`connector.openpanel.streams.streams` for charts and funnels.
+        timezone: the organization's; insights, charts and funnels have its days.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
         translator: overrides keys, groups, owners, tags.
         backfill_policy: how many days one run of a backfill takes; a week by default. With
@@ -60,96 +70,124 @@ def openpanel_assets(
         pool: the concurrency pool all assets of this client id share.
         retry_policy: for transient errors; anything else fails at once.
     """
-    translator = translator or ConnectorTranslator()
-    return [
-        _landed_asset(
-            stream.of(instance) if instance else stream,
-            daily(start_date),
-            translator,
-            backfill_policy or dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
-            openpanel,
-            warehouse,
-            pool,
-            retry_policy,
-        )
-        for stream in streams
-    ]
+    made = _Made(
+        translator or ConnectorTranslator(),
+        start_date,
+        timezone,
+        backfill_policy,
+        openpanel,
+        warehouse,
+        pool,
+        retry_policy,
+    )
+    return [_landed_asset(stream.of(instance) if instance else stream, made) for stream in streams]
 
 
-def _landed_asset(
-    stream: Stream,
-    days: dg.DailyPartitionsDefinition,
-    translator: ConnectorTranslator,
-    backfill_policy: dg.BackfillPolicy,
-    openpanel: OpenPanelResource | None,
-    warehouse: WarehouseResource | None,
-    pool: str,
-    retry_policy: dg.RetryPolicy,
-) -> dg.AssetsDefinition:
+@dataclass(frozen=True)
+class _Made:
+    """What all assets of one call share."""
+
+    translator: ConnectorTranslator
+    start_date: date
+    timezone: str
+    backfill_policy: dg.BackfillPolicy | None
+    openpanel: OpenPanelResource | None
+    warehouse: WarehouseResource | None
+    pool: str
+    retry_policy: dg.RetryPolicy | None
+
+    def policy(self, stream: Stream) -> dg.BackfillPolicy | None:
+        if stream.days == "none":
+            return None
+        # One policy for all: Dagster warns about a job whose assets differ.
+        return self.backfill_policy or dg.BackfillPolicy.multi_run(DAYS_A_RUN)
+
+
+def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
-        specs=[translator.spec(stream)],
-        partitions_def=days,
-        backfill_policy=backfill_policy,
-        retry_policy=retry_policy,
-        pool=pool,
+        specs=[made.translator.spec(stream)],
+        check_specs=check_specs(stream, made.translator.key(stream)),
+        partitions_def=days_of(stream, made.start_date, made.timezone),
+        backfill_policy=made.policy(stream),
+        retry_policy=made.retry_policy,
+        pool=made.pool,
         required_resource_keys={
-            key for key, given in (("openpanel", openpanel), ("warehouse", warehouse)) if given is None
+            key for key, given in (("openpanel", made.openpanel), ("warehouse", made.warehouse)) if given is None
         },
     )
-    def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None]]:
-        source: OpenPanelResource = openpanel or context.resources.openpanel
-        target: WarehouseResource = warehouse or context.resources.warehouse
-        receipts = _land_days(context, stream, source, target)
-        yield dg.MaterializeResult(asset_key=translator.key(stream), metadata=_of_run(receipts))
+    def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        source: OpenPanelResource = made.openpanel or context.resources.openpanel
+        target: WarehouseResource = made.warehouse or context.resources.warehouse
+        receipts = _land(context, stream, source, target)
+        yield dg.MaterializeResult(asset_key=made.translator.key(stream), metadata=_of_run(stream, receipts))
+        yield from check_results(stream, made.translator.key(stream), receipts, target.warehouse())
 
     return _asset
 
 
-def _land_days(
+def _land(
     context: dg.AssetExecutionContext, stream: Stream, source: OpenPanelResource, target: WarehouseResource
 ) -> list[Receipt]:
     """Land every day of this run; a day that fails for now does not keep the others from landing."""
-    from connector.sync import sync_day
-
     receipts: list[Receipt] = []
     failed: list[ConnectorError] = []
-    allow_drop = _is_on(context, ALLOW_DROP_TAG)
-    incremental = _is_on(context, INCREMENTAL_TAG)
     try:
-        warehouse, spool_dir = target.warehouse(), target.spool_path
         with source.client() as client:
-            for key in context.partition_keys:
-                day = date.fromisoformat(key)
-                try:
-                    receipt = sync_day(
-                        client,
-                        stream,
-                        day,
-                        warehouse=warehouse,
-                        spool_dir=spool_dir,
-                        allow_drop=allow_drop,
-                        incremental=incremental and day == datetime.now(UTC).date(),
-                        progress=_progress(context, stream, day),
-                    )
-                except TransientError as error:
-                    context.log.warning(str(error))
-                    failed.append(error)
+            for outcome in _outcomes(context, stream, client, target):
+                if isinstance(outcome, ConnectorError):
+                    context.log.warning(str(outcome))
+                    failed.append(outcome)
+                    if not outcome.is_transient:
+                        break
                     continue
-                context.log.info(_sentence(receipt))
-                context.add_asset_metadata(_of_day(receipt), asset_key=context.asset_key, partition_key=key)
-                receipts.append(receipt)
+                context.log.info(_sentence(outcome))
+                if stream.days != "none":
+                    key = outcome.day.isoformat()
+                    context.add_asset_metadata(_of_day(outcome), asset_key=context.asset_key, partition_key=key)
+                receipts.append(outcome)
     except ConnectorError as error:
         failed.append(error)
     if failed:
-        _keep(context, receipts)
+        _keep(context, stream, receipts)
         raise failure(failed[-1]) from None
     return receipts
 
 
-def _keep(context: dg.AssetExecutionContext, receipts: Sequence[Receipt]) -> None:
+def _outcomes(
+    context: dg.AssetExecutionContext, stream: Stream, client: Any, target: WarehouseResource
+) -> Iterator[Receipt | ConnectorError]:
+    """A receipt or an error for every day, in order; aggregates a few days at a time, on one request budget."""
+    from connector.ahead import ahead
+    from connector.sync import sync_day
+
+    warehouse, spool_dir = target.warehouse(), target.spool_path
+    allow_drop, incremental = _is_on(context, ALLOW_DROP_TAG), _is_on(context, INCREMENTAL_TAG)
+    today = datetime.now(UTC).date()
+
+    def land(day: date) -> Receipt | ConnectorError:
+        try:
+            return sync_day(
+                client,
+                stream,
+                day,
+                warehouse=warehouse,
+                spool_dir=spool_dir,
+                allow_drop=allow_drop,
+                incremental=incremental and stream.walk == "pages" and day == today,
+                progress=_progress(context, stream, day) if stream.walk == "pages" else None,
+            )
+        except ConnectorError as error:
+            return error
+
+    days = [today] if stream.days == "none" else [date.fromisoformat(key) for key in context.partition_keys]
+    at_once = 1 if stream.walk == "pages" else DAYS_AT_ONCE
+    yield from ahead((partial(land, day) for day in days), at_once=at_once) if at_once > 1 else map(land, days)
+
+
+def _keep(context: dg.AssetExecutionContext, stream: Stream, receipts: Sequence[Receipt]) -> None:
     """Days of a failed run that did land are shown as landed: only the others need another run."""
-    for receipt in receipts:
+    for receipt in receipts if stream.days != "none" else ():
         context.log_event(
             dg.AssetMaterialization(
                 context.asset_key,
@@ -210,12 +248,16 @@ def _of_day(receipt: Receipt) -> dict[str, Any]:
         "load id": receipt.load_id,
         "preview": dg.MetadataValue.md(preview(receipt)),
     }
+    if receipt.warnings:
+        metadata["warnings"] = "; ".join(receipt.warnings)
     if receipt.strangers:
         metadata["undeclared fields"] = ", ".join(sorted(receipt.strangers))
     return metadata
 
 
-def _of_run(receipts: Sequence[Receipt]) -> dict[str, Any]:
+def _of_run(stream: Stream, receipts: Sequence[Receipt]) -> dict[str, Any]:
+    if stream.days == "none":
+        return {key: value for receipt in receipts for key, value in _of_day(receipt).items() if "partition" not in key}
     return {
         "days in run": len(receipts),
         "rows in run": sum(receipt.landed for receipt in receipts),

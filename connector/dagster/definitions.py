@@ -1,7 +1,7 @@
 """Everything for the usual project in one call. Who wants less takes the builders one by one."""
 
-from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 
@@ -9,15 +9,16 @@ from connector.dagster.assets import openpanel_assets
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
 from connector.dagster.translator import ConnectorTranslator
-from connector.openpanel.streams import STREAMS
-from connector.settings import Settings
-from connector.stream import Stream
+from connector.openpanel.questions import Questions
+from connector.openpanel.streams import DIMENSIONS, streams
+from connector.settings import Environment, Settings, environment
 
 
 def build_definitions(
     *,
     start_date: date | None = None,
-    streams: Sequence[Stream] = STREAMS,
+    questions: Questions | Path | None = None,
+    timezone: str = "",
     instance: str = "",
     translator: ConnectorTranslator | None = None,
     openpanel: OpenPanelResource | None = None,
@@ -28,17 +29,22 @@ def build_definitions(
 
     Args:
         start_date: the first partition; START_DATE if left out.
+        questions: charts, funnels, dimensions and filters, or a YAML file that holds them; the file named by
+            OPENPANEL_REPORTS if left out.
+        timezone: the organization's; OPENPANEL_TIMEZONE if left out.
         instance: name of a second project; its asset keys, schema and schedules carry it, so that several
             projects can be merged into one code location.
         openpanel, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
         lookback_days: see :func:`openpanel_nightly_schedule`.
 
     Raises:
-        SettingsError: START_DATE is not a date.
+        SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
     """
+    env = environment()
     assets = openpanel_assets(
-        start_date=start_date or Settings.load().start_date,
-        streams=streams,
+        start_date=start_date or Settings.load(env).start_date,
+        streams=streams(_questions(questions, env)),
+        timezone=timezone or env.timezone("OPENPANEL_TIMEZONE", "UTC"),
         instance=instance,
         translator=translator,
         openpanel=openpanel or OpenPanelResource(),
@@ -54,3 +60,9 @@ def build_definitions(
         # The work waits for the network, not for cores; a process per step would cost more than the step.
         executor=dg.in_process_executor,
     )
+
+
+def _questions(questions: Questions | Path | None, env: Environment) -> Questions:
+    if questions is None:
+        questions = Path(file) if (file := env.values.get("OPENPANEL_REPORTS", "").strip()) else Questions()
+    return questions if isinstance(questions, Questions) else Questions.load(questions, dimensions=DIMENSIONS)

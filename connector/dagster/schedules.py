@@ -5,6 +5,7 @@ Late rows are a fact of the vendor, so how far back to look is in the catalogue;
 
 from collections.abc import Sequence
 from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -29,7 +30,7 @@ def openpanel_nightly_schedule(
         lookback_days: days before yesterday that are landed again; the catalogue's longest if left out.
     """
     days = max(stream.lookback_days for stream in STREAMS) if lookback_days is None else lookback_days
-    selection = dg.AssetSelection.assets(*assets)
+    selection = dg.AssetSelection.assets(*(asset for asset in assets if asset.partitions_def))
 
     @dg.schedule(
         name=name,
@@ -38,20 +39,24 @@ def openpanel_nightly_schedule(
         target=selection,
         description=f"Lands yesterday and the {days} days before it again, because rows arrive late.",
     )
-    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        at = context.scheduled_execution_time.astimezone(UTC)
-        last = (at - timedelta(days=1)).date()
-        first = last - timedelta(days=days)
-        partitions = _partitions(assets)
-        start = partitions.start.date()
-        if last < start:
-            return dg.SkipReason(f"the first partition is {start}, which has not ended yet")
-        first = max(first, start)
-        return dg.RunRequest(
-            # One request a tick, also when the daemon evaluates a tick twice.
-            run_key=f"{name}:{last.isoformat()}",
-            tags={RANGE_START: first.isoformat(), RANGE_END: last.isoformat()},
-        )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        requests = []
+        for kind, (partitions, keys) in _by_days(assets).items():
+            # Yesterday as the asset's own timezone has it: a day that has not ended there is not asked for.
+            at = context.scheduled_execution_time.astimezone(ZoneInfo(partitions.timezone))
+            start, last = partitions.start.date(), (at - timedelta(days=1)).date()
+            if last < start:
+                continue
+            first = max(last - timedelta(days=days), start)
+            requests.append(
+                dg.RunRequest(
+                    # One request a tick, also when the daemon evaluates a tick twice.
+                    run_key=f"{name}:{kind}:{last.isoformat()}",
+                    tags={RANGE_START: first.isoformat(), RANGE_END: last.isoformat()},
+                    asset_selection=keys,
+                )
+            )
+        return requests or dg.SkipReason("the first partition has not ended yet")
 
     return _schedule
 
@@ -59,28 +64,44 @@ def openpanel_nightly_schedule(
 def openpanel_intraday_schedule(
     assets: Sequence[dg.AssetsDefinition], *, name: str = "openpanel_intraday", cron: str = "5 * * * *"
 ) -> dg.ScheduleDefinition:
-    """Today, incrementally: only pages newer than what is landed, proven by the vendor's count."""
-    selection = dg.AssetSelection.assets(*assets)
+    """Today's events, incrementally (only pages newer than what is landed, proven by the count), and a live sample."""
+    chosen = [asset for asset in assets if asset.key.path[-1] in ("events", "insights_live")]
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        target=selection,
-        description="Refreshes today's partition; reads only what is newer than the landed rows.",
+        target=dg.AssetSelection.assets(*chosen),
+        description="Refreshes today's events, reading only what is newer than the landed rows; samples live visitors.",
     )
-    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(UTC)
-        if at.date() < _partitions(assets).start.date():
-            return dg.SkipReason("the first partition lies in the future")
-        return dg.RunRequest(
-            run_key=f"{name}:{at.isoformat()}", partition_key=at.date().isoformat(), tags={INCREMENTAL_TAG: "true"}
-        )
+        requests = []
+        for asset in chosen:
+            partitions, key = asset.partitions_def, f"{name}:{asset.key.path[-1]}:{at.isoformat()}"
+            if partitions is None:
+                requests.append(dg.RunRequest(run_key=key, asset_selection=[asset.key]))
+            elif isinstance(partitions, dg.DailyPartitionsDefinition) and at.date() >= partitions.start.date():
+                requests.append(
+                    dg.RunRequest(
+                        run_key=key,
+                        partition_key=at.date().isoformat(),
+                        tags={INCREMENTAL_TAG: "true"},
+                        asset_selection=[asset.key],
+                    )
+                )
+        return requests or dg.SkipReason("the first partition lies in the future")
 
     return _schedule
 
 
-def _partitions(assets: Sequence[dg.AssetsDefinition]) -> dg.DailyPartitionsDefinition:
-    partitions = assets[0].partitions_def
-    assert isinstance(partitions, dg.DailyPartitionsDefinition)
-    return partitions
+def _by_days(
+    assets: Sequence[dg.AssetsDefinition],
+) -> dict[str, tuple[dg.DailyPartitionsDefinition, list[dg.AssetKey]]]:
+    """Assets that can share a run: one for the raw events, one for the aggregates, whose days may be others."""
+    groups: dict[str, tuple[dg.DailyPartitionsDefinition, list[dg.AssetKey]]] = {}
+    for asset in assets:
+        if isinstance(asset.partitions_def, dg.DailyPartitionsDefinition):
+            kind = "events" if asset.key.path[-1] == "events" else "aggregates"
+            groups.setdefault(kind, (asset.partitions_def, []))[1].append(asset.key)
+    return groups

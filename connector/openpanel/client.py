@@ -6,7 +6,7 @@ sees a table.
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,9 @@ import httpx
 from connector.errors import SettingsError
 from connector.http import Http, Meter
 from connector.openpanel.pages import EventPages
+from connector.openpanel.reports import Reports
 from connector.openpanel.settings import OpenPanelSettings
+from connector.openpanel.streams import EVENTS
 from connector.pacing import Budget, SharedBudget
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
@@ -77,6 +79,7 @@ class OpenPanel:
             transport=transport,
         )
         self._events = EventPages(self._http, project_id, at_once=at_once)
+        self._reports = Reports(self._http, project_id, timezone, at_once=at_once, verify=self._verify_project)
 
     @classmethod
     def from_settings(cls, settings: OpenPanelSettings) -> "OpenPanel":
@@ -107,7 +110,13 @@ class OpenPanel:
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
     ) -> Iterator[Page]:
         """One day of any stream of the catalogue, whole; see the walk that the stream names."""
-        return self._events.read_day(stream, day, settled=settled, meter=meter)
+        if stream.walk == "pages":
+            return self._events.read_day(stream, day, settled=settled, meter=meter)
+        return self._reports.read_day(stream, day, meter=meter)
+
+    def _verify_project(self, meter: Meter | None) -> None:
+        """Export refuses a client of another project; Insights would answer with that project's numbers."""
+        self.count_day(EVENTS, datetime.now(UTC).date(), meter=meter)
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """The newest pages of a growing day; see :class:`EventPages`."""

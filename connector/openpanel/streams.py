@@ -3,6 +3,9 @@
 Data only; the walk that reads an entry is in ``client.py``. Section numbers point into ``CONTRACT.md``.
 """
 
+from dataclasses import replace
+
+from connector.openpanel.questions import Questions
 from connector.stream import Column, Stream, Window
 
 # Unknown countries are a fixed string of two NUL characters, in every place where OpenPanel names a country.
@@ -104,4 +107,224 @@ EVENTS = Stream(
     ),
 )
 
-STREAMS: tuple[Stream, ...] = (EVENTS,)
+# The breakdowns that the vendor documents; each is a route of its own.
+DIMENSIONS = (
+    "referrer",
+    "referrer_name",
+    "referrer_type",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "country",
+    "region",
+    "city",
+    "device",
+    "browser",
+    "browser_version",
+    "os",
+    "os_version",
+    "brand",
+    "model",
+)
+
+# Insights take dates as the organization's days, both included.
+_LOCAL_DAYS = Window(start="startDate", end="endDate", end_inclusive=True)
+_INSIGHTS_PAGE = "https://openpanel.dev/docs/api/insights"
+_EXPORT_PAGE = "https://openpanel.dev/docs/api/export"
+
+_PROJECT = Column(field="projectId", type="VARCHAR", description="OpenPanel project.")
+_DATE = Column(field="date", type="DATE", description="Day in the organization's timezone.")
+_SESSIONS = Column(field="sessions", type="BIGINT", description="Sessions.")
+_PAGEVIEWS = Column(field="pageviews", type="BIGINT", description="Page views; from servers since 2026-01-09.")
+_REVENUE = Column(
+    field="revenue", type="DOUBLE", description="Smallest currency unit (cents); from servers since 2026-01-09."
+)
+_BOUNCE_RATE = Column(
+    field="bounce_rate", type="DOUBLE", description="Percent of sessions with one view, 0 to 100; older servers."
+)
+
+INSIGHTS_METRICS = Stream(
+    vendor="openpanel",
+    name="insights_metrics",
+    path="/insights/{project}/metrics",
+    walk="metrics",
+    days="local",
+    grain="one row per project and day",
+    primary_key=("project_id", "date"),
+    replication_key="date",
+    window=_LOCAL_DAYS,
+    lookback_days=3,  # numbers of a day move until its sessions have closed, and with late events
+    source="CONTRACT.md 4",
+    docs_url=_INSIGHTS_PAGE,
+    columns=(
+        _PROJECT,
+        _DATE,
+        Column(field="unique_visitors", type="BIGINT", description="Visitors, approximate; not additive over days."),
+        Column(field="total_sessions", type="BIGINT", description="Sessions."),
+        Column(field="total_screen_views", type="BIGINT", description="Page views."),
+        Column(field="views_per_session", type="DOUBLE", description="Page views per session."),
+        Column(field="bounce_rate", type="DOUBLE", description="Percent of sessions with one view, 0 to 100."),
+        Column(field="avg_session_duration", type="DOUBLE", description="Seconds, over sessions longer than 0."),
+        Column(field="total_revenue", type="DOUBLE", description="Smallest currency unit (cents)."),
+        Column(field="series", type="JSON", description="The day's hours as sent; their Z is not UTC."),
+    ),
+)
+
+INSIGHTS_PAGES = Stream(
+    vendor="openpanel",
+    name="insights_pages",
+    path="/insights/{project}/pages",
+    walk="listings",
+    days="local",
+    grain="one row per page and day",
+    primary_key=("project_id", "date", "origin", "path"),
+    replication_key="date",
+    window=_LOCAL_DAYS,
+    source="CONTRACT.md 4",
+    docs_url=_INSIGHTS_PAGE,
+    columns=(
+        _PROJECT,
+        _DATE,
+        Column(field="origin", type="VARCHAR", description="Scheme and host."),
+        Column(field="path", type="VARCHAR", description="Path."),
+        Column(field="title", type="VARCHAR", description="Title; from servers before 2026-01-09."),
+        _SESSIONS,
+        _PAGEVIEWS,
+        _REVENUE,
+        _BOUNCE_RATE,
+        Column(field="avg_duration", type="DOUBLE", description="Seconds on the page; older servers."),
+    ),
+)
+
+INSIGHTS_BREAKDOWNS = Stream(
+    vendor="openpanel",
+    name="insights_breakdowns",
+    path="/insights/{project}/{dimension}",
+    walk="listings",
+    days="local",
+    grain="one row per value, dimension and day",
+    primary_key=("project_id", "date", "dimension", "prefix", "name"),
+    replication_key="date",
+    window=_LOCAL_DAYS,
+    params={"dimensions": DIMENSIONS},
+    source="CONTRACT.md 4",
+    docs_url=_INSIGHTS_PAGE,
+    columns=(
+        _PROJECT,
+        _DATE,
+        Column(field="dimension", type="VARCHAR", description="What is broken down: country, browser, utm_source ..."),
+        Column(
+            field="prefix",
+            type="VARCHAR",
+            absent=NO_COUNTRY,
+            description="Parent of the value: country of a region or city, browser or os of a version.",
+        ),
+        Column(field="name", type="VARCHAR", absent=NO_COUNTRY, description="Value; NULL where there was none."),
+        _SESSIONS,
+        _PAGEVIEWS,
+        _REVENUE,
+        _BOUNCE_RATE,
+        Column(field="avg_session_duration", type="DOUBLE", description="Seconds; older servers."),
+    ),
+)
+
+INSIGHTS_LIVE = Stream(
+    vendor="openpanel",
+    name="insights_live",
+    path="/insights/{project}/live",
+    walk="live",
+    days="none",
+    grain="one row per sample",
+    primary_key=("project_id", "sampled_at"),
+    replication_key="sampled_at",
+    window=_LOCAL_DAYS,
+    source="CONTRACT.md 4",
+    docs_url=_INSIGHTS_PAGE,
+    columns=(
+        _PROJECT,
+        Column(field="sampledAt", type="TIMESTAMPTZ", description="When we asked; UTC."),
+        Column(field="visitors", type="BIGINT", description="People with an event in the last 5 minutes, approximate."),
+    ),
+)
+
+CHARTS = Stream(
+    vendor="openpanel",
+    name="charts",
+    path="/export/charts",
+    walk="charts",
+    days="local",
+    grain="one row per point of a configured chart's series",
+    # `at` tells the two equal labels of the autumn clock change apart.
+    primary_key=("project_id", "chart", "series", "breakdowns", "date", "at"),
+    replication_key="at",
+    # Instants, not days: a plain end date would leave its own day out.
+    window=Window(start="startDate", end="endDate", end_inclusive=True),
+    source="CONTRACT.md 5",
+    docs_url=_EXPORT_PAGE,
+    columns=(
+        _PROJECT,
+        Column(field="chart", type="VARCHAR", description="Name of the configured chart."),
+        Column(field="series", type="VARCHAR", description="Name of the configured series."),
+        Column(field="breakdowns", type="JSON", description="Breakdown -> value; null where the event had none."),
+        Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
+        Column(field="at", type="TIMESTAMPTZ", description="The same moment; UTC."),
+        Column(field="value", type="DOUBLE", description="Count (or sum, average ...); 0 if none was sent."),
+        Column(field="previous_value", type="DOUBLE", description="Value of the period before, at the same position."),
+        Column(field="previous_diff", type="DOUBLE", description="Percent of change, unsigned."),
+        Column(field="previous_state", type="VARCHAR", description="positive, negative or neutral."),
+        Column(field="metrics", type="JSON", description="The series' own sums and averages, as sent."),
+    ),
+)
+
+FUNNELS = Stream(
+    vendor="openpanel",
+    name="funnels",
+    path="/insights/{project}/funnel",
+    walk="funnels",
+    days="local",
+    grain="one row per step of a configured funnel and day",
+    primary_key=("project_id", "funnel", "date", "step"),
+    replication_key="date",
+    window=_LOCAL_DAYS,
+    source="CONTRACT.md 6",
+    docs_url=_EXPORT_PAGE,
+    columns=(
+        _PROJECT,
+        Column(field="funnel", type="VARCHAR", description="Name of the configured funnel."),
+        _DATE,
+        Column(field="step", type="BIGINT", description="1-based position."),
+        Column(field="eventName", type="VARCHAR", description="Event of the step."),
+        Column(field="users", type="BIGINT", description="Sessions or people that reached the step."),
+        Column(field="conversionRateFromStart", type="DOUBLE", description="Percent of the first step."),
+        Column(field="dropoffPercent", type="DOUBLE", description="Percent lost before the next step."),
+        Column(field="isHighestDropoff", type="BOOLEAN", description="Whether most are lost here."),
+        Column(field="totalUsers", type="BIGINT", description="At the first step."),
+        Column(field="completedUsers", type="BIGINT", description="At the last step."),
+        Column(field="overallConversionRate", type="DOUBLE", description="Percent of the first step at the last."),
+    ),
+)
+
+STREAMS: tuple[Stream, ...] = (
+    EVENTS,
+    INSIGHTS_METRICS,
+    INSIGHTS_PAGES,
+    INSIGHTS_BREAKDOWNS,
+    INSIGHTS_LIVE,
+    CHARTS,
+    FUNNELS,
+)
+
+
+def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
+    """The catalogue, with what a user asks of insights, charts and funnels written into its entries."""
+    questions = questions or Questions()
+    own: dict[str, dict[str, object]] = {
+        "insights_metrics": {"filters": questions.filters},
+        "insights_pages": {"filters": questions.filters},
+        "insights_breakdowns": {"filters": questions.filters, "dimensions": questions.dimensions or DIMENSIONS},
+        "charts": {"charts": questions.charts},
+        "funnels": {"funnels": questions.funnels},
+    }
+    return tuple(replace(stream, params={**stream.params, **own.get(stream.name, {})}) for stream in STREAMS)

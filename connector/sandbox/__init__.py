@@ -9,11 +9,14 @@ from connector.sandbox.openpanel import READ, ROOT, WRITE, Client, OpenPanel, ev
 from connector.sandbox.openpanel.visits import sample_day
 from connector.sandbox.people import Company, Person, companies, people
 from connector.sandbox.server import run, serve
+from connector.sandbox.userpilot import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot, World, serve_userpilot
 from connector.sandbox.wire import Answer, Request
 
 __all__ = [
     "READ",
     "ROOT",
+    "USERPILOT_KEY",
+    "USERPILOT_KEY_WITHOUT_PLAN",
     "WRITE",
     "Answer",
     "Client",
@@ -23,10 +26,13 @@ __all__ = [
     "OpenPanel",
     "Person",
     "Request",
+    "Userpilot",
+    "World",
     "companies",
     "event_id",
     "people",
     "run",
     "sample_day",
     "serve",
+    "serve_userpilot",
 ]

@@ -7,13 +7,16 @@ nothing on its own: no fault happens by chance.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
-ON_THE_SOCKET = frozenset({"truncate", "reset", "hang", "drip", "wrong_content_length"})
+ON_THE_SOCKET = frozenset({"drop", "truncate", "reset", "hang", "drip", "wrong_content_length"})
 INSTEAD = frozenset({"status", "html_200", "redirect"})
-IN_THE_BODY = frozenset({"invalid_json", "other_json", "missing_data", "missing_total", "extra_field", "bad_value"})
+IN_THE_BODY = frozenset(
+    {"cut", "empty", "invalid_json", "other_json", "missing_data", "missing_total", "extra_field", "bad_value"}
+)
 KINDS = ON_THE_SOCKET | INSTEAD | IN_THE_BODY
 
 LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
@@ -39,41 +42,51 @@ class Fault:
 
     def matches(self, path: str, page: int) -> bool:
         """Whether this fault spoils a request."""
-        return self.left != 0 and self.path in ("*", path) and self.page in (None, page)
+        return self.left != 0 and fnmatchcase(path, self.path) and self.page in (None, page)
 
     def spoil(self, body: bytes) -> bytes:
         """The body of a good answer, changed."""
         match self.kind:
-            case "invalid_json":
+            case "empty":
+                return b""
+            case "cut" | "invalid_json":
                 keep = len(body) // 2 if self.after_bytes is None else self.after_bytes
                 return body[:keep]
             case "other_json":
                 return self.body if self.body is not None else b'{"result":{"items":[]},"ok":true}'
             case "missing_data" | "missing_total" | "extra_field" | "bad_value":
-                page: dict[str, Any] = msgspec.json.decode(body)
+                page: dict[str, Any] | list[dict[str, Any]] = msgspec.json.decode(body)
                 self._edit(page)
                 return msgspec.json.encode(page)
         return body
 
-    def _edit(self, page: dict[str, Any]) -> None:
-        if self.kind == "missing_data":
-            page.pop("data", None)
-        elif self.kind == "missing_total":
-            page.get("meta", {}).pop("totalCount", None)
-        elif self.row < len(page.get("data", [])):
-            page["data"][self.row][self.field] = self.value
+    def _edit(self, page: dict[str, Any] | list[dict[str, Any]]) -> None:
+        rows = page if isinstance(page, list) else page.get("data", [])
+        if self.kind in ("extra_field", "bad_value"):
+            if self.row < len(rows):
+                rows[self.row][self.field] = self.value
+        elif isinstance(page, dict):
+            if self.kind == "missing_data":
+                page.pop("data", None)
+            else:
+                page.get("meta", {}).pop("totalCount", None)
 
 
 @dataclass
 class Faults:
-    """The faults waiting to happen, in the order in which they were planted."""
+    """The faults waiting to happen, in the order in which they were planted.
+
+    Attributes:
+        usual_path: the path of a fault that names none.
+    """
 
     waiting: list[Fault] = field(default_factory=list)
+    usual_path: str = "/export/events"
 
     def add(
         self,
         kind: str,
-        path: str = "/export/events",
+        path: str | None = None,
         *,
         times: int | None = 1,
         page: int | None = None,
@@ -92,11 +105,12 @@ class Faults:
         Args:
             kind: one of `KINDS`. ``status`` answers ``status``/``body``/``headers`` instead of the vendor;
                 ``hang`` waits ``seconds`` and then answers properly; ``drip`` spreads the body over ``seconds``;
+                ``drop`` closes the connection without a word;
                 ``truncate`` announces the whole body and closes after ``after_bytes`` (half, if not given);
                 ``reset`` does the same with a connection reset; ``wrong_content_length`` announces
-                ``after_bytes`` and sends everything; ``extra_field`` and ``bad_value`` set ``field`` of row
-                ``row`` to ``value``.
-            path: the route, without the server's prefix; ``*`` for every route.
+                ``after_bytes`` and sends everything; ``cut`` and ``empty`` send less and announce it correctly;
+                ``extra_field`` and ``bad_value`` set ``field`` of row ``row`` to ``value``.
+            path: the route, without the server's prefix, ``*`` standing for any text; None: the usual path.
             headers: for ``status``: replaces all the headers of the answer, the rate headers too. None keeps what
                 the vendor sends with that status.
         """
@@ -106,7 +120,7 @@ class Faults:
             body = msgspec.json.encode(body)
         fault = Fault(
             kind=kind,
-            path=path,
+            path=self.usual_path if path is None else path,
             left=times,
             page=page,
             after_bytes=after_bytes,

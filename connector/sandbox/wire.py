@@ -186,6 +186,9 @@ async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
     transport = getattr(cycle, "transport", None)
     if transport is None:
         raise ConnectionResetError(f"the fault {fault.kind!r} needs a socket: use connector.sandbox.serve()")
+    if fault.kind == "drop":
+        await _closed(transport, cycle)
+        return
     body, announced = answer.body, len(answer.body)
     keep = len(body) // 2 if fault.after_bytes is None else min(fault.after_bytes, len(body))
     if fault.kind == "wrong_content_length":
@@ -201,7 +204,10 @@ async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-    else:
-        transport.close()
+    await _closed(transport, cycle)
+
+
+async def _closed(transport: asyncio.Transport, cycle: object) -> None:
+    transport.close()  # after an abort it does nothing
     while not getattr(cycle, "disconnected", True):
         await asyncio.sleep(0.002)

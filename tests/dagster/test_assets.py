@@ -36,7 +36,9 @@ def retry_policy():
 def assets(url, tmp_path, retry_policy):
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool"))
-    return openpanel_assets(start_date=DAY, openpanel=source, warehouse=target, retry_policy=retry_policy)
+    return openpanel_assets(
+        streams=[EVENTS], start_date=DAY, openpanel=source, warehouse=target, retry_policy=retry_policy
+    )
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_a_refusal_fails_at_once_and_says_what_to_do(vendor, assets, instance):
 
 def test_missing_credentials_fail_the_run_with_the_variables_name(tmp_path, instance):
     target = WarehouseResource(database=str(tmp_path / "w.duckdb"), spool_dir=str(tmp_path / "s"))
-    assets = openpanel_assets(start_date=DAY, openpanel=OpenPanelResource(), warehouse=target)
+    assets = openpanel_assets(streams=[EVENTS], start_date=DAY, openpanel=OpenPanelResource(), warehouse=target)
     result = materialize(assets, instance, partition_key="2026-03-04")
 
     failure = next(event for event in result.all_events if event.is_step_failure)
@@ -152,7 +154,7 @@ def test_retries_do_not_multiply(vendor, filled, url, tmp_path, instance, no_pau
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "w.duckdb"), spool_dir=str(tmp_path / "s"))
     policy = dg.RetryPolicy(max_retries=2, delay=0)
-    assets = openpanel_assets(start_date=DAY, openpanel=source, warehouse=target, retry_policy=policy)
+    assets = openpanel_assets(streams=[EVENTS], start_date=DAY, openpanel=source, warehouse=target, retry_policy=policy)
     vendor.faults.add("status", status=503, times=1000)
 
     assert not materialize(assets, instance, partition_key="2026-03-04").success
@@ -165,7 +167,7 @@ def test_today_is_refreshed_incrementally(vendor, url, tmp_path, instance, query
     now = datetime.now(UTC)
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "s"))
-    assets = openpanel_assets(start_date=now.date(), openpanel=source, warehouse=target)
+    assets = openpanel_assets(streams=[EVENTS], start_date=now.date(), openpanel=source, warehouse=target)
     vendor.add("a", at=now.strftime("%Y-%m-%dT00:00:00Z"))
     materialize(assets, instance, partition_key=f"{now.date()}")
     vendor.add("b", at=now.strftime("%Y-%m-%dT00:00:01Z"))

@@ -19,7 +19,18 @@ def defs():
 
 
 def test_asset_keys_are_a_promise(defs):
-    assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"openpanel/events"}
+    assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
+        f"openpanel/{name}"
+        for name in (
+            "events",
+            "insights_metrics",
+            "insights_pages",
+            "insights_breakdowns",
+            "insights_live",
+            "charts",
+            "funnels",
+        )
+    }
 
 
 def test_schedules_are_a_promise(defs):
@@ -57,9 +68,9 @@ def test_columns_and_links_are_shown_before_the_first_run(defs):
 def test_two_projects_live_side_by_side():
     both = dg.Definitions.merge(build_definitions(), build_definitions(instance="shop"))
     dg.Definitions.validate_loadable(both)
-    assert {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()} == {
-        "openpanel/events", "openpanel_shop/events",
-    }  # fmt: skip
+    keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
+    assert {"openpanel/events", "openpanel_shop/events", "openpanel_shop/charts"} <= keys
+    assert len(keys) == 14
 
 
 def test_resources_of_the_caller_cannot_clash():
@@ -82,25 +93,39 @@ def tick(defs, name, at):
     return schedule.evaluate_tick(context)
 
 
+def ranges(result):
+    start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    return {tuple(k.path[-1] for k in r.asset_selection): (r.tags[start], r.tags[end]) for r in result.run_requests}
+
+
+AGGREGATES = ("insights_metrics", "insights_pages", "insights_breakdowns", "charts", "funnels")
+
+
 def test_every_night_lands_yesterday_and_the_days_before(defs):
-    (request,) = tick(defs, "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)).run_requests
-    assert request.tags["dagster/asset_partition_range_start"] == "2026-02-28"
-    assert request.tags["dagster/asset_partition_range_end"] == "2026-03-03"
+    found = ranges(tick(defs, "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)))
+    assert found == {("events",): ("2026-02-28", "2026-03-03"), AGGREGATES: ("2026-02-28", "2026-03-03")}
+
+
+def test_a_day_that_has_not_ended_in_the_organizations_timezone_is_not_asked_for(monkeypatch):
+    monkeypatch.setenv("OPENPANEL_TIMEZONE", "America/Los_Angeles")
+    found = ranges(tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)))
+    assert found[("events",)][1] == "2026-03-03"
+    assert found[AGGREGATES][1] == "2026-03-02"
 
 
 def test_the_first_night_asks_for_no_day_before_the_first(monkeypatch):
     monkeypatch.setenv("START_DATE", "2026-03-03")
-    (request,) = tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)).run_requests
-    assert request.tags["dagster/asset_partition_range_start"] == "2026-03-03"
+    found = ranges(tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)))
+    assert set(found.values()) == {("2026-03-03", "2026-03-03")}
     result = tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 3, 3, 15, tzinfo=UTC))
     assert result.run_requests == []
-    assert "2026-03-03" in result.skip_message
+    assert "not ended" in result.skip_message
 
 
-def test_every_hour_refreshes_today(defs):
-    (request,) = tick(defs, "openpanel_intraday", datetime(2026, 3, 4, 7, 5, tzinfo=UTC)).run_requests
-    assert request.partition_key == "2026-03-04"
-    assert request.tags[INCREMENTAL_TAG] == "true"
+def test_every_hour_refreshes_today_and_samples_live_visitors(defs):
+    events, live = tick(defs, "openpanel_intraday", datetime(2026, 3, 4, 7, 5, tzinfo=UTC)).run_requests
+    assert (events.partition_key, events.tags[INCREMENTAL_TAG]) == ("2026-03-04", "true")
+    assert (live.partition_key, live.asset_selection) == (None, [dg.AssetKey(["openpanel", "insights_live"])])
 
 
 def test_the_shipped_instance_settings_are_ones_dagster_accepts(tmp_path):

@@ -1,6 +1,5 @@
 """The simulated vendors on real sockets, and plain HTTP clients that ask them."""
 
-
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -69,7 +68,7 @@ class Exporter:
 
     def __init__(self, vendor: Userpilot, api: str, files: str, clock: Clock) -> None:
         self.vendor, self.api, self.files_url, self.clock = vendor, api, files, clock
-        self.http = httpx.Client(timeout=2)
+        self.http = httpx.Client(timeout=2, verify=False)  # no TLS here; its context is slow to make
 
     def send(self, method: str, path: str, authorization: str | None = f"Token {USERPILOT_KEY}", **options: Any):
         headers = dict(options.pop("headers", {})) | ({"authorization": authorization} if authorization else {})
@@ -113,16 +112,49 @@ class Exporter:
         return [row["event_name"] for row in self.rows(*args, **body)]
 
 
+class Stage:
+    """A pair of ports on which one vendor after the other plays; opening new ones for every test costs more than it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.playing: Userpilot
+        self.app = self._of(lambda vendor: vendor.app)
+        self.files = self._of(lambda vendor: vendor.files)
+        self.files_url = ""
+        self.urls: tuple[str, str] = stack.enter_context(serve_userpilot(self))
+
+    def _of(self, side: Callable[[Userpilot], Any]) -> Any:
+        async def app(scope, receive, send) -> None:
+            await side(self.playing)(scope, receive, send)
+
+        return app
+
+
+@pytest.fixture(scope="session")
+def stages() -> Iterator[Callable[[ExitStack], Stage]]:
+    """Lends pairs of ports until a test ends; new ones are opened when there are none."""
+    free: list[Stage] = []
+    with ExitStack() as everything:
+
+        def lend(borrower: ExitStack) -> Stage:
+            stage = free.pop() if free else Stage(everything)
+            borrower.callback(free.append, stage)
+            return stage
+
+        yield lend
+
+
 @pytest.fixture
-def userpilot() -> Iterator[Callable[..., Exporter]]:
+def userpilot(stages) -> Iterator[Callable[..., Exporter]]:
     """Makes environments; the clock stands at 2026-03-05T12:00:00Z until the test moves it."""
     with ExitStack() as stack:
 
         def make(world: str = "documented", **settings: Any) -> Exporter:
             clock = Clock(1_772_712_000.0)
             vendor = Userpilot(world=world, clock=clock, **settings)
-            api, files = stack.enter_context(serve_userpilot(vendor))
-            exporter = Exporter(vendor, api, files, clock)
+            stage = stages(stack)
+            api, vendor.files_url = stage.urls
+            stage.playing = vendor
+            exporter = Exporter(vendor, api, vendor.files_url, clock)
             stack.callback(exporter.http.close)
             return exporter
 

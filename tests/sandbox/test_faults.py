@@ -1,6 +1,5 @@
 """Misbehaviour on demand, as a plain HTTP client sees it on a real socket."""
 
-
 import json
 import time
 
@@ -82,6 +81,21 @@ def test_broken_off(ask, kind, after):
     assert len(ask.day().json()["data"]) == 30
 
 
+def test_dropped(ask):
+    """Not a word, not even a head."""
+    ask.vendor.faults.add("drop")
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        ask.day()
+    assert ask.day().status_code == 200
+
+
+@pytest.mark.parametrize(("kind", "length"), [("empty", 0), ("cut", 40)])
+def test_less_than_there_is_and_correctly_announced(ask, kind, length):
+    ask.vendor.faults.add(kind, after_bytes=40)
+    answer = ask.day()
+    assert (len(answer.content), answer.headers["content-length"]) == (length, str(length))
+
+
 def test_wrong_content_length(ask):
     """A body longer than announced is cut by the client: what arrives is no JSON."""
     ask.vendor.faults.add("wrong_content_length")
@@ -120,6 +134,8 @@ def test_faults_choose_path_page_and_number(ask):
     statuses = [ask.day(limit=10, page=page).status_code for page in (1, 2, 3, 2, 2)]
     assert statuses == [200, 500, 200, 500, 200]
     assert [fault.path for fault in ask.vendor.faults.waiting] == ["/track"]
+    ask.vendor.faults.add("status", path="/export/*")
+    assert [ask.day().status_code for _ in range(2)] == [500, 200]
     ask.vendor.faults.clear()
     ask.vendor.faults.add("status", times=None)
     assert {ask.day().status_code for _ in range(5)} == {500}

@@ -4,7 +4,6 @@ The world is rebuilt from the recorded answers (`world`), so rows, totals and pa
 their shape. What is not compared is listed in `NOT_COMPARED`, with the reason.
 """
 
-
 import itertools
 import re
 from collections.abc import Iterator

@@ -1,0 +1,111 @@
+"""Which instants to ask for, so that a chart's day is exactly the organization's day.
+
+Charts count from instant to instant, both included, in whole seconds, and label their points in local time without a
+zone. Nothing here asks; everything here is arithmetic on dates.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from connector.openpanel.questions import Chart
+
+_STEP = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+
+
+def window(chart: Chart, day: date) -> tuple[date, date] | None:
+    """The first and last local day that a partition of a chart covers, or None if it has no point there.
+
+    A point that spans several days belongs to the partition of its last day: only then is it complete.
+    """
+    if chart.range:
+        return _preset(chart.range, day)
+    match chart.interval:
+        case "week":
+            return (day - 6 * _DAY, day) if day.weekday() == 6 else None
+        case "month":
+            return (day.replace(day=1), day) if (day + _DAY).day == 1 else None
+        case _:
+            return (day, day)
+
+
+def asks(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    """Start, end (both as sent) and UTC offset of each question a period takes.
+
+    One, unless points are shorter than a day and the clocks change: then one per offset, because two hours with the
+    same label come back as one. The end is the next midnight and not a second before it: events of a day's last
+    second would fall between two days; the point that begins there is not due and is left out again.
+    """
+    start, end = _midnight(period[0], zone), _midnight(period[1] + _DAY, zone)
+    if chart.interval not in _STEP:
+        yield start, end, _offset(start, zone)
+        return
+    while start < end:
+        change = _next_change(start, end, zone)
+        yield start, change - _SECOND if change < end else end, _offset(start, zone)
+        start = change
+
+
+def points(chart: Chart, start: datetime, end: datetime, offset: timedelta, zone: ZoneInfo) -> dict[str, datetime]:
+    """Label -> instant of every point due between two instants of one question."""
+    due: dict[str, datetime] = {}
+    if step := _STEP.get(chart.interval):
+        at = start
+        while at < end:
+            due[_label((at + offset).replace(tzinfo=None))] = at
+            at += step
+        return due
+    day, last = start.astimezone(zone).date(), (end - _SECOND).astimezone(zone).date()
+    while day <= last:
+        first = {"week": day - day.weekday() * _DAY, "month": day.replace(day=1)}.get(chart.interval, day)
+        due[_label(datetime.combine(first, time()))] = _midnight(first, zone)
+        day += _DAY
+    return due
+
+
+def _preset(name: str, day: date) -> tuple[date, date]:
+    """A server's preset as of the end of ``day``: its "7d" is seven days back through today, eight days."""
+    first = day.replace(day=1)
+    match name:
+        case "today":
+            return day, day
+        case "yesterday":
+            return day - _DAY, day - _DAY
+        case "7d" | "30d":
+            return day - int(name[:-1]) * _DAY, day
+        case "3m" | "6m" | "12m":
+            return _months_back(first, int(name[:-1])), day
+        case "lastMonth":
+            return _months_back(first, 1), first - _DAY
+        case "yearToDate":
+            return day.replace(month=1, day=1), day
+        case "lastYear":
+            return date(day.year - 1, 1, 1), date(day.year - 1, 12, 31)
+        case _:
+            return first, day
+
+
+def _months_back(first: date, months: int) -> date:
+    month = first.year * 12 + first.month - 1 - months
+    return date(month // 12, month % 12 + 1, 1)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
+
+
+def _next_change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant after ``start`` with another UTC offset, or ``end``; changes happen on full quarters."""
+    at = start
+    while at < end and _offset(at, zone) == _offset(start, zone):
+        at += timedelta(minutes=15)
+    return min(at, end)
+
+
+def _label(local: datetime) -> str:
+    return local.strftime("%Y-%m-%d %H:%M:%S")

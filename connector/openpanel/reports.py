@@ -1,0 +1,387 @@
+"""Reads insights, charts, funnels and the live count: one day of each, as rows with a date.
+
+The vendor answers these as aggregates over whatever period was asked, without a date column and in the organization's
+timezone; here every question covers exactly one day. What the server does with days, cursors and labels is written
+down in ``CONTRACT.md``; this room does not decide which questions are asked (``questions.py``).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from connector.ahead import ahead
+from connector.errors import ContractError, RejectedError, excerpt
+from connector.http import Http, Meter
+from connector.openpanel.encoding import quoted
+from connector.openpanel.periods import asks, points, window
+from connector.openpanel.questions import Chart, Filter, Funnel
+from connector.rows import read_rows
+from connector.stream import Page, Stream
+
+# Servers since 2026-01-09 send everything up to this many rows, without a word about the rest.
+SILENT_CUT = 1000
+# What older servers send on a page, with and without a limit; a page of either size may have a successor.
+OLD_LIMITS = (10, 50)
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    rows: Sequence[Row]
+    warning: str = ""
+
+
+class Reports:
+    """The aggregate endpoints of one project.
+
+    Args:
+        http: where to ask.
+        project_id: whose numbers.
+        timezone: the organization's; its days are the partitions.
+        at_once: questions asked at the same time.
+        verify: raises if the client belongs to another project; Insights answers a ``read`` client with its own
+            project's numbers, whatever project is named.
+    """
+
+    def __init__(
+        self, http: Http, project_id: str, timezone: str, *, at_once: int, verify: Callable[[Meter | None], None]
+    ) -> None:
+        self._http, self._project_id, self._zone = http, project_id, ZoneInfo(timezone)
+        self._at_once, self._verify, self._verified = at_once, verify, False
+        self._old_funnel: bool | None = None
+
+    def read_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> Iterator[Page]:
+        """One local day of an aggregate stream: one page per question, asked eight at a time.
+
+        Raises:
+            RejectedError: the client belongs to another project, or the server lacks the route.
+            ContractError: an answer is not of the promised shape.
+        """
+        if not self._verified:
+            self._verify(meter)
+            self._verified = True
+        ask = {
+            "metrics": self._metrics,
+            "listings": self._listings,
+            "charts": self._charts,
+            "funnels": self._funnels,
+            "live": self._live,
+        }[stream.walk]
+        questions = ask(stream, day, stream.partition(day), meter)
+        yield from _pages(ahead(questions, at_once=self._at_once), stream, stream.partition(day))
+
+    # ---------- insights
+
+    def _metrics(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
+        def ask() -> _Answer:
+            path = self._path(stream.path)
+            match self._get(path, self._insight_params(stream, day), where, meter):
+                case {"metrics": {} as metrics, **rest}:
+                    return _Answer([_row(self._day(day), metrics, rest)])
+                case other:
+                    raise _shape(path, "{metrics: {...}}", other, where)
+
+        yield ask
+
+    def _listings(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
+        dimensions = stream.params.get("dimensions", ("",))
+        assert isinstance(dimensions, tuple)
+        for dimension in dimensions:
+            yield partial(self._listing, stream, day, str(dimension), where, meter)
+
+    def _listing(self, stream: Stream, day: date, dimension: str, where: str, meter: Meter | None) -> _Answer:
+        path = self._path(stream.path, dimension)
+        params = [*self._insight_params(stream, day), ("limit", "50")]  # the documented maximum; ignored since 2026
+        found: dict[str, Row] = {}
+        number = 1
+        while True:
+            cursor = [("cursor", str(number))] if number > 1 else []
+            rows = self._list(path, [*params, *cursor], where, meter)
+            fresh = {key: row for row in rows if (key := _identity(row)) not in found}
+            found |= fresh
+            # A server that ignores the cursor repeats itself; one that honours it ends with a page that is short.
+            if len(rows) not in OLD_LIMITS or not fresh:
+                break
+            number += 1
+        own = self._day(day) | ({"dimension": dimension} if dimension else {})
+        name = dimension or stream.name.removeprefix("insights_")
+        warning = f"{name} was cut at {SILENT_CUT} rows by the vendor" if len(rows) >= SILENT_CUT else ""
+        return _Answer([{**own, **row} for row in found.values()], warning)
+
+    def _live(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
+        def ask() -> _Answer:
+            path = self._path(stream.path)
+            match self._get(path, [], where, meter):
+                case {"visitors": int() | float()} as answer:
+                    sampled = datetime.now(UTC).isoformat(timespec="milliseconds")
+                    return _Answer([{"projectId": self._project_id, "sampledAt": sampled, **answer}])
+                case other:
+                    raise _shape(path, "{visitors: n}", other, where)
+
+        yield ask
+
+    def _insight_params(self, stream: Stream, day: date) -> list[tuple[str, str]]:
+        filters = stream.params.get("filters", ())
+        assert isinstance(filters, tuple)
+        params = [(stream.window.start, day.isoformat()), (stream.window.end, day.isoformat())]
+        return [*params, ("filters", _filters(filters))] if filters else params
+
+    # ---------- charts
+
+    def _charts(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
+        charts = stream.params.get("charts", ())
+        assert isinstance(charts, tuple)
+        for chart in charts:
+            if period := window(chart, day):
+                yield partial(self._chart, chart, period, where, meter)
+
+    def _chart(self, chart: Chart, period: tuple[date, date], where: str, meter: Meter | None) -> _Answer:
+        where = f"{where} chart {chart.name!r}"
+        rows: list[Row] = []
+        for start, end, offset in asks(chart, period, self._zone):
+            due = points(chart, start, end, offset, self._zone)
+            params = [
+                ("projectId", quoted(self._project_id)),
+                ("events", json.dumps([one.asked() for one in chart.series])),
+                ("breakdowns", json.dumps([{"name": name} for name in chart.breakdowns])),
+                ("interval", chart.interval),
+                ("previous", "true" if chart.previous else "false"),
+                # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
+                ("startDate", _zulu(start)),
+                ("endDate", _zulu(end)),
+            ]
+            answer = self._get("/export/charts", params, where, meter)
+            match answer:
+                case {"series": [*series]}:
+                    rows += self._points(chart, series, due, where)
+                case other:
+                    raise _shape("/export/charts", "{series: [...]}", other, where)
+        return _Answer(rows)
+
+    def _points(self, chart: Chart, sent: Sequence[Any], due: Mapping[str, datetime], where: str) -> Iterator[Row]:
+        """Rows of the points that are due, zeros where the vendor sent none, nothing it made up."""
+        told: set[str] = set()
+        for one in sent:
+            if not isinstance(one, dict) or not isinstance(one.get("data"), list):
+                raise _shape("/export/charts", "series with data", one, where)
+            if _phantom(one, chart):
+                continue
+            label = _label(one, chart)
+            told.add(label)
+            values = {_moment(point): point for point in one["data"] if isinstance(point, dict)}
+            head = {
+                "projectId": self._project_id,
+                "chart": chart.name,
+                "series": label,
+                "breakdowns": _breakdowns(one, chart),
+                "metrics": one.get("metrics"),
+            }
+            yield from (_point(head, values.get(moment), moment, at) for moment, at in due.items())
+        if not chart.breakdowns:  # a series without any event is absent, which is a zero
+            for series in chart.series:
+                if series.label not in told:
+                    head = {"projectId": self._project_id, "chart": chart.name}
+                    head |= {"series": series.label, "breakdowns": {}}
+                    yield from (_point(head, None, moment, at) for moment, at in due.items())
+
+    # ---------- funnels
+
+    def _funnels(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
+        funnels = stream.params.get("funnels", ())
+        assert isinstance(funnels, tuple)
+        for funnel in funnels:
+            yield partial(self._funnel, stream, funnel, day, where, meter)
+
+    def _funnel(self, stream: Stream, funnel: Funnel, day: date, where: str, meter: Meter | None) -> _Answer:
+        where = f"{where} funnel {funnel.name!r}"
+        head = {"funnel": funnel.name, **self._day(day)}
+        if self._old_funnel is not True:
+            try:
+                return _Answer(list(self._new_funnel(stream, funnel, day, head, where, meter)))
+            except RejectedError as refused:
+                if refused.status != 404 or self._old_funnel is False:
+                    raise
+        return _Answer(list(self._documented_funnel(funnel, day, head, where, meter)))
+
+    def _new_funnel(
+        self, stream: Stream, funnel: Funnel, day: date, head: Row, where: str, meter: Meter | None
+    ) -> Iterator[Row]:
+        path = self._path(stream.path)
+        params = [
+            *(("steps", quoted(step)) for step in funnel.steps),
+            ("windowHours", str(funnel.window_hours)),
+            ("groupBy", funnel.group_by),
+            ("startDate", f"{day} 00:00:00"),
+            # On these routes a plain end date is its midnight: the day itself would be left out.
+            ("endDate", f"{day} 23:59:59"),
+        ]
+        match self._get(path, params, where, meter):
+            case {"steps": [*steps], **totals}:
+                self._old_funnel = False
+                for step in steps:
+                    if not isinstance(step, dict):
+                        raise _shape(path, "steps that are objects", step, where)
+                    yield _row(head, totals, step)
+            case other:
+                raise _shape(path, "{steps: [...]}", other, where)
+
+    def _documented_funnel(
+        self, funnel: Funnel, day: date, head: Row, where: str, meter: Meter | None
+    ) -> Iterator[Row]:
+        """The route of the vendor's older page; its names are told in the ones of the newer."""
+        params = [
+            ("projectId", quoted(self._project_id)),
+            ("events", json.dumps([{"name": step, "filters": []} for step in funnel.steps])),
+            ("startDate", day.isoformat()),
+            ("endDate", day.isoformat()),
+        ]
+        match self._get("/export/funnel", params, where, meter):
+            case {"steps": [*steps], **totals}:
+                self._old_funnel = True
+                for number, step in enumerate(steps, start=1):
+                    if not isinstance(step, dict):
+                        raise _shape("/export/funnel", "steps that are objects", step, where)
+                    event = step.pop("event", None)
+                    known = {
+                        "step": number,
+                        "eventName": event.get("name") if isinstance(event, dict) else event,
+                        "users": step.pop("count", None),
+                        "conversionRateFromStart": step.pop("percent", None),
+                        "dropoffPercent": step.pop("dropoffPercent", None),
+                    }
+                    more = {"totalUsers": totals.get("totalSessions")}
+                    yield _row(head, known, more, step)
+            case other:
+                raise _shape("/export/funnel", "{steps: [...]}", other, where)
+
+    # ---------- asking
+
+    def _day(self, day: date) -> Row:
+        return {"projectId": self._project_id, "date": day.isoformat()}
+
+    def _path(self, path: str, dimension: str = "") -> str:
+        return path.format(project=quote(self._project_id, safe=""), dimension=dimension)
+
+    def _list(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None) -> list[Row]:
+        answer = self._get(path, params, where, meter)
+        if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+            raise _shape(path, "a list of objects", answer, where)
+        return answer
+
+    def _get(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None) -> Any:
+        body = self._http.get(path, params, where=where, meter=meter)
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as fault:
+            raise _shape(path, "JSON", str(fault), where) from None
+
+
+def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[Page]:
+    for number, answer in enumerate(answers, start=1):
+        rows = read_rows(json.dumps(answer.rows, ensure_ascii=False).encode(), stream, where=where)
+        yield Page(
+            number=number,
+            of=number,
+            rows=len(rows.keys),
+            announced=len(rows.keys),
+            body=rows.body,
+            strangers=rows.strangers,
+            misfits=rows.misfits,
+            warnings=(answer.warning,) if answer.warning else (),
+        )
+
+
+def _row(*parts: Mapping[Any, Any]) -> Row:
+    """Parts of an answer as one row; a later part wins."""
+    return {str(key): value for part in parts for key, value in part.items()}
+
+
+def _filters(filters: Sequence[Filter]) -> str:
+    return json.dumps([one.asked() for one in filters])
+
+
+def _zulu(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _identity(row: Row) -> str:
+    return json.dumps([row.get(key) for key in ("origin", "path", "prefix", "name")])
+
+
+def _label(series: Mapping[str, Any], chart: Chart) -> str:
+    """The configured series an answer belongs to: by letter (A, B ...) where there is one, else by event name."""
+    event = series.get("event")
+    event = event if isinstance(event, dict) else {}
+    letter = event.get("id")
+    if isinstance(letter, str) and len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(chart.series):
+        return chart.series[ord(letter) - ord("A")].label
+    for one in chart.series:
+        if one.event == event.get("name"):
+            return one.label
+    return str(event.get("name") or letter)
+
+
+def _breakdowns(series: Mapping[str, Any], chart: Chart) -> Row:
+    """Breakdown -> value. Empty values are left out by the server and shift the rest to the wrong name.
+
+    With one breakdown the missing value is null. With several, values that cannot be placed are told as a list.
+    """
+    if not chart.breakdowns:
+        return {}
+    names = series.get("names")
+    values = [_known(value) for value in names[1:]] if isinstance(names, list) else []
+    if len(values) == len(chart.breakdowns):
+        return dict(zip(chart.breakdowns, values, strict=True))
+    if len(chart.breakdowns) == 1 or not values:
+        return dict.fromkeys(chart.breakdowns)
+    return {"unplaced": values}
+
+
+def _known(value: object) -> object:
+    return None if value in ("", "\x00\x00") else value
+
+
+def _phantom(series: Mapping[str, Any], chart: Chart) -> bool:
+    """A series named by two NULs, without breakdowns and all zeros: the server's, not the visitors'."""
+    event = series.get("event")
+    has_breakdowns = isinstance(event, dict) and bool(event.get("breakdowns"))
+    zeros = all(not point.get("count") for point in series["data"] if isinstance(point, dict))
+    return bool(chart.breakdowns) and not has_breakdowns and zeros
+
+
+def _moment(point: Mapping[str, Any]) -> str:
+    """A label in one spelling: servers write local time with a blank, or only the date, the pages ISO with a Z."""
+    text = str(point.get("date", ""))[:19].replace("T", " ")
+    return text if len(text) == 19 else f"{text[:10]} 00:00:00"
+
+
+def _point(head: Mapping[str, Any], point: Mapping[str, Any] | None, moment: str, at: datetime) -> Row:
+    point = dict(point or {})
+    previous = point.pop("previous", None)
+    previous = previous if isinstance(previous, dict) else {}
+    value = point.pop("count", 0)
+    point.pop("date", None)
+    return {
+        **head,
+        "date": moment,
+        "at": _zulu(at),
+        "value": value if value is not None else 0,
+        "previous_value": previous.get("value"),
+        "previous_diff": previous.get("diff", previous.get("change")),
+        "previous_state": previous.get("state"),
+        **point,
+    }
+
+
+def _shape(path: str, expected: str, got: object, where: str) -> ContractError:
+    return ContractError(
+        f"{path} should answer {expected} and answered {excerpt(json.dumps(got, default=str), 160)}",
+        where=where,
+        next_step="check OPENPANEL_API_URL; if it is right, the server's format changed: report this message.",
+    )

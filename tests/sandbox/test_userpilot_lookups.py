@@ -1,0 +1,191 @@
+"""Lookups: bare arrays and pages, cursors that must be encoded, pages that move, ids of every kind."""
+
+import base64
+
+import pytest
+
+from tests.sandbox.conftest import EXPORTS
+
+ELEVEN = {
+    "user_properties",
+    "company_properties",
+    "features_events",
+    "events_properties",
+    "segments",
+    "flows",
+    "banners",
+    "spotlights",
+    "surveys",
+    "resource_center_modules",
+    "checklists",
+}
+
+
+def look(ask, name, **params):
+    return ask.send("GET", f"{EXPORTS}/lookups/{name}", params=params)
+
+
+def walked(ask, name, **params):
+    """Every item of a paged lookup, page by page."""
+    pages, cursor = [], None
+    while True:
+        body = look(ask, name, **params, **({"after_cursor": cursor} if cursor else {})).json()
+        pages.append([item["id"] for item in body["data"]])
+        cursor = body["metadata"]["cursor"]["after"]
+        if not cursor:
+            return pages
+
+
+@pytest.mark.parametrize(
+    ("world", "paged"),
+    [("documented", {"events_properties", "segments"}), ("odd", {"events_properties", "features_events"})],
+)
+def test_shapes(userpilot, world, paged):
+    """Documented: two are paged. Odd: another two; a bare array may become pages, and pages an array."""
+    ask = userpilot(world)
+    bodies = {name: look(ask, name).json() for name in ELEVEN}
+    assert {name for name, body in bodies.items() if isinstance(body, dict)} == paged
+    assert all(body["data"] if isinstance(body, dict) else body for body in bodies.values())
+
+
+@pytest.mark.parametrize(("world", "status"), [("documented", 404), ("odd", 200)])
+def test_embeds_exist_or_not(userpilot, world, status):
+    assert look(userpilot(world), "embeds").status_code == status
+
+
+def test_walk_as_documented(userpilot):
+    ask = userpilot()
+    body = look(ask, "events_properties").json()
+    assert len(body["data"]) == 50
+    assert body["metadata"] == {
+        "cursor": {"after": body["metadata"]["cursor"]["after"], "before": None},
+        "limit": 50,
+        "total_count": 53,
+        "total_count_cap_exceeded": False,
+    }
+    pages = walked(ask, "events_properties")
+    assert [len(page) for page in pages] == [50, 3]
+    assert len({item for page in pages for item in page}) == 53
+    assert [len(page) for page in walked(ask, "events_properties", limit=20)] == [20, 20, 13]
+    assert [len(page) for page in walked(ask, "events_properties", limit=5000)] == [53]
+    assert [len(page) for page in walked(ask, "segments", limit=2)] == [2, 1]
+    second = look(ask, "events_properties", after_cursor=body["metadata"]["cursor"]["after"]).json()
+    assert second["metadata"]["cursor"]["after"] is None
+    assert second["metadata"]["cursor"]["before"]
+
+
+def test_walk_otherwise(userpilot):
+    """Odd: the limit changes nothing, and nobody says whether the total is capped."""
+    ask = userpilot("odd")
+    body = look(ask, "events_properties", limit=7).json()
+    assert body["metadata"].keys() == {"cursor", "limit", "total_count"}
+    assert len(body["data"]) == body["metadata"]["limit"] == 50
+
+
+def test_cursor_must_be_encoded_exactly_once(userpilot):
+    ask = userpilot()
+    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
+    assert {"+", "/", "="} <= set(cursor)
+    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
+    path = f"{EXPORTS}/lookups/events_properties?after_cursor="
+    raw = ask.send("GET", path + cursor)  # a plus in a query is a blank
+    twice = look(ask, "events_properties", after_cursor=cursor.replace("+", "%2B"))
+    short = look(ask, "events_properties", after_cursor=cursor.rstrip("="))
+    alien = look(ask, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
+    stray = look(ask, "events_properties", after_cursor="%" + cursor)
+    assert {answer.status_code for answer in (raw, twice, short, alien, stray)} == {400}
+    assert raw.json()["errors"][0]["message"] == "The cursor is invalid."
+
+
+def test_total_may_be_capped(userpilot):
+    ask = userpilot()
+    ask.vendor.lookups.count_cap = 10
+    body = look(ask, "events_properties").json()["metadata"]
+    assert (body["total_count"], body["total_count_cap_exceeded"]) == (10, True)
+    assert sum(map(len, walked(ask, "events_properties"))) == 53
+
+
+def test_items_move_among_the_pages(userpilot):
+    """Seen again while we walk: an item of page one comes twice, one of page two never."""
+    ask = userpilot()
+    lookups = ask.vendor.lookups
+    first, second = walked(ask, "events_properties", limit=30)
+    twice, never = first[0], second[0]
+
+    def move():
+        lookups.touch("events_properties", twice, "2026-03-09T00:00:00+03:00")
+        lookups.touch("events_properties", never, "2020-01-01T00:00:00+03:00")
+
+    lookups.before_page[2] = move
+    pages = walked(ask, "events_properties", limit=30)
+    delivered = [item for page in pages for item in page]
+    assert delivered.count(twice) == 2
+    assert never not in delivered
+    assert len(delivered) == 53
+
+
+@pytest.mark.parametrize("fault", ["stuck", "hollow"])
+def test_cursor_that_never_ends(userpilot, fault):
+    """The same cursor again and again; empty pages that still have one."""
+    ask = userpilot()
+    getattr(ask.vendor.lookups, fault).add("events_properties")
+    seen, cursor = [], None
+    for _ in range(4):
+        params = {"after_cursor": cursor} if cursor else {}
+        body = look(ask, "events_properties", **params).json()
+        cursor = body["metadata"]["cursor"]["after"]
+        seen.append((len(body["data"]), cursor))
+    assert all(cursor for _, cursor in seen)
+    if fault == "stuck":
+        assert seen[0][1] == seen[1][1] == seen[3][1]
+    else:
+        assert {rows for rows, _ in seen} == {0}
+
+
+def test_ids_are_strings_or_numbers(userpilot):
+    """Documented: text where the page shows text ("-2"), numbers elsewhere. Odd: numbers everywhere."""
+    for world, kind in (("documented", str), ("odd", int)):
+        ask = userpilot(world)
+        ids = [item for page in walked(ask, "events_properties") for item in page]
+        assert {type(item) for item in ids} == {kind}
+        assert kind(-2) in ids
+        assert {type(item["id"]) for item in look(ask, "flows").json()} == {int}
+
+
+def test_key_is_no_key(userpilot):
+    rows = look(userpilot(), "events_properties", limit=100).json()["data"]
+    assert sum(row["key"] == "url" for row in rows) == 2
+
+
+def test_children(userpilot):
+    """Surveys with modules and with three ways of having none; checklists with tasks, or looking like features."""
+    ask, odd = userpilot(), userpilot("odd")
+    surveys = look(ask, "surveys").json()
+    assert [len(item["modules"] or []) for item in surveys[:3]] == [2, 0, 0]
+    assert (surveys[1]["modules"], surveys[2]["modules"], "modules" in surveys[3]) == ([], None, False)
+    assert [task["id"] for task in look(ask, "checklists").json()[0]["tasks"]] == [20, 21, 22]
+    assert look(odd, "checklists").json()[0].keys() == {"display_name", "key", "data_type"}
+
+
+def test_lists_can_be_changed_and_are_not_shared(userpilot):
+    ask, other = userpilot(), userpilot()
+    ask.vendor.lookups.tables["flows"].clear()
+    assert look(ask, "flows").json() == []
+    assert look(other, "flows").json()
+
+
+def test_exports_do_not_block_lookups(pilot):
+    pilot.trigger()
+    assert look(pilot, "flows").status_code == 200
+
+
+def test_faults_of_single_pages(userpilot):
+    ask = userpilot()
+    ask.vendor.faults.add("status", f"{EXPORTS}/lookups/events_properties", page=2, status=502)
+    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
+    assert look(ask, "events_properties", after_cursor=cursor).status_code == 502
+    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
+    ask.vendor.faults.add("extra_field", f"{EXPORTS}/lookups/flows", field="surprise", value=[1])
+    assert look(ask, "flows").json()[0]["surprise"] == [1]
+    ask.vendor.faults.add("missing_data", f"{EXPORTS}/lookups/segments")
+    assert "data" not in look(ask, "segments").json()
