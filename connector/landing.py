@@ -7,7 +7,7 @@ All SQL against raw tables is here; nothing here knows a vendor, a request or a 
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -62,6 +62,56 @@ _LANDINGS_COLUMNS = (
     "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
     "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at"
 )
+
+
+PROBES = """
+create table if not exists connector.probes (
+    table_name varchar not null,
+    day date not null,
+    vendor_count bigint not null,
+    asked_at timestamptz not null
+)
+"""
+# Per table and day: what is landed, what the vendor counted when it was last asked, and whether that is the same.
+COVERAGE = """
+create view if not exists connector.coverage as
+with landed as (
+    select table_name, day, landed, duplicates, announced, landed_at
+    from connector.landings
+    where status = 'landed'
+    qualify row_number() over (partition by table_name, day order by landed_at desc) = 1
+),
+asked as (
+    select table_name, day, vendor_count, asked_at
+    from (
+        select table_name, day, announced as vendor_count, landed_at as asked_at from landed
+        union all
+        select table_name, day, vendor_count, asked_at from connector.probes
+    )
+    qualify row_number() over (partition by table_name, day order by asked_at desc) = 1
+),
+days as (
+    select table_name, unnest(generate_series(min(day), max(day), interval 1 day))::date as day
+    from asked
+    group by table_name
+)
+select
+    days.table_name,
+    days.day,
+    coalesce(landed.landed, 0) as landed,
+    landed.duplicates,
+    asked.vendor_count,
+    asked.asked_at,
+    landed.landed_at,
+    case
+        when landed.day is null then 'never landed'
+        when asked.vendor_count is distinct from landed.announced then 'moved'
+        else 'whole'
+    end as state
+from days
+left join landed on landed.table_name = days.table_name and landed.day = days.day
+left join asked on asked.table_name = days.table_name and asked.day = days.day
+"""
 
 
 def land(
@@ -153,6 +203,37 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
         return None
     with warehouse.read() as connection:
         return _landed(connection, stream, day)
+
+
+def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
+    """What the vendor had announced when each landed day of a stretch was landed last."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        try:
+            rows = connection.execute(
+                f"select day, arg_max(announced, landed_at) from connector.landings "
+                f"where table_name = {_literal(stream.table)} and status = 'landed' "
+                f"and day between {_literal(first)} and {_literal(last)} group by day"
+            ).fetchall()
+        except duckdb.CatalogException:
+            return {}
+    return {day: count for day, count in rows if count is not None}
+
+
+def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, int]) -> None:
+    """Remember the vendor's own counts, for ``connector.coverage``. Probes older than the last are not kept."""
+    if not counts:
+        return
+    now = datetime.now(UTC)
+    with warehouse.write() as connection:
+        _prepare_receipts(connection)
+        table, days = _literal(stream.table), _literal(list(counts))
+        rows = ", ".join(f"({table}, {_literal(day)}, {count:d}, {_literal(now)})" for day, count in counts.items())
+        connection.execute("begin")
+        connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
+        connection.execute(f"insert into connector.probes values {rows}")
+        connection.execute("commit")
 
 
 @dataclass(frozen=True)
@@ -440,6 +521,8 @@ def _landed(connection: duckdb.DuckDBPyConnection, stream: Stream, day: date) ->
 def _prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create schema if not exists connector")
     connection.execute(LANDINGS)
+    connection.execute(PROBES)
+    connection.execute(COVERAGE)
 
 
 def _insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import dagster as dg
 
 from connector.dagster.assets import openpanel_assets
+from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
 from connector.dagster.translator import ConnectorTranslator
 from connector.openpanel.questions import Questions
-from connector.openpanel.streams import DIMENSIONS, streams
+from connector.openpanel.streams import DIMENSIONS, EVENTS, streams
 from connector.settings import Environment, Settings, environment
 
 
@@ -50,12 +51,22 @@ def build_definitions(
         openpanel=openpanel or OpenPanelResource(),
         warehouse=warehouse or WarehouseResource(),
     )
+    events = next(asset for asset in assets if asset.key.path[-1] == "events")
     prefix = f"openpanel_{instance}" if instance else "openpanel"
     return dg.Definitions(
         assets=assets,
         schedules=[
             openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days),
             openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"),
+        ],
+        sensors=[
+            openpanel_drift_sensor(
+                events,
+                EVENTS.of(instance) if instance else EVENTS,
+                name=f"{prefix}_drift_sensor",
+                openpanel=openpanel,
+                warehouse=warehouse,
+            )
         ],
         # The work waits for the network, not for cores; a process per step would cost more than the step.
         executor=dg.in_process_executor,
