@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
+from pathlib import Path
 
 from connector.errors import ConnectorError, SettingsError
 from connector.openpanel.settings import OpenPanelSettings
@@ -52,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("--json", action="store_true", help="one JSON object a day on standard output")
     sync.set_defaults(run=_sync)
 
+    track = verbs.add_parser("track", help="send warehouse rows to OpenPanel, each once")
+    track.add_argument("outboxes", metavar="FILE", type=Path, help="YAML: name: {kind: identify, query: select ...}")
+    track.add_argument("--only", metavar="NAME", help="one outbox of the file")
+    track.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
+    track.add_argument("--json", action="store_true")
+    track.set_defaults(run=_track)
+
     sandbox = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
     sandbox.add_argument("--port", type=int, default=8890)
     sandbox.add_argument("--days", type=int, default=14, help="days of sample data, up to yesterday")
@@ -88,6 +96,30 @@ def _sync(options: argparse.Namespace) -> int:
                     break
             else:
                 _say_receipt(receipt, as_json=options.json)
+    return code
+
+
+def _track(options: argparse.Namespace) -> int:
+    from connector.openpanel.client import OpenPanel
+    from connector.openpanel.track import deliver, describe, load_outboxes
+    from connector.warehouse import Warehouse
+
+    outboxes = [one for one in load_outboxes(options.outboxes) if options.only in (None, one.name)]
+    if not outboxes:
+        raise SettingsError("--only", f"is {options.only!r}", next_step=f"use a name of {options.outboxes}.")
+    settings, code = Settings.load(), DONE
+    with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as track:
+        for outbox in outboxes:
+            done = deliver(
+                outbox,
+                track,
+                warehouse=Warehouse(settings.warehouse),
+                folder=settings.spool_dir / "outbox",
+                dry_run=(lambda message: print(describe(message))) if options.dry_run else None,
+            )
+            print(json.dumps({"outbox": outbox.name, **asdict(done)}) if options.json else f"{outbox.name}: {done}")
+            if done.rejected or done.failed or done.unknown:
+                code = FAILED
     return code
 
 

@@ -251,7 +251,7 @@ def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dic
     facts = dict.fromkeys(days, DayFacts(0, 0, 0, 0))
     if not days or not warehouse.exists():
         return facts
-    key, first = ", ".join(stream.primary_key), stream.primary_key[0]
+    key, first = _columns(stream.primary_key), _quoted(stream.primary_key[0])
     with warehouse.read() as connection:
         rows = connection.execute(
             f"select _day, count(*), count(distinct ({key})), count(*) filter ({first} is null), count(_extra) "
@@ -342,7 +342,7 @@ class Work:
                 received=onto.received,
                 because="another run landed this day meanwhile",
             )
-        key = ", ".join(self._stream.primary_key)
+        key = _columns(self._stream.primary_key)
         self._db.execute(f"create temp table newer as select * from {self._table} limit 0")
         self._insert(spool.files, day, into="newer")
         self._db.execute(
@@ -433,7 +433,7 @@ class Work:
 
     def _drop_twins(self, day: date, rows: int, *, table: str | None = None) -> int:
         """Of rows with one key keep the first as the vendor ordered them; returns how many were dropped."""
-        table, key = table or self._table, ", ".join(self._stream.primary_key)
+        table, key = table or self._table, _columns(self._stream.primary_key)
         of_day = f"from {table} where _day = {_literal(day)}"
         (distinct,) = self._row(f"select count(*) from (select distinct {key} {of_day})")
         if distinct == rows:
@@ -508,7 +508,7 @@ def _landed(connection: duckdb.DuckDBPyConnection, stream: Stream, day: date) ->
         if receipt is None or not receipt[1]:
             return None
         newest = connection.execute(
-            f"select epoch_us(max({stream.replication_key})), count(*) "
+            f"select epoch_us(max({_quoted(stream.replication_key)})), count(*) "
             f"from {_quoted_table(stream)} where _day = {_literal(day)}"
         ).fetchone()
     except duckdb.CatalogException:
@@ -551,6 +551,10 @@ def _is_stub(name: str, column: Column) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(_quoted(name) for name in names)
 
 
 def _quoted_table(stream: Stream) -> str:

@@ -9,6 +9,7 @@ from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.track import track_asset
 from connector.dagster.translator import ConnectorTranslator
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
+    "track_asset",
 ]

@@ -5,10 +5,11 @@ sees a table.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -18,7 +19,8 @@ from connector.openpanel.pages import EventPages
 from connector.openpanel.reports import Reports
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import EVENTS
-from connector.pacing import Budget, SharedBudget
+from connector.openpanel.track import Track
+from connector.pacing import Budget, SharedBudget, Unlimited
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
 
@@ -69,15 +71,20 @@ class OpenPanel:
         secret = client_secret if isinstance(client_secret, Secret) else Secret(client_secret)
         url = checked_url("OPENPANEL_API_URL", url)
         self.project_id, self.timezone = project_id, timezone
-        self._http = Http(
-            url,
-            headers={"openpanel-client-id": client_id, "openpanel-client-secret": secret.reveal()},
-            # One bucket per client id, shared by Export and Insights.
-            budget=budget or SharedBudget(f"{url} {client_id}"),
-            advice=_ADVICE,
-            connections=at_once,
-            transport=transport,
-        )
+
+        def http(budget: Budget) -> Http:
+            return Http(
+                url,
+                headers={"openpanel-client-id": client_id, "openpanel-client-secret": secret.reveal()},
+                budget=budget,
+                advice=_ADVICE,
+                connections=at_once,
+                transport=transport,
+            )
+
+        # One bucket per client id, shared by Export and Insights; Track counts nothing.
+        self._http = http(budget or SharedBudget(f"{url} {client_id}"))
+        self._track_http: Callable[[], Http] = lambda: http(Unlimited())
         self._events = EventPages(self._http, project_id, at_once=at_once)
         self._reports = Reports(self._http, project_id, timezone, at_once=at_once, verify=self._verify_project)
 
@@ -113,6 +120,12 @@ class OpenPanel:
         if stream.walk == "pages":
             return self._events.read_day(stream, day, settled=settled, meter=meter)
         return self._reports.read_day(stream, day, meter=meter)
+
+    @contextmanager
+    def track(self, **options: Any) -> Iterator[Track]:
+        """The way back, on a connection of its own; options as for :class:`connector.openpanel.track.Track`."""
+        with self._track_http() as http:
+            yield Track(http, **options)
 
     def _verify_project(self, meter: Meter | None) -> None:
         """Export refuses a client of another project; Insights would answer with that project's numbers."""

@@ -370,7 +370,7 @@ def _point(head: Mapping[str, Any], point: Mapping[str, Any] | None, moment: str
     return {
         **head,
         "date": moment,
-        "at": _zulu(at),
+        "starts_at": _zulu(at),
         "value": value if value is not None else 0,
         "previous_value": previous.get("value"),
         "previous_diff": previous.get("diff", previous.get("change")),

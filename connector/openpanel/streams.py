@@ -256,9 +256,9 @@ CHARTS = Stream(
     walk="charts",
     days="local",
     grain="one row per point of a configured chart's series",
-    # `at` tells the two equal labels of the autumn clock change apart.
-    primary_key=("project_id", "chart", "series", "breakdowns", "date", "at"),
-    replication_key="at",
+    # `starts_at` tells the two equal labels of the autumn clock change apart.
+    primary_key=("project_id", "chart", "series", "breakdowns", "date", "starts_at"),
+    replication_key="starts_at",
     # Instants, not days: a plain end date would leave its own day out.
     window=Window(start="startDate", end="endDate", end_inclusive=True),
     source="CONTRACT.md 5",
@@ -269,7 +269,7 @@ CHARTS = Stream(
         Column(field="series", type="VARCHAR", description="Name of the configured series."),
         Column(field="breakdowns", type="JSON", description="Breakdown -> value; null where the event had none."),
         Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
-        Column(field="at", type="TIMESTAMPTZ", description="The same moment; UTC."),
+        Column(field="starts_at", type="TIMESTAMPTZ", description="The same moment; UTC."),
         Column(field="value", type="DOUBLE", description="Count (or sum, average ...); 0 if none was sent."),
         Column(field="previous_value", type="DOUBLE", description="Value of the period before, at the same position."),
         Column(field="previous_diff", type="DOUBLE", description="Percent of change, unsigned."),

@@ -1,0 +1,188 @@
+"""What was sent back to a vendor, remembered: a journal while sending, a table afterwards.
+
+The journal is a file, because a run that sends ten thousand requests must not hold the warehouse meanwhile, and must
+not forget what it did when it is killed. A dead run's journal is read by the next one. Nothing here sends.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from connector.errors import BusyError, ContractError
+from connector.landing import _literal
+from connector.warehouse import Warehouse
+
+_SENT = """
+create table if not exists connector.sent (
+    outbox varchar not null,
+    key varchar not null,
+    content_hash varchar not null,
+    status varchar not null,
+    noted_at timestamptz not null
+)
+"""
+_REJECTED = """
+create table if not exists connector.rejected (
+    outbox varchar not null,
+    key varchar not null,
+    content_hash varchar not null,
+    status varchar not null,
+    said varchar,
+    noted_at timestamptz not null
+)
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one row: ``sent``, ``rejected`` (with the vendor's words), ``failed`` or ``unknown``."""
+
+    key: str
+    content_hash: str
+    status: str
+    said: str = ""
+
+
+class Journal:
+    """A file of intents and outcomes; one line each, appended and flushed, so that a kill loses none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  closed by journal()
+
+    def intend(self, keys: Sequence[str], hashes: Sequence[str]) -> None:
+        """About to send something that must not be sent twice; on disk before this returns."""
+        self._write([{"intent": key, "hash": digest} for key, digest in zip(keys, hashes, strict=True)], sync=True)
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """The vendor said clearly that it did not happen."""
+        self._write([{"back": key} for key in keys])
+
+    def done(self, outcome: Outcome) -> None:
+        self._write(
+            [{"done": outcome.key, "hash": outcome.content_hash, "status": outcome.status, "said": outcome.said}]
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, lines: Sequence[Mapping[str, str]], *, sync: bool = False) -> None:
+        with self._lock:
+            self._file.writelines(json.dumps(line) + "\n" for line in lines)
+            self._file.flush()
+            if sync:
+                os.fdatasync(self._file.fileno())
+
+
+@contextmanager
+def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
+    """The journal of one outbox, to itself; two runs of one outbox would send everything twice.
+
+    Raises:
+        BusyError: another run is sending this outbox.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60]
+    path = folder / f"{name}.journal"
+    lock = FileLock(folder / f"{name}.lock", mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BusyError(
+            "another run is sending this outbox", where=f"track {outbox}", next_step="wait for it to end, then rerun."
+        ) from None
+    try:
+        book = Journal(path)
+        try:
+            yield book, path
+        finally:
+            book.close()
+    finally:
+        lock.release()
+
+
+def read_journal(path: Path) -> list[Outcome]:
+    """Outcomes of a journal; an intent without one is ``unknown``. The last line may be torn by a kill."""
+    outcomes: dict[str, Outcome] = {}
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry: Any = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                continue
+            raise ContractError(
+                f"line {number} of {path.name} is not readable",
+                where="track",
+                next_step="look at the file; what it holds decides what must not be sent again.",
+            ) from None
+        match entry:
+            case {"intent": str(key), "hash": str(digest)}:
+                outcomes[key] = Outcome(key, digest, "unknown", "the run ended before an answer came")
+            case {"back": str(key)}:
+                outcomes.pop(key, None)
+            case {"done": str(key), "hash": str(digest), "status": str(status), "said": str(said)}:
+                outcomes[key] = Outcome(key, digest, status, said)
+    return list(outcomes.values())
+
+
+def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
+    """Key -> content hash of what was sent, or may have been."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        try:
+            rows = connection.execute(
+                f"select key, content_hash from connector.sent where outbox = {_literal(outbox)}"
+            ).fetchall()
+        except duckdb.CatalogException:
+            return {}
+    return dict(rows)
+
+
+def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> None:
+    """Write outcomes down in ``connector.sent`` and ``connector.rejected``, in one transaction."""
+    now = datetime.now(UTC)
+    sent = [one for one in outcomes if one.status in ("sent", "unknown")]
+    told = [one for one in outcomes if one.status != "sent"]
+    with warehouse.write() as connection:
+        connection.execute("create schema if not exists connector")
+        connection.execute(_SENT)
+        connection.execute(_REJECTED)
+        connection.execute("begin")
+        _forget(connection, "sent", outbox, sent)
+        _forget(connection, "rejected", outbox, outcomes)
+        _insert(connection, "sent", [(outbox, o.key, o.content_hash, o.status, now) for o in sent])
+        _insert(connection, "rejected", [(outbox, o.key, o.content_hash, o.status, o.said, now) for o in told])
+        connection.execute("commit")
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:
+    for start in range(0, len(outcomes), 5000):
+        keys = _literal([one.key for one in outcomes[start : start + 5000]])
+        connection.execute(
+            f"delete from connector.{table} where outbox = {_literal(outbox)} and list_contains({keys}, key)"
+        )
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    for start in range(0, len(rows), 1000):
+        values = ", ".join(
+            "(" + ", ".join(_literal(value) for value in row) + ")" for row in rows[start : start + 1000]
+        )
+        connection.execute(f"insert into connector.{table} values {values}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,256 @@
+"""The way back: everything once, or said to be unknown; a second run sends only what changed."""
+
+import random
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from connector import RejectedError, SettingsError
+from connector.errors import BusyError
+from connector.openpanel.track import Outbox, deliver, describe
+from connector.outbox import journal
+from connector.sandbox import READ, OpenPanel, serve
+
+
+@pytest.fixture
+def fill(warehouse):
+    def run(sql):
+        with warehouse.write() as connection:
+            connection.execute(sql)
+
+    return run
+
+
+@pytest.fixture
+def send(openpanel, warehouse, tmp_path):
+    def run(outbox, **options):
+        with openpanel.track(settle=0.0, a_second=10_000) as track:
+            return deliver(outbox, track, warehouse=warehouse, folder=tmp_path / "outbox", **options)
+
+    return run
+
+
+def bodies(vendor):
+    return [request.json() for request in vendor.requests if request.path == "/track"]
+
+
+PEOPLE = Outbox(name="people", kind="identify", query="select * from people order by profile_id")
+
+
+@pytest.fixture
+def people(fill):
+    fill("""create table people as select 'u-' || i as profile_id, 'First' || i as first_name, i * 10 as seats
+        from range(5) t(i)""")
+
+
+def test_profiles_are_sent_and_then_only_what_changed(vendor, send, people, fill):
+    assert send(PEOPLE).sent == 5
+    assert bodies(vendor)[0]["type"] == "identify"
+    payloads = {body["payload"]["profileId"]: body["payload"] for body in bodies(vendor)}
+    assert payloads["u-3"] == {"profileId": "u-3", "firstName": "First3", "properties": {"seats": 30}}
+    vendor.requests.clear()
+
+    assert send(PEOPLE).unchanged == 5
+    assert bodies(vendor) == []
+    fill("update people set seats = 99 where profile_id = 'u-2'")
+    assert (send(PEOPLE).sent, len(bodies(vendor))) == (1, 1)
+
+
+def test_groups_memberships_and_events_have_the_documented_shape(vendor, send, fill):
+    fill("create table t as select 'acme' as id, 'company' as type, 'Acme' as name, {'plan': 'pro'} as properties")
+    send(Outbox(name="g", kind="group", query="select * from t"))
+    send(Outbox(name="m", kind="assign_group", query="select 'u-1' as profile_id, ['acme'] as group_ids"))
+    send(
+        Outbox(
+            name="e",
+            kind="track",
+            query="""select 'o-1' as key, 'revenue' as name, 'u-1' as profile_id, ['acme'] as groups, 1250 as revenue,
+                timestamptz '2026-03-04 01:00:00Z' as timestamp, 'EUR' as currency""",
+        )
+    )
+    group, member, event = bodies(vendor)
+    assert group["payload"] == {"id": "acme", "type": "company", "name": "Acme", "properties": {"plan": "pro"}}
+    assert member == {"type": "assign_group", "payload": {"profileId": "u-1", "groupIds": ["acme"]}}
+    assert event["payload"]["groups"] == ["acme"]
+    properties = event["payload"]["properties"]
+    assert (properties["__revenue"], properties["currency"]) == (1250, "EUR")
+    assert properties["__timestamp"].startswith("2026-03-04T01:00:00")
+
+
+def test_counters_are_summed_per_profile_and_never_counted_twice(vendor, send, fill, no_pauses):
+    vendor.add_profile("u-1", properties={"visits": "1"})
+    counters = Outbox(name="visits", kind="increment", query="select * from visits")
+    fill(
+        "create table visits as select 'k' || i as key, 'u-1' as profile_id, 'visits' as property, i as value "
+        "from range(1, 4) t(i)"
+    )
+
+    assert send(counters).sent == 3
+    assert [body["payload"]["value"] for body in bodies(vendor)] == [6]
+    assert send(counters).unchanged == 3
+    fill("update visits set value = 50 where key = 'k2'")
+    fill("insert into visits values ('k9', 'u-1', 'visits', 1)")
+    delivery = send(counters)
+    assert (delivery.sent, delivery.rejected) == (1, 1)
+    assert str(vendor.projects["demo"].profiles["u-1"].properties["visits"]) == "8"
+
+
+@pytest.mark.parametrize("kind", ["status", "truncate"])
+def test_a_counter_without_a_clear_answer_is_unknown_and_never_sent_again(vendor, send, fill, query, no_pauses, kind):
+    vendor.add_profile("u-1", properties={"visits": "1"})
+    counters = Outbox(
+        name="visits", kind="increment", query="select 'k' as key, 'u-1' as profile_id, 'visits' as property"
+    )
+    fill("create table x as select 1")
+    vendor.faults.add(kind, path="/track", status=502)
+
+    assert send(counters).unknown == 1
+    vendor.requests.clear()
+    assert send(counters).unchanged == 1
+    assert bodies(vendor) == []
+    assert query("select key, status from connector.rejected") == [("k", "unknown")]
+
+
+def test_a_counter_of_a_profile_made_moments_ago_is_tried_again(vendor, send, fill, no_pauses):
+    fill("create table x as select 1")
+    counters = Outbox(
+        name="visits", kind="increment", query="select 'k' as key, 'nobody' as profile_id, 'v' as property"
+    )
+    delivery = send(counters)
+    assert delivery.rejected == 1
+    assert len(bodies(vendor)) == 3
+    vendor.add_profile("nobody", properties={"v": "1"})
+    assert send(counters).sent == 1
+
+
+def test_rejected_rows_are_kept_with_the_vendors_words(vendor, send, fill, query):
+    fill(
+        "create table t as select 'x' as key, repeat('n', 90) as name union all select 'y', 'good' "
+        "union all select '', 'z'"
+    )
+    delivery = send(Outbox(name="e", kind="track", query="select * from t"))
+
+    assert (delivery.sent, delivery.rejected) == (1, 2)
+    said = dict(query("select key, said from connector.rejected"))
+    assert "400" in said["x"]
+    assert said[""] == "key is missing"
+
+
+def test_a_dry_run_shows_and_sends_nothing(vendor, send, people):
+    lines = []
+    delivery = send(PEOPLE, dry_run=lambda message: lines.append(describe(message)))
+
+    assert delivery.sent == 0
+    assert len(lines) == 5
+    assert '"firstName": "First0"' in lines[0]
+    assert bodies(vendor) == []
+
+
+def test_refused_credentials_stop_the_run(vendor, send, people):
+    vendor.faults.add("status", path="/track", status=401, body="Ingestion: Invalid cors or secret", times=100)
+    with pytest.raises(RejectedError, match="OPENPANEL_CLIENT_SECRET"):
+        send(PEOPLE)
+    assert len(bodies(vendor)) < 20
+
+
+def test_two_runs_of_one_outbox_do_not_send_at_once(send, people, tmp_path):
+    with journal(tmp_path / "outbox", "people"), pytest.raises(BusyError):
+        send(PEOPLE)
+
+
+def test_mistakes_are_refused_before_anything_is_sent(vendor, send, fill):
+    fill("create table x as select 1")
+    with pytest.raises(SettingsError, match="kind"):
+        Outbox(name="x", kind="alias", query="select 1")
+    with pytest.raises(SettingsError, match="query"):
+        send(Outbox(name="x", kind="identify", query="select nothing from nowhere"))
+    assert bodies(vendor) == []
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("identify", 10_000), ("increment", 300)])
+def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows):
+    """Profiles: each once, whatever happened. Counters: every key counted once or told as unknown."""
+    vendor = OpenPanel()
+    for number in range(rows if kind == "increment" else 0):
+        vendor.add_profile(f"u-{number}", properties={"n": "0"})
+    select = "'u-' || i as profile_id, 'F' || i as first_name"
+    if kind == "increment":
+        select = "'k' || i as key, 'u-' || i as profile_id, 'n' as property, 5 as value"
+    with serve(vendor.app) as url:
+        code = textwrap.dedent(f"""
+            from pathlib import Path
+            from connector import OpenPanel, Warehouse
+            from connector.openpanel.track import Outbox, deliver
+            client = OpenPanel(url={url!r}, client_id={READ.id!r}, client_secret={READ.secret!r}, project_id="demo")
+            warehouse = Warehouse({str(tmp_path / "w.duckdb")!r})
+            with warehouse.write() as connection:
+                connection.execute("create table if not exists t as select {select} from range({rows}) r(i)")
+            outbox = Outbox(name="o", kind={kind!r}, query="select * from t")
+            with client.track(settle=0.0, a_second=100000) as track:
+                print("started", flush=True)
+                print(deliver(outbox, track, warehouse=warehouse, folder=Path({str(tmp_path / "outbox")!r})))
+        """)
+        random.seed(7)
+        for _ in range(2):
+            with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout.readline() == "started\n"
+                time.sleep(random.uniform(0.1, 0.4))
+                process.kill()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    from connector import Warehouse
+
+    with Warehouse(tmp_path / "w.duckdb").read() as connection:
+        states = dict(connection.execute("select status, count(*) from connector.sent group by 1").fetchall())
+        unknown = {
+            row[0] for row in connection.execute("select key from connector.sent where status = 'unknown'").fetchall()
+        }
+    assert sum(states.values()) == rows
+    profiles = vendor.projects["demo"].profiles
+    if kind == "identify":
+        assert states == {"sent": rows}
+        assert {name: profile.first_name for name, profile in profiles.items()} == {
+            f"u-{n}": f"F{n}" for n in range(rows)
+        }
+    else:
+        assert len(unknown) <= 16, "at most the requests in flight when it was killed"
+        for number in range(rows):
+            counted = int(profiles[f"u-{number}"].properties["n"])
+            assert counted == 5 or (f"k{number}" in unknown and counted == 0)
+
+
+def test_the_asset_sends_and_shows_what_became_of_it(url, vendor, people, tmp_path):
+    import dagster as dg
+
+    from connector.dagster import OpenPanelResource, WarehouseResource, track_asset
+
+    source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
+    target = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool"))
+    asset = track_asset(PEOPLE, openpanel=source, warehouse=target)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([asset], instance=instance, tags={"connector/dry_run": "true"}).success
+        assert bodies(vendor) == []
+        result = dg.materialize([asset], instance=instance)
+    assert result.asset_materializations_for_node("openpanel__track_people")[0].metadata["rows sent"].value == 5
+    assert len(bodies(vendor)) == 5
+
+
+def test_the_command_prints_a_dry_run(url, vendor, people, tmp_path, monkeypatch, capsys):
+    from connector.cli import main
+
+    file = tmp_path / "outboxes.yaml"
+    file.write_text("people: {kind: identify, query: select * from people}")
+    for name, value in {
+        "OPENPANEL_API_URL": url, "OPENPANEL_CLIENT_ID": READ.id, "OPENPANEL_CLIENT_SECRET": READ.secret,
+        "OPENPANEL_PROJECT_ID": "demo", "WAREHOUSE": str(tmp_path / "warehouse.duckdb"), "SPOOL_DIR": str(tmp_path),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+    assert main(["track", str(file), "--dry-run"]) == 0
+    assert capsys.readouterr().out.count('"type": "identify"') == 5
+    assert bodies(vendor) == []
+    assert main(["track", str(file)]) == 0
+    assert len(bodies(vendor)) == 5
