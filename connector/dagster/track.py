@@ -3,7 +3,7 @@
 What is sent, and how often, is decided in ``openpanel/track.py``; here is only when, and what the UI shows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
@@ -13,6 +13,7 @@ from connector.errors import excerpt
 from connector.openpanel.track import Message, Outbox, deliver, describe
 from connector.outbox import Outcome
 
+Key = str | Sequence[str] | dg.AssetKey
 DRY_RUN_TAG = "connector/dry_run"
 SHOWN = 20
 
@@ -20,8 +21,8 @@ SHOWN = 20
 def track_asset(
     outbox: Outbox,
     *,
-    key: dg.CoercibleToAssetKey | None = None,
-    deps: Iterable[dg.CoercibleToAssetKey] = (),
+    key: Key | None = None,
+    deps: Iterable[Key] = (),
     openpanel: OpenPanelResource | None = None,
     warehouse: WarehouseResource | None = None,
     pool: str = "openpanel_track",
@@ -52,7 +53,7 @@ def track_asset(
         def show(message: Message) -> None:
             context.log.info(f"would send {excerpt(describe(message))}")
 
-        told = []
+        told: list[Outcome] = []
 
         def tell(outcome: Outcome) -> None:
             if outcome.status != "sent" and len(told) < SHOWN:
