@@ -5,6 +5,7 @@ zone. Nothing here asks; everything here is arithmetic on dates.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -30,8 +31,25 @@ def window(chart: Chart, day: date) -> tuple[date, date] | None:
             return (day, day)
 
 
-def asks(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """Start, end (both as sent) and UTC offset of each question a period takes.
+@dataclass(frozen=True)
+class Ask:
+    """One question of a period.
+
+    Attributes:
+        start, end: instants, both as sent.
+        offset: the zone's distance from UTC, the same in the whole question.
+        since: where the clocks went back: only events from here on. The server turns instants into wall time, in
+            which the repeated hour means its first occurrence; the second one can be asked for only by a filter.
+    """
+
+    start: datetime
+    end: datetime
+    offset: timedelta
+    since: datetime | None = None
+
+
+def asks(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[Ask]:
+    """The questions a period takes.
 
     One, unless points are shorter than a day and the clocks change: then one per offset, because two hours with the
     same label come back as one. The end is the next midnight and not a second before it: events of a day's last
@@ -39,24 +57,27 @@ def asks(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[tu
     """
     start, end = _midnight(period[0], zone), _midnight(period[1] + _DAY, zone)
     if chart.interval not in _STEP:
-        yield start, end, _offset(start, zone)
+        yield Ask(start, end, _offset(start, zone))
         return
+    before = _offset(start, zone)
     while start < end:
-        change = _next_change(start, end, zone)
-        yield start, change - _SECOND if change < end else end, _offset(start, zone)
-        start = change
+        change, offset = _next_change(start, end, zone), _offset(start, zone)
+        until = change - _SECOND if change < end else end
+        back = before - offset
+        yield Ask(start - back, until, offset, start) if back > timedelta() else Ask(start, until, offset)
+        start, before = change, offset
 
 
-def points(chart: Chart, start: datetime, end: datetime, offset: timedelta, zone: ZoneInfo) -> dict[str, datetime]:
-    """Label -> instant of every point due between two instants of one question."""
+def points(chart: Chart, ask: Ask, zone: ZoneInfo) -> dict[str, datetime]:
+    """Label -> instant of every point due in the answer to one question."""
     due: dict[str, datetime] = {}
+    start = ask.since or ask.start
     if step := _STEP.get(chart.interval):
-        at = start
-        while at < end:
-            due[_label((at + offset).replace(tzinfo=None))] = at
-            at += step
+        while start < ask.end:
+            due[_label((start + ask.offset).replace(tzinfo=None))] = start
+            start += step
         return due
-    day, last = start.astimezone(zone).date(), (end - _SECOND).astimezone(zone).date()
+    day, last = start.astimezone(zone).date(), (ask.end - _SECOND).astimezone(zone).date()
     while day <= last:
         first = {"week": day - day.weekday() * _DAY, "month": day.replace(day=1)}.get(chart.interval, day)
         due[_label(datetime.combine(first, time()))] = _midnight(first, zone)

@@ -163,7 +163,8 @@ class Questions:
 
         where = file.name
         try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            # Every scalar stays a text: YAML would read Norway's NO as false.
+            document = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506  builds no objects
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
             raise SettingsError(
                 where, f"cannot be read: {excerpt(str(fault), 200)}", next_step="fix the file or its path."
@@ -186,8 +187,8 @@ class Questions:
 
 def _chart(name: str, body: object, where: str) -> Chart:
     given = _mapping(body, where, ("series", "breakdowns", "interval", "range", "previous"))
-    previous = given.get("previous", False)
-    if not isinstance(previous, bool):
+    previous = str(given.get("previous", "false"))
+    if previous not in ("true", "false"):
         raise SettingsError(f"{where}.previous", f"is {previous!r}", next_step="write true or false.")
     return Chart(
         name=name,
@@ -195,7 +196,7 @@ def _chart(name: str, body: object, where: str) -> Chart:
         breakdowns=tuple(_texts(given.get("breakdowns", ()), f"{where}.breakdowns")),
         interval=str(given.get("interval", "day")),
         range=str(given.get("range", "")),
-        previous=previous,
+        previous=previous == "true",
     )
 
 
@@ -231,13 +232,13 @@ def _filters(body: object, where: str) -> tuple[Filter, ...]:
 
 def _funnel(name: str, body: object, where: str) -> Funnel:
     given = _mapping(body, where, ("steps", "window_hours", "group_by"))
-    hours = given.get("window_hours", 24)
-    if not isinstance(hours, int) or isinstance(hours, bool):
+    hours = str(given.get("window_hours", "24"))
+    if not hours.isdecimal():
         raise SettingsError(f"{where}.window_hours", f"is {hours!r}", next_step="write hours from 1 to 720.")
     return Funnel(
         name=name,
         steps=tuple(_texts(given.get("steps", ()), f"{where}.steps")),
-        window_hours=hours,
+        window_hours=int(hours),
         group_by=str(given.get("group_by", "session_id")),
     )
 

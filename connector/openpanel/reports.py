@@ -7,7 +7,7 @@ down in ``CONTRACT.md``; this room does not decide which questions are asked (``
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from connector.errors import ContractError, RejectedError, excerpt
 from connector.http import Http, Meter
 from connector.openpanel.encoding import quoted
 from connector.openpanel.periods import asks, points, window
-from connector.openpanel.questions import Chart, Filter, Funnel
+from connector.openpanel.questions import Chart, Filter, Funnel, Series
 from connector.rows import read_rows
 from connector.stream import Page, Stream
 
@@ -144,17 +144,17 @@ class Reports:
     def _chart(self, chart: Chart, period: tuple[date, date], where: str, meter: Meter | None) -> _Answer:
         where = f"{where} chart {chart.name!r}"
         rows: list[Row] = []
-        for start, end, offset in asks(chart, period, self._zone):
-            due = points(chart, start, end, offset, self._zone)
+        for ask in asks(chart, period, self._zone):
+            due = points(chart, ask, self._zone)
             params = [
                 ("projectId", quoted(self._project_id)),
-                ("events", json.dumps([one.asked() for one in chart.series])),
+                ("events", json.dumps([_since(one, ask.since).asked() for one in chart.series])),
                 ("breakdowns", json.dumps([{"name": name} for name in chart.breakdowns])),
                 ("interval", chart.interval),
                 ("previous", "true" if chart.previous else "false"),
                 # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
-                ("startDate", _zulu(start)),
-                ("endDate", _zulu(end)),
+                ("startDate", _zulu(ask.start)),
+                ("endDate", _zulu(ask.end)),
             ]
             answer = self._get("/export/charts", params, where, meter)
             match answer:
@@ -304,6 +304,13 @@ def _row(*parts: Mapping[Any, Any]) -> Row:
 
 def _filters(filters: Sequence[Filter]) -> str:
     return json.dumps([one.asked() for one in filters])
+
+
+def _since(series: Series, at: datetime | None) -> Series:
+    if at is None:
+        return series
+    value = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return replace(series, filters=(*series.filters, Filter(name="created_at", operator="gte", value=(value,))))
 
 
 def _zulu(at: datetime) -> str:
