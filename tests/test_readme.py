@@ -123,3 +123,39 @@ def test_every_file_on_the_map_exists():
         name = line.split()[0] if line.strip() else ""
         folder = "connector/" if line.startswith("  ") else ""
         assert not name or (ROOT / folder / name).exists(), line
+
+
+def test_every_endpoint_is_in_the_table_and_in_the_catalogue():
+    """The vendor's pages promise these routes; the catalogue must be able to ask each, and the table must say so."""
+    from connector.openpanel.streams import DIMENSIONS, STREAMS
+    from connector.openpanel.track import KINDS
+
+    table = README.split("## Every endpoint and parameter")[1].split("## ")[0]
+    told = set(re.findall(r"(?m)^\| `GET ([^`]+)`", table))
+    asked = {stream.path.format(project="{projectId}", dimension=name) for stream in STREAMS for name in DIMENSIONS}
+    assert told - {"/export/funnel"} == asked - {"/insights/{projectId}/funnel"}
+    assert "/export/funnel" in (ROOT / "connector/openpanel/reports.py").read_text()
+    track = next(line for line in table.splitlines() if "/track" in line)
+    assert set(re.findall(r"`(\w+)`", track)) == set(KINDS)
+
+
+def test_the_reports_file_of_the_readme_is_valid(tmp_path):
+    from connector.openpanel.questions import Questions
+    from connector.openpanel.streams import DIMENSIONS
+    from connector.openpanel.track import load_outboxes
+
+    charts, outboxes = blocks("yaml")[:2]
+    file = tmp_path / "reports.yaml"
+    file.write_text(charts)
+    assert Questions.load(file, dimensions=DIMENSIONS).funnels[0].name == "activation"
+    file.write_text(outboxes)
+    assert [one.kind for one in load_outboxes(file)] == ["identify", "increment"]
+
+
+def test_the_tables_named_are_the_catalogues():
+    from connector.openpanel.streams import STREAMS
+
+    section = README.split("## Tables")[1].split("## ")[0]
+    for stream in STREAMS:
+        row = next(line for line in section.splitlines() if f"`{stream.table}`" in line)
+        assert f"`{', '.join(stream.primary_key)}`" in row

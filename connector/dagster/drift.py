@@ -95,6 +95,8 @@ def openpanel_drift_sensor(
         try:
             store = Warehouse(target.warehouse().name, lock_wait=10.0)
             landed = _landed(store, stream, first, last)
+            if not landed and not cursor.next:
+                return dg.SkipReason(f"none of the last {horizon_days} closed days is landed yet")
             counts, rest = _ask(source, stream, sorted(landed)[:a_tick], sorted(landed)[a_tick:])
             _remember(store, stream, counts)
         except SettingsError as error:

@@ -121,6 +121,11 @@ class OpenPanel:
             return self._events.read_day(stream, day, settled=settled, meter=meter)
         return self._reports.read_day(stream, day, meter=meter)
 
+    @property
+    def reports(self) -> Reports:
+        """Insights and charts for any period, as they are answered."""
+        return self._reports
+
     @contextmanager
     def track(self, **options: Any) -> Iterator[Track]:
         """The way back, on a connection of its own; options as for :class:`connector.openpanel.track.Track`."""

@@ -125,6 +125,7 @@ class Questions:
     """Everything configured for one project; checked when it is made.
 
     Attributes:
+        events: only these events are landed; all if empty. Change it only together with landing all days again.
         charts, funnels: by name.
         dimensions: a subset of the 18 breakdowns; all if empty.
         filters: for all insights.
@@ -133,6 +134,7 @@ class Questions:
         SettingsError: names the chart, the key and the allowed values.
     """
 
+    events: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     funnels: tuple[Funnel, ...] = ()
     dimensions: tuple[str, ...] = ()
@@ -153,7 +155,7 @@ class Questions:
 
     @classmethod
     def load(cls, file: Path, *, dimensions: Sequence[str]) -> "Questions":
-        """Read a YAML file with the keys ``charts``, ``funnels`` and ``insights``.
+        """Read a YAML file with the keys ``events``, ``charts``, ``funnels`` and ``insights``.
 
         Args:
             file: its path.
@@ -169,12 +171,13 @@ class Questions:
             raise SettingsError(
                 where, f"cannot be read: {excerpt(str(fault), 200)}", next_step="fix the file or its path."
             ) from None
-        top = _mapping(document, where, ("charts", "funnels", "insights"))
+        top = _mapping(document, where, ("events", "charts", "funnels", "insights"))
         insights = _mapping(top.get("insights") or {}, f"{where}.insights", ("dimensions", "filters"))
         chosen = tuple(_texts(insights.get("dimensions", ()), f"{where}.insights.dimensions"))
         for one in chosen:
             _one_of(one, dimensions, f"{where}.insights.dimensions")
         return cls(
+            events=tuple(_texts(top.get("events", ()), f"{where}.events")),
             charts=tuple(_chart(name, body, f"{where}.charts.{name}") for name, body in _named(top, "charts", where)),
             funnels=tuple(
                 _funnel(name, body, f"{where}.funnels.{name}") for name, body in _named(top, "funnels", where)

@@ -15,11 +15,11 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from connector.ahead import ahead
-from connector.errors import ContractError, RejectedError, excerpt
+from connector.errors import ContractError, RejectedError, SettingsError, excerpt
 from connector.http import Http, Meter
 from connector.openpanel.encoding import quoted
 from connector.openpanel.periods import asks, points, window
-from connector.openpanel.questions import Chart, Filter, Funnel, Series
+from connector.openpanel.questions import Chart, Filter, Funnel, Questions, Series
 from connector.rows import read_rows
 from connector.stream import Page, Stream
 
@@ -63,9 +63,7 @@ class Reports:
             RejectedError: the client belongs to another project, or the server lacks the route.
             ContractError: an answer is not of the promised shape.
         """
-        if not self._verified:
-            self._verify(meter)
-            self._verified = True
+        self._verify_once(meter)
         ask = {
             "metrics": self._metrics,
             "listings": self._listings,
@@ -147,11 +145,7 @@ class Reports:
         for ask in asks(chart, period, self._zone):
             due = points(chart, ask, self._zone)
             params = [
-                ("projectId", quoted(self._project_id)),
-                ("events", json.dumps([_since(one, ask.since).asked() for one in chart.series])),
-                ("breakdowns", json.dumps([{"name": name} for name in chart.breakdowns])),
-                ("interval", chart.interval),
-                ("previous", "true" if chart.previous else "false"),
+                *self._chart_params(chart, [_since(one, ask.since) for one in chart.series]),
                 # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
                 ("startDate", _zulu(ask.start)),
                 ("endDate", _zulu(ask.end)),
@@ -260,7 +254,69 @@ class Reports:
             case other:
                 raise _shape("/export/funnel", "{steps: [...]}", other, where)
 
+    # ---------- any question, as it is answered
+
+    def insights(
+        self,
+        route: str,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        preset: str = "",
+        filters: Sequence[Filter] = (),
+        cursor: int | None = None,
+        limit: int | None = None,
+    ) -> Any:
+        """One Insights answer for any period, parsed and otherwise untouched.
+
+        Args:
+            route: ``metrics``, ``live``, ``pages`` or a dimension.
+            start, end: both or none; local days, both included.
+            preset: the server's ``range``, such as ``30d``; used where there are no dates.
+            filters: see :class:`Filter`.
+            cursor, limit: page and page size; servers since 2026-01-09 ignore both.
+        """
+        if (start is None) != (end is None):
+            raise SettingsError("insights dates", "are half given", next_step="give start and end, or neither.")
+        Questions(filters=tuple(filters))
+        params = [(name, value.isoformat()) for name, value in (("startDate", start), ("endDate", end)) if value]
+        params += [("range", preset)] if preset else []
+        params += [("filters", _filters(filters))] if filters else []
+        params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
+        self._verify_once(None)
+        return self._get(self._path("/insights/{project}/") + quote(route, safe=""), params, f"insights {route}", None)
+
+    def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:
+        """One chart's answer, parsed and otherwise untouched.
+
+        Args:
+            start, end: instants with a zone, both or none; with none the chart's ``range`` counts, or 30 days.
+        """
+        if (start is None) != (end is None):
+            raise SettingsError("chart dates", "are half given", next_step="give start and end, or neither.")
+        Questions(charts=(replace(chart, range=""),))
+        params = self._chart_params(chart, chart.series)
+        if start and end:
+            params += [("startDate", _zulu(start)), ("endDate", _zulu(end))]
+        elif chart.range:
+            params += [("range", chart.range)]
+        return self._get("/export/charts", params, f"chart {chart.name!r}", None)
+
     # ---------- asking
+
+    def _chart_params(self, chart: Chart, series: Sequence[Series]) -> list[tuple[str, str]]:
+        return [
+            ("projectId", quoted(self._project_id)),
+            ("events", json.dumps([one.asked() for one in series])),
+            ("breakdowns", json.dumps([{"name": name} for name in chart.breakdowns])),
+            ("interval", chart.interval),
+            ("previous", "true" if chart.previous else "false"),
+        ]
+
+    def _verify_once(self, meter: Meter | None) -> None:
+        if not self._verified:
+            self._verify(meter)
+            self._verified = True
 
     def _day(self, day: date) -> Row:
         return {"projectId": self._project_id, "date": day.isoformat()}

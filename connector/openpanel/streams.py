@@ -5,6 +5,7 @@ Data only; the walk that reads an entry is in ``client.py``. Section numbers poi
 
 from dataclasses import replace
 
+from connector.openpanel.encoding import quoted
 from connector.openpanel.questions import Questions
 from connector.stream import Column, Stream, Window
 
@@ -321,6 +322,8 @@ def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
     """The catalogue, with what a user asks of insights, charts and funnels written into its entries."""
     questions = questions or Questions()
     own: dict[str, dict[str, object]] = {
+        # Repeated names with quotes where the server would read a number: a comma list is one name to it.
+        "events": {"event": tuple(quoted(name) for name in questions.events)},
         "insights_metrics": {"filters": questions.filters},
         "insights_pages": {"filters": questions.filters},
         "insights_breakdowns": {"filters": questions.filters, "dimensions": questions.dimensions or DIMENSIONS},

@@ -77,7 +77,7 @@ def test_a_cursor_that_is_not_one_starts_over(vendor, landed, events, resources,
 
 def test_days_never_landed_cost_nothing(vendor, events, resources):
     result = tick(openpanel_drift_sensor(events, EVENTS, **resources))
-    assert "0 days asked" in result.skip_reason.skip_message
+    assert "none of the last 30 closed days is landed" in result.skip_message
     assert vendor.requests == []
 
 

@@ -88,7 +88,7 @@ def test_a_file_says_what_python_says(tmp_path):
         ("dimensions: [country,", "dimensions: [weather,", "insights.dimensions", "utm_campaign"),
         ("name: path, operator: contains", "name: title, operator: contains", "insights.filters.title.name", "browser"),
         ("value: /product", "value: []", "insights.filters.path.value", "at least one"),
-        ("charts:", "chart:", "reports.yaml: key", "charts, funnels, insights"),
+        ("charts:", "chart:", "reports.yaml: key", "events, charts, funnels, insights"),
         ("charts:", "charts: [", "reports.yaml", "fix the file"),
         ("name: turnover", "name: signup", "charts.signups.series", "name each once"),
     ],

@@ -467,3 +467,43 @@ def test_aggregates_agree_with_the_landed_events_across_a_clock_change(place):
         funnel = here.query(f"select users from openpanel.funnels where _day = '{day}' and step = 1")
         if rows_of_day:
             assert funnel == [(len({row[1] for row in rows_of_day}),)], day
+
+
+# ---------- any question
+
+
+def test_any_insight_can_be_asked_with_every_parameter(week, place):
+    here = place(week)
+    answer = here.client.reports.insights(
+        "country",
+        start=DAY,
+        end=DAY + timedelta(days=1),
+        filters=[Filter(name="browser", operator="is", value=("Chrome",))],
+        cursor=1,
+        limit=50,
+    )
+    assert {row["name"]: row["sessions"] for row in answer} == {"SE": 1, "NO": 1, "DK": 1}
+    assert here.client.reports.insights("live") == {"visitors": 0}
+    assert "series" in here.client.reports.insights("metrics", preset="30d")
+    with pytest.raises(RejectedError, match="half given"):
+        here.client.reports.insights("pages", start=DAY)
+
+
+def test_any_chart_can_be_asked_with_a_preset_or_instants(week, place):
+    from datetime import UTC
+
+    here = place(week)
+    chart_ = Chart(name="c", series=(Series(event="screen_view"),), range="30min")
+    assert here.client.reports.chart(chart_)["series"] == []
+    whole = here.client.reports.chart(
+        chart_, start=datetime(2026, 3, 4, tzinfo=UTC), end=datetime(2026, 3, 6, tzinfo=UTC)
+    )
+    assert whole["series"][0]["metrics"]["sum"] == 7
+
+
+def test_only_the_events_that_were_asked_for_land(week, place):
+    week.add("s", at="2026-03-04T11:00:00Z", name="signup")
+    week.add("n", at="2026-03-04T11:00:00Z", name="123")
+    here = place(week)
+    here.land("events", questions=Questions(events=("signup", "123")))
+    assert {row[0] for row in here.query("select name from openpanel.events")} == {"signup", "123"}
