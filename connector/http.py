@@ -5,12 +5,14 @@ arrived whole is handed over as bytes, and whoever asked decides what it says.
 """
 
 import json
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -86,6 +88,9 @@ class Http:
             follow_redirects=False,  # followed by hand below: httpx strips only its own auth header, not ours
             trust_env=transport is None,
             transport=transport,
+            # Reading the certificate store takes 0.03 s; a base URL without TLS never meets one, as redirects stay
+            # on the same scheme, host and port.
+            verify=base_url.startswith("https:"),
         )
 
     def __enter__(self) -> Self:
@@ -224,9 +229,7 @@ class Http:
     def _same_origin(self, url: str, answer: "_Answer", where: str) -> str:
         target = httpx.URL(url).join(answer.headers.get("location", ""))
         here = httpx.URL(url)
-        same = (target.scheme, target.host, target.port) == (here.scheme, here.host, here.port)
-        upgrade = here.scheme == "http" and target.scheme == "https" and target.host == here.host
-        if not (same or upgrade):
+        if (target.scheme, target.host, target.port) != (here.scheme, here.host, here.port):
             raise RejectedError(
                 f"{_place(url)} redirects to {excerpt(f'{target.scheme}://{target.host}', 120)}; "
                 "the credentials were not sent there",
@@ -256,6 +259,125 @@ class Http:
         while seconds > 0:
             self._sleep(min(seconds, SLICE))
             seconds -= SLICE
+
+
+class Files:
+    """Fetches files from presigned links: whoever has the link may read, so this client has no credentials to lose.
+
+    Args:
+        timeout: seconds to connect, and seconds without a byte before a file is given up for now.
+        attempts: per file; each goes on where the last one stopped if the host says the file is the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 60.0,
+        attempts: int = ATTEMPTS,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._attempts, self._sleep = attempts, sleep
+        self._client = httpx.Client(
+            # Unencoded: what arrives are the stored bytes, whatever the host thinks of compression.
+            headers={"accept-encoding": "identity", "user-agent": "openpanel-userpilot-connector"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
+            follow_redirects=False,
+            trust_env=transport is None,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def fetch(self, url: str, target: Path, *, where: str, meter: Meter | None = None) -> int:
+        """The bytes behind ``url`` in ``target``, which exists only once they are all there; returns their number.
+
+        Raises:
+            TransientError: the network or the host failed five times.
+            RejectedError: the host refuses the link, with its status.
+        """
+        part, failures, etag = target.with_name(target.name + ".part"), 0, ""
+        part.unlink(missing_ok=True)
+        meter = meter or Meter()
+        while True:
+            try:
+                etag = self._some(url, part, etag, where, meter)
+                break
+            except _BrokenOffError as broken:
+                etag, failures = broken.etag, failures + 1
+                if failures >= self._attempts:
+                    raise broken.error from None
+                self._sleep(random.uniform(0.1, min(0.5 * 2**failures, 20.0)))
+        os.replace(part, target)
+        return target.stat().st_size
+
+    def _some(self, url: str, part: Path, etag: str, where: str, meter: Meter) -> str:
+        """Append what is still missing to ``part``; the tag by which the rest can be asked for, if it broke off."""
+        have = part.stat().st_size if etag and part.exists() else 0
+        headers = {"range": f"bytes={have}-", "if-match": etag} if have else {}
+        meter.add(requests=1)
+        try:
+            with self._client.stream("GET", url, headers=headers) as response:
+                status = response.status_code
+                if status not in (200, 206):
+                    raise self._refusal(response, url, bool(have), where)
+                etag = response.headers.get("etag", "")
+                with open(part, "ab" if status == 206 else "wb", opener=_private) as file:
+                    for piece in response.iter_raw():
+                        file.write(piece)
+                        meter.add(received=len(piece))
+                    file.flush()
+                    os.fsync(file.fileno())
+        except (httpx.TransportError, httpx.StreamError) as fault:
+            raise _BrokenOffError(
+                _file_failed(url, f"{type(fault).__name__} {excerpt(str(fault), 160)}", where), etag
+            ) from None
+        except httpx.InvalidURL as fault:
+            raise ContractError(
+                f"a link of the vendor is not one: {excerpt(str(fault), 120)}",
+                where=where,
+                next_step="ask again later.",
+            ) from None
+        except OSError as fault:
+            raise TransientError(
+                f"a file cannot be written: {fault.strerror or type(fault).__name__}",
+                where=where,
+                next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
+            ) from None
+        return etag
+
+    def _refusal(self, response: httpx.Response, url: str, resuming: bool, where: str) -> Exception:
+        status = response.status_code
+        said = excerpt(response.read()[:2000], 160)
+        if status in _AGAIN or status >= 500 or (resuming and status in (412, 416)):
+            return _BrokenOffError(_file_failed(url, f"{status} {said}", where), "")
+        return RejectedError(
+            f"the link to {_place(url)} was answered with {status}: {said}",
+            where=where,
+            next_step="links end after a while; the job is asked for new ones.",
+            status=status,
+        )
+
+
+class _BrokenOffError(Exception):
+    """A file arrived in part; with ``etag`` the rest can be asked for."""
+
+    def __init__(self, error: TransientError, etag: str) -> None:
+        super().__init__(str(error))
+        self.error, self.etag = error, etag
+
+
+def _file_failed(url: str, why: str, where: str) -> TransientError:
+    return TransientError(
+        f"the file {_place(url)} did not arrive: {why}",
+        where=where,
+        next_step="rerun: files that are there are kept; if it persists, check that their host is reachable from here.",
+    )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -428,7 +428,7 @@ class Work:
         """Bytes one record may have. DuckDB allocates twice this at once, so it grows only for pages that need it."""
         largest = max(file.stat().st_size for file in files)
         if largest > USUAL_OBJECT:
-            self._db.execute(f"set memory_limit = '{256 + 6 * largest // 2**20}MB'")
+            self._db.execute(f"set memory_limit = '{128 + 6 * largest // 2**20}MB'")
         return max(USUAL_OBJECT, largest)
 
     def _drop_twins(self, day: date, rows: int, *, table: str | None = None) -> int:
@@ -542,11 +542,12 @@ def _value(column: Column) -> str:
 
 
 def _is_stub(name: str, column: Column) -> str:
-    checks = [
+    """All members as the stub has them; a missing member counts as equal. The first decides for most rows."""
+    first, *others = (
         f"coalesce(json_extract({name}, {_text('$.' + member)})::varchar in ({_text(json.dumps(value))}, 'null'), true)"
         for member, value in column.stub.items()
-    ]
-    return " and ".join(checks)
+    )
+    return f"case when {first} then {' and '.join(others) or 'true'} else false end"
 
 
 def _quoted(name: str) -> str:

@@ -9,6 +9,7 @@ This room does not retry and does not know who the vendor is.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from filelock import FileLock
 
 # An opener that died with its process must not hold everybody: after this many seconds another one may go.
 OPENER_LEASE = 15.0
@@ -52,6 +52,7 @@ class Ticket:
     issued_at: float
     window: float
     opener: bool
+    issued: int = 0
 
 
 class Budget(Protocol):
@@ -100,7 +101,8 @@ class SharedBudget:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
         self._threads = threading.Lock()
-        self._processes = FileLock(self._path.with_suffix(".lock"), mode=0o600)
+        # Kept open: the lock belongs to this file description, and opening costs more than the request's bookkeeping.
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def take(self) -> Ticket:
         """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room."""
@@ -114,7 +116,7 @@ class SharedBudget:
                     wait = 0.005
                 elif state.left() > 0:
                     state.issued += 1
-                    return Ticket(now, state.ends_at, False)
+                    return Ticket(now, state.ends_at, False, state.issued)
                 else:
                     wait = state.ends_at - now
             self._sleep(min(max(wait, 0.001), SLICE))
@@ -132,6 +134,9 @@ class SharedBudget:
         reset = _number(headers.get("x-ratelimit-reset"))
         if reset is not None and reset > 1e6:  # some servers tell the moment instead of the seconds left
             reset -= now
+        used = None if limit is None or remaining is None else limit - remaining
+        if refused_for is None and not ticket.opener and used is not None and used <= ticket.issued:
+            return  # nobody but us: nothing to write down
         with self._locked() as state:
             if refused_for is not None:
                 state.ends_at = max(
@@ -157,19 +162,28 @@ class SharedBudget:
             with self._locked() as state:
                 state.opening_until = 0.0
 
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self._file)
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[_State]:
-        with self._threads, self._processes.acquire(poll_interval=0.001):
+        with self._threads:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                state = msgspec.json.decode(self._path.read_bytes(), type=_State)
-            except (OSError, msgspec.DecodeError):  # first use, or a file torn by a crash: start a fresh window
-                state = _State()
-            if state.ends_at > self._clock() + LONGEST_WINDOW:  # the machine's clock was set back
-                state = _State()
-            before = msgspec.json.encode(state)
-            yield state
-            if (after := msgspec.json.encode(state)) != before:
-                self._path.write_bytes(after)
+                before = os.pread(self._file, 4096, 0)
+                try:
+                    state = msgspec.json.decode(before, type=_State)
+                except msgspec.DecodeError:  # first use, or a file torn by a crash: start a fresh window
+                    state = _State()
+                if state.ends_at > self._clock() + LONGEST_WINDOW:  # the machine's clock was set back
+                    state = _State()
+                yield state
+                if (after := msgspec.json.encode(state)) != before:
+                    os.pwrite(self._file, after, 0)
+                    os.ftruncate(self._file, len(after))
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 def _number(text: str | None) -> float | None:

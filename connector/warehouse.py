@@ -19,7 +19,7 @@ from connector.errors import BusyError, ContractError, RejectedError, SettingsEr
 
 LOCK_WAIT = 300.0
 # Loading needs one thread and little memory; the file is spilled to beside it when a day is larger than this.
-WRITE_SETTINGS = {"threads": "1", "memory_limit": "256MB"}
+WRITE_SETTINGS = {"threads": "1", "memory_limit": "128MB"}
 
 _NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
 _HOLDER = re.compile(r"PID (\d+)")

@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant("an undeclared field dropped", "connector/rows.py", "                extra[name] = raw\n            elif", "                pass\n            elif", "tests/test_rows.py tests/test_sync.py"),
     Mutant("undeclared fields not looked for", "connector/rows.py", "forbid_unknown_fields=True", "forbid_unknown_fields=False", "tests/test_rows.py"),
     Mutant("a value that does not fit dropped", "connector/rows.py", "            else:\n                extra[name] = raw", "            else:\n                pass", "tests/test_rows.py"),
-    Mutant("credentials sent across hosts", "connector/http.py", "if not (same or upgrade):", "if False:", "tests/test_http.py"),
+    Mutant("credentials sent across hosts", "connector/http.py", "if (target.scheme, target.host, target.port) != (here.scheme, here.host, here.port):", "if False:", "tests/test_http.py"),
     Mutant("rows of another day accepted", CLIENT, "if (found := _instant(time, where).date()) != day:", "if (found := _instant(time, where).date()) != found:", "tests/openpanel"),
     Mutant("numeric ids unquoted", "connector/openpanel/encoding.py", "return json.dumps(value) if rewritten else value", "return value", "tests/openpanel"),
     Mutant("clamped pages not noticed", CLIENT, "        return rows\n    raise IncompleteError(", "        return asked.limit\n    raise IncompleteError(", "tests/openpanel"),

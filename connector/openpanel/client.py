@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -19,10 +19,12 @@ from connector.openpanel.pages import EventPages
 from connector.openpanel.reports import Reports
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import EVENTS
-from connector.openpanel.track import Track
 from connector.pacing import Budget, SharedBudget, Unlimited
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
+
+if TYPE_CHECKING:
+    from connector.openpanel.track import Track
 
 # Requests waiting for answers at the same time; more gain nothing against 100 requests in 10 seconds.
 AT_ONCE = 8
@@ -127,8 +129,10 @@ class OpenPanel:
         return self._reports
 
     @contextmanager
-    def track(self, **options: Any) -> Iterator[Track]:
+    def track(self, **options: Any) -> Iterator["Track"]:
         """The way back, on a connection of its own; options as for :class:`connector.openpanel.track.Track`."""
+        from connector.openpanel.track import Track  # and with it the journal, which readers do not need
+
         with self._track_http() as http:
             yield Track(http, **options)
 
