@@ -24,8 +24,9 @@ CLIENTS = {
     "read_ny": ("66666666-6666-4666-8666-666666666666", "sec_read_ny"),
 }
 DAYS = [f"2026-11-{day}" for day in range(11, 21)]
-# Rows that did not exist yet when most of the questions were asked; they are made by the sequence of Track calls.
-LATER = ("ev53", "tr", "im")
+# Rows that did not exist yet when most of the questions were asked (they are made by the sequence of Track calls), and
+# lists that hold no events.
+LATER = ("ev53", "tr", "im", "mg")
 Row = dict[str, Any]
 
 

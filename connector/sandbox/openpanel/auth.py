@@ -22,6 +22,21 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 def reader(family: str, deed: str, clients: Mapping[str, Client], headers: Mapping[str, str], say: Server) -> Client:
     """The client of an Export, Insights or Import request, or a 401."""
+    client = _known(family, clients, headers, say)
+    if client.type == "write":
+        raise RefusalError(say.unauthorized(f"{family}: Client is not allowed to {deed}"))
+    return _proven(family, client, headers, say)
+
+
+def manager(clients: Mapping[str, Client], headers: Mapping[str, str], say: Server) -> Client:
+    """The client of a Manage request, or a 401."""
+    client = _known("Manage", clients, headers, say)
+    if client.type != "root":
+        raise RefusalError(say.unauthorized("Manage: Only root clients are allowed to manage resources"))
+    return _proven("Manage", client, headers, say)
+
+
+def _known(family: str, clients: Mapping[str, Client], headers: Mapping[str, str], say: Server) -> Client:
     client_id = headers.get("openpanel-client-id", "")
     if not _ID.fullmatch(client_id):
         raise RefusalError(say.unauthorized(f"{family}: Client ID must be a valid UUIDv4"))
@@ -30,8 +45,10 @@ def reader(family: str, deed: str, clients: Mapping[str, Client], headers: Mappi
         raise RefusalError(say.unauthorized(f"{family}: Invalid client id"))
     if client.secret is None:
         raise RefusalError(say.unauthorized(f"{family}: Client has no secret"))
-    if client.type == "write":
-        raise RefusalError(say.unauthorized(f"{family}: Client is not allowed to {deed}"))
+    return client
+
+
+def _proven(family: str, client: Client, headers: Mapping[str, str], say: Server) -> Client:
     if headers.get("openpanel-client-secret", "") != client.secret:
         raise RefusalError(say.unauthorized(f"{family}: Invalid client secret"))
     return client

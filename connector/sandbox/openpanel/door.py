@@ -1,18 +1,22 @@
 """The front door: which request goes where, in the order the real server checks things, and planted faults.
 
-What a route answers stands in its own module; this one knows only its family: ``read`` routes spend the budget,
-``write`` and ``open`` ones do not.
+What a route answers stands in its own module; this one knows only its family: ``read`` and ``manage`` routes spend the
+budget, ``write`` and ``open`` ones do not.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from connector.sandbox.faults import IN_THE_BODY, INSTEAD, LOGIN_PAGE, ON_THE_SOCKET, Fault
-from connector.sandbox.openpanel import answers
+from connector.sandbox.openpanel import answers, manage
+from connector.sandbox.openpanel.aggregates import DIMENSIONS
 from connector.sandbox.openpanel.answers import RefusalError
+from connector.sandbox.openpanel.charts import charts
 from connector.sandbox.openpanel.documentation import openapi
 from connector.sandbox.openpanel.export import events
+from connector.sandbox.openpanel.funnel import export_funnel
 from connector.sandbox.openpanel.importing import import_events
+from connector.sandbox.openpanel.insights import Insights
 from connector.sandbox.openpanel.limits import key_of
 from connector.sandbox.openpanel.track import Tracker
 from connector.sandbox.wire import Answer, Request
@@ -30,14 +34,25 @@ class Door:
     def __init__(self, vendor: "OpenPanel") -> None:
         self.vendor = vendor
         self.tracker = Tracker(vendor)
+        self.insights = Insights(vendor)
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("GET", "/"): ("open", self._root),
             ("GET", "/healthcheck"): ("open", self._health),
             ("GET", "/export/events"): ("read", lambda request: events(vendor, request)),
+            ("GET", "/export/charts"): ("read", lambda request: charts(vendor, request)),
             ("POST", "/import/events"): ("write", lambda request: import_events(vendor, request)),
         }
-        if vendor.max_limit >= 1000 and not vendor.page_one_lookback:  # older servers do not describe themselves
-            self._routes["GET", "/documentation/json"] = ("open", lambda _: answers.as_json(openapi()))
+        if vendor.max_limit >= 1000 and not vendor.page_one_lookback and not self.insights.is_old:
+            newer = self.insights.newer()  # older servers do not describe themselves
+            self._routes["GET", "/documentation/json"] = (
+                "open",
+                lambda _: answers.as_json(openapi(DIMENSIONS, newer)),
+            )
+        if vendor.dialect == "server":
+            self._routes["GET", "/manage/projects"] = ("manage", lambda request: manage.projects(vendor, request))
+            self._routes["GET", "/manage/clients"] = ("manage", lambda request: manage.clients(vendor, request))
+        if vendor.funnel == "export":
+            self._routes["GET", "/export/funnel"] = ("read", lambda request: export_funnel(vendor, request))
         for (verb, path), handler in self.tracker.routes().items():
             self._routes[verb, path] = ("write", handler)
 
@@ -51,15 +66,16 @@ class Door:
             if not path.startswith(prefix + "/"):
                 return answers.raw(b"<!doctype html><title>404</title>", answers.HTML, 404)
             path = path.removeprefix(prefix)
-        route = self._routes.get(("GET" if request.method == "HEAD" else request.method, path))
+        route = self._route("GET" if request.method == "HEAD" else request.method, path)
         if route is None:
             if request.method == "OPTIONS":
                 return Answer(status=204, headers=[*answers.ALWAYS, ("access-control-max-age", "604800")])
             return answers.no_route(request.method, request.url.removeprefix(prefix))
         family, handler = route
         rate: dict[str, str] = {}
-        if family == "read":
-            spent = self.vendor.budget.spend(key_of(request.headers, request.host))
+        if family in ("read", "manage"):
+            key = key_of(request.headers, request.host)
+            spent = self.vendor.budget.spend(key, manage=family == "manage")
             rate = spent.headers
             if spent.refused:
                 self.vendor.refusals += 1
@@ -72,6 +88,12 @@ class Door:
         except RefusalError as refusal:
             answer = refusal.answer
         return _spoilt(answer.with_headers(rate) if rate else answer, fault)
+
+    def _route(self, verb: str, path: str) -> tuple[str, Handler] | None:
+        route = self._routes.get((verb, path))
+        if route is None and verb == "GET" and (handler := self.insights.route(path)) is not None:
+            return "read", handler
+        return route
 
     def _root(self, request: Request) -> Answer:
         return answers.as_json({"status": "ok", "message": "Successfully running OpenPanel.dev API"})

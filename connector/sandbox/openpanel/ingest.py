@@ -22,8 +22,6 @@ COLUMNS_NOT_PROPERTIES = ("__path", "__referrer", "__timestamp", "__revenue")
 _BORROWED = [
     "device_id",
     "session_id",
-    "path",
-    "origin",
     "os",
     "os_version",
     "browser",
@@ -84,6 +82,7 @@ class Session:
     device_id: str
     first: Event
     last: Event
+    page: Event
     screen_views: int = 0
     profile_id: str = ""
     over: bool = False
@@ -123,23 +122,26 @@ class Sessions:
             session = None
         if session is None:
             event.session_id = session_id
-            session = self._live[key] = Session(session_id, event.device_id, event, event)
+            session = self._live[key] = Session(session_id, event.device_id, event, event, event)
             start = msgspec.structs.replace(event, name="session_start", id=self._new_id(), revenue=0)
             self._keep(project, moved(start, event.at - 100))
             self._watch(project, session, _reaped(event.at))
         event.session_id = session.id
         session.last = max(session.last, event, key=lambda row: row.at)
+        if event.path:
+            session.page = event
         session.screen_views += event.name == "screen_view"
         if event.profile_id != event.device_id:
             session.profile_id = event.profile_id
         self._keep(project, event)
 
     def keep_server(self, project: Project, event: Event) -> None:
-        """Store an event a server sent: it borrows the live session of its person, if there is one."""
+        """Store an event a server sent: it borrows the live session of its person, and its latest page."""
         session = self.of_profile(project.id, event.profile_id) if event.profile_id else None
         if session is not None:
             for column in _BORROWED:
                 setattr(event, column, getattr(session.last, column))
+            event.path, event.origin = session.page.path, session.page.origin
         self._keep(project, event)
 
     def _watch(self, project: Project, session: Session, due: int) -> None:

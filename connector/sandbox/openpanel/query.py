@@ -92,14 +92,14 @@ def event_query(params: Params, most: int, say: Server) -> EventQuery:
     """The query of ``/export/events``, or a 400. Unknown parameters are dropped without a word."""
     given = rewritten(params)
     problems: Problems = []
-    snake = _text(given, "project_id", problems)
-    project = _text(given, "projectId", problems) or snake
-    profile = _text(given, "profileId", problems)
+    snake = text_of(given, "project_id", problems)
+    project = text_of(given, "projectId", problems) or snake
+    profile = text_of(given, "profileId", problems)
     names = _names(given, problems)
     page = _number(given, "page", 1, problems)
     limit = _number(given, "limit", 50, problems)
     includes = _includes(given, problems)
-    filters = _filters(given, problems)
+    filters = filters_of(given, problems)
     if problems:
         raise RefusalError(say.invalid("querystring", problems))
     return EventQuery(
@@ -176,7 +176,8 @@ def expected(wanted: str, value: Any) -> str:
     return f"Invalid input: expected {wanted}, received {kind_of(value)}"
 
 
-def _text(given: Mapping[str, Any], name: str, problems: Problems) -> str | None:
+def text_of(given: Mapping[str, Any], name: str, problems: Problems) -> str | None:
+    """A text, or a problem."""
     value = given.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -233,14 +234,15 @@ def _includes(given: Mapping[str, Any], problems: Problems) -> frozenset[str]:
     return frozenset(name for item in value for name in item.split(","))
 
 
-def _filters(given: Mapping[str, Any], problems: Problems) -> list[Filter]:
+def filters_of(given: Mapping[str, Any], problems: Problems, path: str = "filters") -> list[Filter]:
+    """The filters of a query or, under its path, of one item in it."""
     items = given.get("filters")
     if items is None:
         return []
     if not isinstance(items, list):
-        problems.append(("filters", expected("array", items)))
+        problems.append((path, expected("array", items)))
         return []
-    return [found for at, item in enumerate(items) if (found := _filter(item, f"filters/{at}", problems))]
+    return [found for at, item in enumerate(items) if (found := _filter(item, f"{path}/{at}", problems))]
 
 
 def _filter(item: Any, path: str, problems: Problems) -> Filter | None:
@@ -252,19 +254,20 @@ def _filter(item: Any, path: str, problems: Problems) -> Filter | None:
     if not isinstance(name, str):
         problems.append((f"{path}/name", expected("string", name)))
     if operator not in OPERATORS:
-        problems.append((f"{path}/operator", _one_of(OPERATORS)))
+        problems.append((f"{path}/operator", one_of(OPERATORS)))
     if not isinstance(value, list):
         problems.append((f"{path}/value", expected("array", value)))
     elif any(isinstance(part, (dict, list)) for part in value):
         problems.append((f"{path}/value", "Invalid input"))
     if cast is not None and cast not in CASTS:
-        problems.append((f"{path}/type", _one_of(CASTS)))
+        problems.append((f"{path}/type", one_of(CASTS)))
     if len(problems) > before:
         return None
     return Filter(str(name), str(operator), value if isinstance(value, list) else [], cast)
 
 
-def _one_of(names: list[str] | tuple[str, ...]) -> str:
+def one_of(names: list[str] | tuple[str, ...]) -> str:
+    """The validator's text for a value that is none of these."""
     listed = "|".join(f'"{name}"' for name in names)
     return f"Invalid option: expected one of {listed}"
 

@@ -150,13 +150,18 @@ def newest_first_by_text(event: Event) -> tuple[int, str]:
 
 
 class Events:
-    """The events of one project, by UTC day, sorted when they are read."""
+    """The events of one project, by UTC day, sorted when they are read.
+
+    Attributes:
+        version: moves with every change, so that what is derived from the events can be kept until then.
+    """
 
     def __init__(self, order: Callable[[Event], Any]) -> None:
         self._order = order
         self._days: dict[int, list[Event]] = {}
         self._known: list[int] = []
         self._dirty: set[int] = set()
+        self.version = 0
 
     def add(self, event: Event) -> None:
         """Store a row."""
@@ -167,10 +172,12 @@ class Events:
             insort(self._known, day)
         rows.append(event)
         self._dirty.add(day)
+        self.version += 1
 
     def remove(self, unwanted: Callable[[Event], bool]) -> int:
         """Drop rows, as the deletion of a project or a person would; the number dropped."""
         before = len(self)
+        self.version += 1
         for day, rows in self._days.items():
             self._days[day] = [row for row in rows if not unwanted(row)]
         return before - len(self)

@@ -23,6 +23,7 @@ from connector.sandbox.faults import Faults
 from connector.sandbox.openpanel import answers, auth
 from connector.sandbox.openpanel.door import Door
 from connector.sandbox.openpanel.limits import Budget
+from connector.sandbox.openpanel.sessions import Visits
 from connector.sandbox.openpanel.store import (
     Client,
     ClientType,
@@ -66,6 +67,8 @@ class OpenPanel:
         prefix: str = "",
         visible_after: float = 0.0,
         seed: int = 0,
+        insights: Literal["whole", "paged"] | None = None,
+        funnel: Literal["insights", "export", "none"] | None = None,
     ) -> None:
         """Make an empty server.
 
@@ -79,6 +82,11 @@ class OpenPanel:
             prefix: path in front of every route; self-hosted servers have ``/api``.
             visible_after: seconds until a tracked event can be read (about 7 on the real server).
             seed: for the ids of tracked events.
+            insights: ``whole``: up to 1000 rows, no paging; ``paged``: servers from before 2026-01-09, whose rows carry
+                bounces and durations, whose pages hold 10 rows (50 at most), and which check no project. None: what
+                the dialect has (the pages document paging).
+            funnel: which of the two funnel routes there is: ``insights``, ``export`` (documented once, never there) or
+                ``none``. None: what the dialect has.
         """
         self.dialect = dialect
         self.clock = clock
@@ -88,6 +96,9 @@ class OpenPanel:
         self.prefix = prefix.rstrip("/")
         self.visible_after = visible_after
         self.event_store_down = False
+        self.insights = insights or ("whole" if dialect == "server" else "paged")
+        self.funnel = funnel or ("insights" if dialect == "server" else "export")
+        self.visits = Visits()
         self.say = answers.Server() if dialect == "server" else answers.Pages()
         self.organisations: dict[str, Organisation] = {}
         self.projects: dict[str, Project] = {}
@@ -182,6 +193,11 @@ class OpenPanel:
         for row in found:
             del row["at"]
         return found
+
+    def sessions(self, project: str = "demo") -> list[dict[str, Any]]:
+        """The sessions behind the reports, in the order in which they began."""
+        with self._lock:
+            return [session.as_dict() for session in self.visits.of(self.projects[project]).all]
 
     def add_project(self, id: str, *, organisation: str = "demo-org", timezone: str | None = None) -> Project:
         """Make a project; its organisation is made with it, if it is new."""
