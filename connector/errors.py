@@ -4,6 +4,7 @@
   x TransientError      wait and ask again
     + IncompleteError   the day arrived, but not whole; the old day is still in place
     + BusyError         another process holds the warehouse longer than we were told to wait
+    + InProgressError   the vendor is still working on what we asked for; nothing is lost, ask again later
   x RejectedError       a rerun gets the same answer: credentials, plan or parameters
     + SettingsError     the answer is known before the first request: a setting is missing or malformed
   x ContractError       the answer is not of the promised shape: a person should look
@@ -72,6 +73,10 @@ class IncompleteError(TransientError):
 
 class BusyError(TransientError):
     """Another process kept the warehouse locked for longer than the wait we were given."""
+
+
+class InProgressError(TransientError):
+    """The vendor is still working on what we asked for; it is remembered, so asking again goes on where this ended."""
 
 
 class RejectedError(ConnectorError):

@@ -1,0 +1,543 @@
+"""Replaces a range of days by files whose rows tell their own day, in one transaction, or leaves everything as it was.
+
+The sibling of ``landing.py`` for bulk exports: files are read by DuckDB straight from the spool, compressed as they
+came; names of files mean nothing, every row is placed by its replication key. Nothing here knows a vendor, a request
+or a schedule.
+"""
+
+import contextlib
+import gzip
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError
+from connector.landing import (
+    DROP_MATTERS_FROM,
+    DROP_TO,
+    Reading,
+    Transaction,
+    Work,
+    _insert_receipt,
+    _literal,
+    _prepare_receipts,
+    _quoted,
+    _text,
+)
+from connector.spool import GZIP
+from connector.stream import Column, Stream
+from connector.warehouse import Warehouse
+
+# Two files an INSERT: memory stays flat in the number of files, and a row group is still filled.
+FILES_AT_ONCE = 2
+LONGEST_RECORD = 16 * 2**20
+# Times with an offset of their own; all others are UTC.
+_ZONED = r":\d{2}(\.\d+)?[+-]\d{2}(:?\d{2})?$"
+
+EXPORT_JOBS = """
+create table if not exists connector.export_jobs (
+    table_name varchar not null,
+    job_id varchar not null,
+    load_id varchar not null,
+    first_day date not null,
+    last_day date not null,
+    fingerprint varchar not null,
+    options json,
+    requested_at timestamptz,
+    files bigint,
+    bytes bigint,
+    rows_received bigint,
+    rows_landed bigint,
+    duplicates bigint,
+    rows_outside bigint,
+    landed_at timestamptz not null
+)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the files come from.
+
+    Attributes:
+        job_id: the export that made them.
+        fingerprint: equal for exports that hold the same rows; days landed under another one are not replaced.
+        options: what was asked for, as JSON text. requested_at: when.
+        expected: by column, the only values its rows may have; others mean that the request was not understood.
+    """
+
+    job_id: str
+    fingerprint: str
+    options: str = "{}"
+    requested_at: datetime | None = None
+    expected: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayReceipt:
+    """What a landing did to one day; see :class:`connector.stream.Receipt`."""
+
+    day: date
+    received: int
+    landed: int
+    duplicates: int
+    replaced: int
+    misfits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeReceipt:
+    """What one landing of files did.
+
+    Attributes:
+        days: every day of the range, also those without rows.
+        outside: rows of the files that lie outside the range; they are not landed.
+        files, bytes, requests, seconds, lock_wait, lock_seconds: what it cost.
+        strangers: undeclared fields seen.
+        sample: a few rows of the last day that has any, as texts, without columns that name a person.
+    """
+
+    table: str
+    load_id: str
+    job_id: str
+    days: tuple[DayReceipt, ...]
+    outside: int
+    files: int
+    bytes: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    lock_wait: float = 0.0
+    lock_seconds: float = 0.0
+    strangers: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    sample: tuple[Mapping[str, str | None], ...] = field(default=(), repr=False)
+
+    @property
+    def landed(self) -> int:
+        return sum(day.landed for day in self.days)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(day.duplicates for day in self.days)
+
+    @property
+    def received(self) -> int:
+        return sum(day.received for day in self.days)
+
+
+def land_files(
+    warehouse: Warehouse,
+    stream: Stream,
+    files: Sequence[Path],
+    first: date,
+    last: date,
+    *,
+    origin: Origin,
+    allow_drop: bool = False,
+    reading: Reading | None = None,
+) -> RangeReceipt:
+    """Replace the days ``first`` to ``last``, both included.
+
+    Args:
+        warehouse: opened for the transaction only.
+        stream: says which table and columns; its replication key places the rows.
+        files: JSON lines, JSON arrays or CSV with a header, compressed or not; looked at, not believed by name.
+        origin: which export made them.
+        allow_drop: land days that shrank to nothing or to less than half, or were landed with other filters.
+        reading: what fetching cost, for the receipts.
+
+    Raises:
+        SuddenDropError: a day shrank and ``allow_drop`` is off.
+        RejectedError: a day was landed from an export with other filters.
+        ContractError: a file is cut or not what it seems, a row has no usable time, or holds what was not asked for.
+        BusyError: somebody else kept the warehouse locked.
+        In every case the rows landed before are still in place.
+    """
+    where = f"{stream.table}[{first}..{last}]"
+    reading = reading or Reading()
+    kinds = [_looked_at(file, where) for file in files]
+    asked = time.monotonic()
+    with Transaction(warehouse, stream, where) as work:
+        opened = time.monotonic()
+        ranged = _Range(work._db, stream, where)
+        receipt = ranged.replace(kinds, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
+    return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+
+
+def record_range_failure(
+    warehouse: Warehouse, stream: Stream, first: date, last: date, error: ConnectorError, reading: Reading
+) -> None:
+    """A receipt of status ``failed`` for every day of the range, where the warehouse allows."""
+    with Transaction(warehouse, stream, f"{stream.table}[{first}..{last}]") as work:
+        _prepare_receipts(work._db)
+        for day in _days(first, last):
+            _insert_receipt(
+                work._db,
+                stream.table, day, work._load_id, None, None, None, None, None, None, reading.requests,
+                reading.refused, reading.bytes, reading.seconds, False, None, "failed", str(error), work._now,
+            )  # fmt: skip
+
+
+def days_landed(warehouse: Warehouse, stream: Stream, first: date, last: date) -> set[date]:
+    """Days of a stretch that have a receipt."""
+    if not warehouse.exists():
+        return set()
+    with warehouse.read() as connection:
+        found = connection.execute(
+            "select count(*) from duckdb_tables() where schema_name = 'connector' and table_name = 'landings'"
+        ).fetchone()
+        if not found or not found[0]:
+            return set()
+        rows = connection.execute(
+            f"select distinct day from connector.landings where table_name = {_literal(stream.table)} "
+            f"and status = 'landed' and day between {_literal(first)} and {_literal(last)}"
+        ).fetchall()
+    return {day for (day,) in rows}
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file turned out to be; files that are alike are read together."""
+
+    path: Path
+    kind: Literal["lines", "array", "csv", "empty"]
+    packed: bool
+    names: tuple[str, ...] = ()
+
+    def like(self, other: "_File") -> bool:
+        mine, theirs = (self.kind, self.packed), (other.kind, other.packed)
+        return mine == theirs and (self.kind != "csv" or self.names == other.names)
+
+
+def _looked_at(path: Path, where: str) -> _File:
+    """Compressed or not, lines, array or CSV, by the first bytes; the names of the first record's fields."""
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == GZIP
+    try:
+        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+            line = b"\n"
+            while line and not line.strip():
+                line = stream.readline(LONGEST_RECORD)
+    except (OSError, EOFError) as fault:
+        raise ContractError(
+            f"file {path.name} cannot be read: {fault}", where=where, next_step="rerun: it is fetched again."
+        ) from None
+    line = line.strip()
+    if not line:
+        return _File(path, "empty", packed)
+    if line.startswith(b"["):
+        return _File(path, "array", packed)
+    if line.startswith(b"{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return _File(path, "lines", packed, tuple(json.loads(line)))
+        return _File(path, "lines", packed)
+    import csv
+
+    (names,) = csv.reader([line.decode("utf-8-sig", "replace")])
+    return _File(path, "csv", packed, tuple(names))
+
+
+class _Range(Work):
+    """The statements of one landing of files."""
+
+    def replace(
+        self,
+        files: Sequence[_File],
+        first: date,
+        last: date,
+        *,
+        origin: Origin,
+        allow_drop: bool,
+        reading: Reading,
+    ) -> RangeReceipt:
+        self._prepare()
+        self._db.execute(EXPORT_JOBS)
+        in_range = f"_day between {_literal(first)} and {_literal(last)}"
+        if not allow_drop:
+            self._same_filters(first, last, origin)
+        before = dict(
+            self._db.execute(f"select _day, count(*) from {self._table} where {in_range} group by 1").fetchall()
+        )
+        if before:
+            self._db.execute(f"delete from {self._table} where {in_range}")
+        total = sum(self._insert_some(some) for some in _batches(files))
+        self._every_row_has_a_day()
+        self._nothing_else(origin)
+        (outside,) = self._row(
+            f"delete from {self._table} where _load_id = {_literal(self._load_id)} and not ({in_range})"
+        )
+        received = self._per_day(in_range, "count(*)")
+        twins = self._drop_equal(in_range, received)
+        misfits = self._per_day(in_range, "count(_extra)")
+        days = tuple(
+            DayReceipt(
+                day=day,
+                received=received.get(day, 0),
+                landed=received.get(day, 0) - twins.get(day, 0),
+                duplicates=twins.get(day, 0),
+                replaced=before.get(day, 0),
+                misfits=misfits.get(day, 0),
+            )
+            for day in _days(first, last)
+        )
+        assert total == outside + sum(received.values())
+        if not allow_drop:
+            self._guard(days)
+        return self._write_receipts(days, origin, outside, files, reading, first, last)
+
+    def _same_filters(self, first: date, last: date, origin: Origin) -> None:
+        """Replacing everybody's events by one person's would delete the others, and the other way round double none."""
+        other = self._db.execute(
+            "select day, fingerprint, options from (select l.day, j.fingerprint, j.options::varchar as options, "
+            "row_number() over (partition by l.day order by l.landed_at desc) as turn "
+            "from connector.landings l join connector.export_jobs j on j.load_id = l.load_id "
+            f"where l.table_name = {_literal(self._stream.table)} and l.status = 'landed' "
+            f"and l.day between {_literal(first)} and {_literal(last)}) "
+            f"where turn = 1 and fingerprint <> {_literal(origin.fingerprint)} order by day limit 1"
+        ).fetchone()
+        if other:
+            raise RejectedError(
+                f"{other[0]} was landed from an export with other filters ({other[2]}; now {origin.options})",
+                where=self._where,
+                next_step="ask for the same filters, or replace the days on purpose: --allow-drop (command line), "
+                "run tag connector/allow_drop: true (Dagster).",
+            )
+
+    def _insert_some(self, files: Sequence[_File]) -> int:
+        columns = self._stream.columns
+        if files[0].kind == "csv":
+            source, fields = (
+                _csv_source(files),
+                {c.field: _quoted(c.field) for c in columns if c.field in files[0].names},
+            )
+            extra = _csv_extra(columns, files[0].names, fields)
+        else:
+            source, fields = _json_source(files, columns), {c.field: f"r.{_quoted(c.field)}" for c in columns}
+            extra = _json_extra(columns, files, fields)
+        values = ", ".join(f"{_value(c, fields.get(c.field))} as {_quoted(c.name)}" for c in columns)
+        (count,) = self._row(
+            f"insert into {self._table} by name select *, {_quoted(self._stream.replication_key)}::date as _day, "
+            f"{_literal(self._load_id)} as _load_id, {_literal(self._now)} as _landed_at "
+            f"from (select {values}, {extra} as _extra from {source})"
+        )
+        return count
+
+    def _every_row_has_a_day(self) -> None:
+        (lost,) = self._row(f"select count(*) from {self._table} where _day is null")
+        if lost:
+            raise ContractError(
+                f"{lost} rows have no {self._stream.replication_key}, so they can be placed in no day",
+                where=self._where,
+                next_step="nothing was landed; look at the export's files and report the rows to the vendor.",
+            )
+
+    def _nothing_else(self, origin: Origin) -> None:
+        for column, allowed in origin.expected.items():
+            odd = self._db.execute(
+                f"select {_quoted(column)}, count(*) from {self._table} where _load_id = {_literal(self._load_id)} "
+                f"and not list_contains({_literal(sorted(allowed))}, {_quoted(column)}) group by 1 limit 1"
+            ).fetchone()
+            if odd:
+                raise ContractError(
+                    f"{odd[1]} rows have {column} {odd[0]!r}, which was not asked for",
+                    where=self._where,
+                    next_step="nothing was landed: the vendor did not understand the request; report this message.",
+                )
+
+    def _per_day(self, in_range: str, what: str) -> dict[date, int]:
+        return dict(self._db.execute(f"select _day, {what} from {self._table} where {in_range} group by 1").fetchall())
+
+    def _drop_equal(self, in_range: str, received: Mapping[date, int]) -> dict[date, int]:
+        """Of records equal in every field keep one. Equal keys with other contents are two events."""
+        columns = ", ".join([*(_quoted(c.name) for c in self._stream.columns), "_extra"])
+        rows = self._db.execute(
+            f"select _day, count(*) from (select distinct _day, hash({columns}) from {self._table} where {in_range}) "
+            "group by 1"
+        ).fetchall()
+        dropped: dict[date, int] = {}
+        for day, distinct in sorted(rows):
+            if distinct == received[day]:
+                continue
+            of_day = f"from {self._table} where _day = {_literal(day)}"
+            # Hashes only point at candidates; what decides is every field.
+            (count,) = self._row(
+                f"delete from {self._table} where rowid in (select rowid from (select rowid, "
+                f"row_number() over (partition by {columns} order by rowid) as turn {of_day} and hash({columns}) in "
+                f"(select hash({columns}) {of_day} group by 1 having count(*) > 1)) where turn > 1)"
+            )
+            dropped[day] = int(count)
+        return dropped
+
+    def _guard(self, days: Sequence[DayReceipt]) -> None:
+        for day in days:
+            if (day.replaced and not day.landed) or (
+                day.replaced >= DROP_MATTERS_FROM and day.landed < day.replaced * DROP_TO
+            ):
+                raise SuddenDropError(where=self._stream.partition(day.day), landed=day.replaced, received=day.landed)
+
+    def _write_receipts(
+        self,
+        days: tuple[DayReceipt, ...],
+        origin: Origin,
+        outside: int,
+        files: Sequence[_File],
+        reading: Reading,
+        first: date,
+        last: date,
+    ) -> RangeReceipt:
+        warnings = ("the export completed without any file",) if not files else ()
+        filled = [day.day for day in days if day.landed]
+        receipt = RangeReceipt(
+            table=self._stream.table,
+            load_id=self._load_id,
+            job_id=origin.job_id,
+            days=days,
+            outside=outside,
+            files=len(files),
+            bytes=reading.bytes,
+            requests=reading.requests,
+            seconds=reading.seconds,
+            strangers=self._strangers() if any(day.misfits for day in days) else frozenset(),
+            warnings=warnings,
+            sample=self._sample(filled[-1]) if filled else (),
+        )
+        for day in days:
+            _insert_receipt(
+                self._db,
+                receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
+                day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
+                "; ".join(warnings) or None, "landed", None, self._now,
+            )  # fmt: skip
+        values = (
+            receipt.table, origin.job_id, self._load_id, first, last, origin.fingerprint, origin.options,
+            origin.requested_at, len(files), sum(file.path.stat().st_size for file in files), receipt.received,
+            receipt.landed, receipt.duplicates, outside, self._now,
+        )  # fmt: skip
+        self._db.execute(f"insert into connector.export_jobs values ({', '.join(_literal(value) for value in values)})")
+        return receipt
+
+    def _strangers(self) -> frozenset[str]:
+        rows = self._db.execute(
+            f"select distinct unnest(json_keys(_extra)) from {self._table} "
+            f"where _load_id = {_literal(self._load_id)} and _extra is not null limit 100"
+        ).fetchall()
+        return frozenset(str(name)[:80] for (name,) in rows)
+
+
+def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
+    """Files that can be read by one statement, two at most."""
+    some: list[_File] = []
+    for file in files:
+        if file.kind == "empty":
+            continue
+        if some and (len(some) == FILES_AT_ONCE or not some[0].like(file)):
+            yield some
+            some = []
+        some.append(file)
+    if some:
+        yield some
+
+
+def _json_source(files: Sequence[_File], columns: Sequence[Column]) -> str:
+    schema = json.dumps({c.field: "JSON" if c.type == "JSON" else "VARCHAR" for c in columns})
+    kind = "newline_delimited" if files[0].kind == "lines" else "array"
+    return (
+        f"(select json, from_json(json, {_text(schema)}) as r from read_json_objects({_paths(files)}, "
+        f"format={_text(kind)}, compression={_packing(files)}, maximum_object_size={_room_for(files)}))"
+    )
+
+
+def _csv_source(files: Sequence[_File]) -> str:
+    names = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in files[0].names)
+    return (
+        f"read_csv({_paths(files)}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
+        f"escape='\"', nullstr='', compression={_packing(files)})"
+    )
+
+
+def _paths(files: Sequence[_File]) -> str:
+    return _literal([str(file.path) for file in files])
+
+
+def _packing(files: Sequence[_File]) -> str:
+    return "'gzip'" if files[0].packed else "'none'" if files[0].kind == "csv" else "'uncompressed'"
+
+
+def _room_for(files: Sequence[_File]) -> int:
+    """Bytes one record may have; an array is one record to the reader's eye."""
+    if files[0].kind == "lines":
+        return LONGEST_RECORD
+    return max(LONGEST_RECORD, *(file.path.stat().st_size * (20 if file.packed else 1) for file in files))
+
+
+def _value(column: Column, sent: str | None) -> str:
+    """A column's value from the text that was sent."""
+    if sent is None:
+        return f"null::{column.type}"
+    match column.type:
+        case "TIMESTAMPTZ":
+            zoned = f"suffix({sent}, 'Z') or regexp_matches({sent}, {_text(_ZONED)})"
+            return f"(case when {zoned} then {sent} else {sent} || 'Z' end)::timestamptz"
+        case "BIGINT" | "DOUBLE" | "BOOLEAN":
+            return f"case when {_fits(column, sent)} then try_cast({sent} as {column.type}) end"
+        case "JSON":
+            # An object that was sent as a text is that object; a text that is no JSON stays a text.
+            text = f"{sent}::varchar"
+            inner = f"json_extract_string({sent}::json, '$')" if sent.startswith("r.") else sent
+            parsed = f"coalesce(try_cast({inner} as json), to_json({inner}))"
+            value = f"case when prefix({text}, '\"') then {parsed} else {sent} end" if sent.startswith("r.") else parsed
+            absent = ", ".join(_text(word) for word in ("null", "", *column.absent, *map(json.dumps, column.absent)))
+            return f"case when {text} in ({absent}) then null else {value} end"
+    if column.absent:
+        return f"case when {sent} in ({', '.join(_text(word) for word in column.absent)}) then null else {sent} end"
+    return sent
+
+
+def _fits(column: Column, sent: str) -> str:
+    return f"{sent} is null or {sent} = '' or try_cast({sent} as {column.type})::varchar = {sent}"
+
+
+def _typed(columns: Sequence[Column], fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Columns whose text may not fit, with the condition that it does."""
+    return [
+        (c.field, _fits(c, fields[c.field]))
+        for c in columns
+        if c.type in ("BIGINT", "DOUBLE", "BOOLEAN") and c.field in fields
+    ]
+
+
+def _json_extra(columns: Sequence[Column], files: Sequence[_File], fields: Mapping[str, str]) -> str:
+    """What has no column or does not fit it. Records shaped like the first of their file are not looked at closer."""
+    known = {c.field for c in columns}
+    usual = {file.names for file in files if file.names and known.issuperset(file.names)}
+    typed = _typed(columns, fields)
+    always = ", ".join(f"{json.dumps(name)}: null" for name in sorted(known - {name for name, _ in typed}))
+    patch = " || ".join(
+        [_text("{" + always)]
+        + [f"case when {fits} then {_text(f', {json.dumps(name)}: null')} else '' end" for name, fits in typed]
+        + ["'}'"]
+    )
+    closer = f"nullif(json_merge_patch(json, ({patch})::json)::varchar, '{{}}')::json"
+    shaped = " or ".join(f"json_keys(json) = {_literal(list(names))}" for names in sorted(usual)) or "false"
+    plain = " and ".join([f"({shaped})", *(f"({fits})" for _, fits in typed)])
+    return f"case when {plain} then null else {closer} end"
+
+
+def _csv_extra(columns: Sequence[Column], names: Sequence[str], fields: Mapping[str, str]) -> str:
+    known = {c.field for c in columns}
+    members = [f"{_text(name)}, {_quoted(name)}" for name in names if name not in known]
+    members += [
+        f"{_text(name)}, case when {fits} then null else {fields[name]} end" for name, fits in _typed(columns, fields)
+    ]
+    if not members:
+        return "null::json"
+    return f"nullif(json_merge_patch('{{}}', json_object({', '.join(members)}))::varchar, '{{}}')::json"
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(days=offset)

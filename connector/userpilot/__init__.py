@@ -1,0 +1,1 @@
+"""Userpilot: its catalogue, its export jobs and its client. Nothing here knows OpenPanel, DuckDB or Dagster."""

@@ -1,0 +1,329 @@
+"""One Userpilot environment: list, trigger, show, download, look up. It asks; what to do next is not its business.
+
+Two HTTP clients: one carries the key and speaks to the API only; the other has no credentials at all and fetches
+files, whose host refuses a second kind of them.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+
+from connector.errors import ContractError, RejectedError, TransientError, excerpt
+from connector.http import ATTEMPTS, Files, Http, Meter
+from connector.settings import Secret, checked_url
+from connector.spool import prove_whole
+from connector.stream import Stream
+from connector.userpilot.export import Conflict, Created, Request, Seen, Unclear, utc
+from connector.userpilot.settings import API_URL, UserpilotSettings
+from connector.userpilot.streams import OPTIONAL
+
+EXPORTS = "/api/v1/analytics/exports"
+JOBS = f"{EXPORTS}/jobs"
+PAGE = 50
+_ADVICE = {
+    401: "check USERPILOT_API_KEY, and that the plan includes the export API (Enterprise, or Growth with the add-on).",
+    403: "the plan of this environment lacks the export API, or USERPILOT_API_KEY belongs to another environment.",
+    404: "check USERPILOT_API_URL; the environment page of the web app tells the host of your account.",
+    400: "check the options of the export against the message; a rerun gets the same answer.",
+    422: "check the options of the export against the message; a rerun gets the same answer.",
+}
+
+
+class LinkError(RejectedError):
+    """The host of the files does not accept a link; ``gone`` if there is nothing behind it."""
+
+    def __init__(self, error: RejectedError) -> None:
+        super().__init__(error.what, where=error.where, next_step=error.next_step, status=error.status)
+        self.gone = error.status == 404
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The items of one lookup, as sent, and what a reader should know about them."""
+
+    items: list[dict[str, Any]]
+    warnings: tuple[str, ...] = ()
+
+
+class Userpilot:
+    """One environment, asked through its bulk export and lookups API.
+
+    Args:
+        url: base URL of the API.
+        api_key: lives in one header of one HTTP client.
+        transport, files_transport: for tests that bring their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str = API_URL,
+        api_key: str | Secret,
+        transport: httpx.BaseTransport | None = None,
+        files_transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        self.url = checked_url("USERPILOT_API_URL", url)
+        self._http = Http(
+            self.url,
+            headers={"authorization": f"Token {key.reveal()}"},
+            advice=_ADVICE,
+            connections=2,
+            transport=transport,
+        )
+        self._files = Files(transport=files_transport)
+
+    @classmethod
+    def from_settings(cls, settings: UserpilotSettings) -> "Userpilot":
+        return cls(url=settings.api_url, api_key=settings.api_key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+        self._files.close()
+
+    # ---------- export jobs
+
+    def list_jobs(self, *, where: str = "userpilot.events", meter: Meter | None = None) -> tuple[Seen, ...]:
+        """Jobs of the last three days, the newest first; the list tells neither what they export nor for whom.
+
+        Raises:
+            ContractError: the answer is not a list of jobs.
+        """
+        found = self._get(f"{JOBS}/", where=where, meter=meter)
+        if not isinstance(found, list):
+            raise _not_promised("the list of jobs is not a list", where)
+        jobs = [_seen(item, where) for item in found]
+        return tuple(sorted(jobs, key=lambda job: job.started or datetime.min.replace(tzinfo=UTC), reverse=True))
+
+    def trigger(self, request: Request, *, meter: Meter | None = None) -> Created | Conflict | Unclear:
+        """Ask for an export, once: an unanswered POST may have made a job, so it is never repeated blindly.
+
+        Raises:
+            RejectedError: the key, the plan or an option is wrong.
+        """
+        body, path, retried = request.body(), EXPORTS, False
+        while True:
+            try:
+                answer = self._http.send("POST", path, body=body, where=request.where, attempts=1, meter=meter)
+            except RejectedError as error:
+                # These refusals made no job, so another spelling may be tried; each once.
+                if error.status == 409:
+                    return Conflict()
+                if error.status in (404, 301, 302, 307, 308) and path == EXPORTS and "job not found" not in error.what:
+                    path = f"{EXPORTS}/"
+                elif (
+                    error.status in (400, 422)
+                    and body["format"] == "json"
+                    and not retried
+                    and re.search(r"\bformat\b", error.what)
+                ):
+                    body, retried = {**body, "format": "ndjson"}, True
+                else:
+                    raise
+                continue
+            except TransientError as error:
+                return Unclear(error.what)
+            return _created(answer)
+
+    def show(
+        self, job_id: str, *, where: str = "userpilot.events", meter: Meter | None = None, attempts: int = ATTEMPTS
+    ) -> Seen | None:
+        """One job with its progress and its links; None if the vendor does not know it (any more)."""
+        try:
+            found = self._get(f"{JOBS}/{job_id}", where=where, meter=meter, attempts=attempts)
+        except RejectedError as error:
+            if error.status == 404:
+                return None
+            raise
+        seen = _seen(found, where)
+        if seen.job_id != job_id:
+            raise _not_promised(f"asked for job {excerpt(job_id, 40)} and was told about another", where)
+        return seen
+
+    def download(self, url: str, target: Path, *, where: str, meter: Meter | None = None) -> int:
+        """One file into ``target``, raw and proven whole; returns its size in bytes.
+
+        Raises:
+            LinkError: the link ended, or there is nothing behind it.
+            TransientError: the network failed five times, or the file ends early.
+        """
+        arrived = target.with_name(f"{target.name}.arrived")
+        try:
+            size = self._files.fetch(url, arrived, where=where, meter=meter)
+        except RejectedError as error:
+            raise LinkError(error) from None
+        prove_whole(arrived, where)
+        arrived.replace(target)
+        return size
+
+    # ---------- lookups
+
+    def lookup(self, stream: Stream, *, meter: Meter | None = None) -> Lookup | None:
+        """All items of a lookup, bare or paged; None if the account does not have it.
+
+        Pages are cut by a key that moves while events arrive, so items may repeat or be missed: they are told apart
+        by id, and if fewer came than the vendor counts, the walk is repeated once.
+
+        Raises:
+            ContractError: the answer is neither of the two shapes, a cursor came twice, or pages are empty.
+        """
+        try:
+            items, total = self._walk(stream, meter)
+        except RejectedError as error:
+            if error.status == 404 and stream.name in OPTIONAL:
+                return None
+            raise
+        if total is not None and len(items) < total:
+            again, total = self._walk(stream, meter)
+            items |= again
+            if total is not None and len(items) < total:
+                return Lookup(list(items.values()), (f"{len(items)} of {total} counted items came, twice",))
+        return Lookup(list(items.values()))
+
+    def _walk(self, stream: Stream, meter: Meter | None) -> tuple[dict[str, dict[str, Any]], int | None]:
+        """Items by id, and the vendor's count where it gives one that is not capped."""
+        items: dict[str, dict[str, Any]] = {}
+        cursor, cursors, empty, total = "", set[str](), 0, None
+        while True:
+            params = [("limit", str(PAGE))] + ([("after_cursor", cursor)] if cursor else [])
+            answer = self._get(stream.path, params, where=stream.table, meter=meter)
+            page, following, counted = _opened(answer, stream.table)
+            items |= {item_id(item): item for item in page}
+            total = counted
+            if not following:
+                return items, total
+            empty = empty + 1 if not page else 0
+            if following in cursors or empty > 1:
+                why = "the same cursor came twice" if following in cursors else "empty pages follow each other"
+                raise _not_promised(f"{why} after {len(items)} items", stream.table)
+            cursors.add(following)
+            cursor = following
+
+    def _get(
+        self,
+        path: str,
+        params: list[tuple[str, str]] | None = None,
+        *,
+        where: str,
+        meter: Meter | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> Any:
+        """A document; the other spelling of the path once, if the service itself does not know this one."""
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        for spelling in (path, other):
+            try:
+                body = self._http.send(
+                    "GET", spelling, params or (), where=where, attempts=attempts, json_expected=True, meter=meter
+                )
+            except RejectedError as error:
+                if error.status == 404 and spelling == path and "job not found" not in error.what:
+                    continue
+                raise
+            try:
+                return json.loads(body)
+            except (ValueError, RecursionError):
+                raise _not_promised(f"the answer is not JSON: {excerpt(body, 120)}", where) from None
+        raise AssertionError("the second spelling either returns or raises")
+
+
+def item_id(item: Mapping[str, Any]) -> str:
+    """An item's id as text: ``id``, else ``key``, else a hash of all of it."""
+    for name in ("id", "key"):
+        if (value := item.get(name)) not in (None, ""):
+            return str(value)
+    return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _opened(answer: Any, where: str) -> tuple[list[dict[str, Any]], str, int | None]:
+    """Items, the cursor of the next page, and the count if it may be trusted."""
+    match answer:
+        case list():
+            page, following, total = answer, "", None
+        case {"data": list(page)}:
+            metadata = answer.get("metadata")
+            metadata = metadata if isinstance(metadata, dict) else {}
+            cursor = metadata.get("cursor")
+            following = str((cursor.get("after") if isinstance(cursor, dict) else None) or "")
+            count = metadata.get("total_count")
+            capped = metadata.get("total_count_cap_exceeded") is True
+            total = count if isinstance(count, int) and not capped else None
+        case _:
+            raise _not_promised(f"neither a list nor pages: {excerpt(str(answer), 120)}", where)
+    if not all(isinstance(item, dict) for item in page):
+        raise _not_promised("an item is not an object", where)
+    return page, following, total
+
+
+def _seen(item: Any, where: str) -> Seen:
+    if not isinstance(item, dict) or not isinstance(item.get("job_id"), str) or not item["job_id"]:
+        raise _not_promised("a job has no job_id", where)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", item["job_id"]):
+        raise _not_promised("a job_id is not an id", where)
+    links: dict[str, str] = {}
+    for entry in item.get("presigned_urls") or []:
+        if not isinstance(entry, dict) or not entry.get("filename") or not isinstance(entry.get("url"), str):
+            raise _not_promised("a file has no filename or no url", where)
+        name = str(entry["filename"])
+        if name in links:
+            raise _not_promised(f"two files of one job are called {excerpt(name, 60)}", where)
+        links[name] = entry["url"].strip().removeprefix("<").removesuffix(">")
+    ends = [end for url in links.values() if (end := link_ends(url))]
+    return Seen(
+        job_id=item["job_id"],
+        status=str(item.get("status") or ""),
+        type=str(item.get("type") or "export"),
+        started=utc(_text(item.get("start_time"))),
+        ended=utc(_text(item.get("end_time"))),
+        chunks=len(item.get("all_chunks") or []),
+        chunks_done=len(item.get("completed_chunks") or []),
+        links=links,
+        links_until=min(ends) if ends else None,
+    )
+
+
+def link_ends(url: str) -> datetime | None:
+    """When a presigned link ends, as its own query says; None if it does not say."""
+    query = dict(parse_qsl(urlsplit(url).query))
+    try:
+        signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return signed + timedelta(seconds=int(query["X-Amz-Expires"]))
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _created(answer: bytes) -> Created | Unclear:
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return Unclear("the answer to the request is not JSON")
+    job_id = found.get("job_id") if isinstance(found, dict) else None
+    if not isinstance(job_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", job_id):
+        return Unclear("the answer to the request names no job")
+    return Created(job_id, utc(_text(found.get("start_time"))))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _not_promised(what: str, where: str) -> ContractError:
+    return ContractError(
+        what, where=where, next_step="rerun once; if it repeats, the vendor changed its format: report this message."
+    )

@@ -1,0 +1,25 @@
+"""Userpilot's variables in the environment. Where they come from (shell, .env, secret store) is not our business."""
+
+from dataclasses import dataclass
+
+from connector.settings import Environment, Secret, environment
+
+API_URL = "https://appex.userpilot.io"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserpilotSettings:
+    """How to reach one environment.
+
+    Attributes:
+        api_url: base URL of the export API; accounts with a host of their own read it in the web app.
+        api_key: belongs to one environment; production and staging have different ones, and one export slot each.
+    """
+
+    api_url: str
+    api_key: Secret
+
+    @classmethod
+    def load(cls, env: Environment | None = None) -> "UserpilotSettings":
+        env = env or environment()
+        return cls(api_url=env.url("USERPILOT_API_URL", API_URL), api_key=env.secret("USERPILOT_API_KEY"))
