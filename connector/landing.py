@@ -205,6 +205,16 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
         return _landed(connection, stream, day)
 
 
+def newest_day(warehouse: Warehouse, stream: Stream) -> date | None:
+    """The newest partition that has rows."""
+    if not warehouse.exists():
+        return None
+    with warehouse.read() as connection:
+        row = connection.execute(f"select max(_day) from {_quoted_table(stream)}").fetchone()
+    day: date | None = row[0] if row else None
+    return day
+
+
 def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
     """What the vendor had announced when each landed day of a stretch was landed last."""
     if not warehouse.exists():

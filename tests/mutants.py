@@ -26,6 +26,8 @@ class Mutant:
     tests: str
 
 
+PERIODS, REPORTS = "connector/openpanel/periods.py", "connector/openpanel/reports.py"
+REPORT_TESTS = "tests/openpanel/test_reports.py"
 CLIENT, STREAMS = "connector/openpanel/pages.py", "connector/openpanel/streams.py"
 MUTANTS = (
     Mutant("exclusive end date", STREAMS, "end_inclusive=True", "end_inclusive=False", "tests/openpanel tests/test_sync.py"),
@@ -65,6 +67,31 @@ MUTANTS = (
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
     Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),
     Mutant("control characters shown", "connector/errors.py", "_CONTROL.sub(\" \", ", "(lambda _, t: t)(\" \", ", "tests/test_http.py"),
+    Mutant("the last page asked with the others", CLIENT, "numbers = range(2, proof.pages)", "numbers = range(2, proof.pages + 1)", "tests/openpanel/test_client.py"),
+    Mutant("order not looked at", CLIENT, "if self._last_time and times[0] > self._last_time:", "if False:", "tests/openpanel/test_client.py tests/test_sync.py"),
+    Mutant("a chart's last day left out", PERIODS, "start, end = _midnight(period[0], zone), _midnight(period[1] + _DAY, zone)", "start, end = _midnight(period[0], zone), _midnight(period[1], zone)", REPORT_TESTS),
+    Mutant("the last second left out", PERIODS, "_midnight(period[1] + _DAY, zone)\n    if", "_midnight(period[1] + _DAY, zone) - _SECOND\n    if", REPORT_TESTS),
+    Mutant("the repeated hour asked together", PERIODS, "back = before - offset", "back = timedelta()", REPORT_TESTS),
+    Mutant("a week lands every day", PERIODS, "return (day - 6 * _DAY, day) if day.weekday() == 6 else None", "return (day - 6 * _DAY, day)", REPORT_TESTS),
+    Mutant("absent series stay absent", REPORTS, "        if not chart.breakdowns:  # a series", "        if False:  # a series", REPORT_TESTS),
+    Mutant("the phantom series kept", REPORTS, "            if _phantom(one, chart):", "            if False:", REPORT_TESTS),
+    Mutant("shifted breakdowns believed", REPORTS, "    return {\"unplaced\": values}", "    return dict(zip(chart.breakdowns, values))", REPORT_TESTS),
+    Mutant("a funnel's last day left out", REPORTS, "f\"{day} 23:59:59\"", "f\"{day}\"", REPORT_TESTS),
+    Mutant("only the newer funnel route", REPORTS, "if refused.status != 404 or self._old_funnel is False:", "if True:", REPORT_TESTS),
+    Mutant("the cursor never asked", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if True:", REPORT_TESTS),
+    Mutant("the cursor asked for ever", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if len(rows) not in OLD_LIMITS or number > 40:", REPORT_TESTS),
+    Mutant("a silent cut stays silent", REPORTS, "if len(rows) >= SILENT_CUT else", "if False else", REPORT_TESTS),
+    Mutant("the project not proven", REPORTS, "            self._verify(meter)\n", "            pass\n", REPORT_TESTS),
+    Mutant("a live sample replaces the day's", "connector/sync.py", "        if stream.days == \"none\":\n            return _append(", "        if False:\n            return _append(", REPORT_TESTS),
+    Mutant("days of another timezone", "connector/dagster/assets.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
+    Mutant("Norway is false", "connector/openpanel/questions.py", "yaml.load(file.read_text(encoding=\"utf-8\"), Loader=yaml.BaseLoader)", "yaml.safe_load(file.read_text(encoding=\"utf-8\"))", "tests/openpanel/test_questions.py"),
+    Mutant("an empty filter value is sent", "connector/openpanel/questions.py", "if not one.value and one.operator not in _NO_VALUE:", "if False:", "tests/openpanel/test_questions.py"),
+    Mutant("a counter is retried", "connector/openpanel/track.py", "attempts=ATTEMPTS if outbox.upserts else 1", "attempts=ATTEMPTS", "tests/openpanel/test_track.py"),
+    Mutant("a counter's intent not written first", "connector/openpanel/track.py", "            journal.intend(message.keys, message.hashes)", "            pass", "tests/openpanel/test_track.py"),
+    Mutant("unknown counters forgotten", "connector/outbox.py", "if one.status in (\"sent\", \"unknown\")", "if one.status == \"sent\"", "tests/openpanel/test_track.py"),
+    Mutant("two increments of one profile", "connector/openpanel/track.py", "        messages = _summed(outbox, messages)\n", "", "tests/openpanel/test_track.py"),
+    Mutant("every landed day requested", "connector/dagster/drift.py", "if count != landed[day]]", "]", "tests/dagster/test_drift.py"),
+    Mutant("the sensor spends everything", "connector/dagster/drift.py", "sorted(landed)[:a_tick], sorted(landed)[a_tick:]", "sorted(landed), []", "tests/dagster/test_drift.py"),
 )  # fmt: skip
 
 

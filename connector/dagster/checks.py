@@ -5,15 +5,19 @@ repaired here.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from connector.landing import day_facts
+from connector.landing import day_facts, newest_day
 from connector.stream import Receipt, Stream
 from connector.warehouse import Warehouse
 
 KEY, COUNT, SURPRISES, WHOLE = "key_is_unique", "vendor_count_matches", "nothing_unexpected", "nothing_cut"
+RECENT = "newest_day_is_recent"
+# Yesterday is landed during the night; the day before it is the newest until then.
+RECENT_DAYS = 2
 
 
 def check_specs(stream: Stream, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -30,6 +34,13 @@ def check_specs(stream: Stream, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         ),
     ]
     if stream.walk == "pages":
+        specs.append(
+            dg.AssetCheckSpec(
+                RECENT,
+                asset=key,
+                description=f"The newest landed row is at most {RECENT_DAYS} days old, whatever ran last.",
+            )
+        )
         specs.append(
             dg.AssetCheckSpec(
                 COUNT, asset=key, blocking=True, description="Rows and dropped twins are what the vendor announced."
@@ -57,6 +68,14 @@ def check_results(
         fields=", ".join(names),
     )
     if stream.walk == "pages":
+        newest = newest_day(warehouse, stream)
+        old = newest is None or newest < datetime.now(UTC).date() - timedelta(days=RECENT_DAYS)
+        yield _result(
+            RECENT,
+            key,
+            [f"newest row: {newest or 'none'}"] if old else [],
+            "land the missing days, and see whether the nightly schedule is switched on",
+        )
         moved = [
             f"{receipt.day}: {receipt.announced} announced, {facts[receipt.day].rows} rows, {receipt.duplicates} twins"
             for receipt in receipts

@@ -4,6 +4,7 @@ Subclass and pass an instance to the builders; nothing else in this package deci
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -47,9 +48,19 @@ class ConnectorTranslator:
             "vendor documentation": dg.MetadataValue.url(stream.docs_url) if stream.docs_url else "none",
         }
 
+    def freshness(self, stream: Stream) -> dg.FreshnessPolicy | None:
+        """Landed by nine every morning, UTC; looks at the latest materialization of any partition.
+
+        What was landed may be an old day, so the check ``newest_day_is_recent`` looks at the rows as well.
+        """
+        if stream.days == "none":
+            return None
+        return dg.FreshnessPolicy.cron(deadline_cron="0 9 * * *", lower_bound_delta=timedelta(hours=9), timezone="UTC")
+
     def spec(self, stream: Stream) -> dg.AssetSpec:
         return dg.AssetSpec(
             key=self.key(stream),
+            freshness_policy=self.freshness(stream),
             description=self.description(stream),
             group_name=self.group(stream),
             owners=list(self.owners(stream)),

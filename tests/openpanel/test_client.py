@@ -103,6 +103,20 @@ def test_a_row_that_slips_in_before_a_full_last_page_is_noticed(vendor, openpane
     assert caught.value.announced == 5
 
 
+def test_rows_that_shift_while_as_many_leave_are_noticed(vendor, openpanel, hours):
+    """The total stands still and every page is full; only the order of times tells that two rows came twice."""
+    oldest = [row["id"] for row in vendor.rows(DAY)[-2:]]
+
+    def swap():
+        for number, gone in enumerate(oldest):
+            vendor.remove(gone)
+            vendor.add(f"late{number}", at=f"2026-03-04T2{number}:00:00Z")
+
+    vendor.before_page[2] = swap
+    with pytest.raises(RepeatedIdError):
+        list(openpanel.read_day(TWO_ROW_PAGES, DAY))
+
+
 def test_a_walk_asks_for_its_pages_and_nothing_else(vendor, openpanel, hours):
     """One more request is one more window, where the limit is met: ten seconds for five hundred pages."""
     list(openpanel.read_day(TWO_ROW_PAGES, DAY))

@@ -331,6 +331,13 @@ def test_breakdowns_keep_their_names(week, place):
     assert found == {"SE": 4.0, "NO": 2.0, None: 1.0}
 
 
+def test_a_series_that_the_server_makes_up_does_not_land(week, place):
+    """Empty hours of a country chart come back as a series of two NULs and zeros."""
+    here = place(week)
+    here.land("charts", questions=chart(breakdowns=("country",), interval="hour"))
+    assert {row[0] for row in here.query("select breakdowns->>'country' from openpanel.charts")} == {"SE", "NO"}
+
+
 def test_shifted_values_are_never_under_the_wrong_name(week, place):
     """With two breakdowns an empty city moves the os into its place; such values are told as unplaced."""
     week.add("x", at="2026-03-04T05:00:00Z", city="", os="macOS")

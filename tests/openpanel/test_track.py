@@ -170,13 +170,15 @@ def test_mistakes_are_refused_before_anything_is_sent(vendor, send, fill):
     assert bodies(vendor) == []
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("identify", 10_000), ("increment", 300)])
+@pytest.mark.parametrize(("kind", "rows"), [("identify", 10_000), ("group", 10_000), ("increment", 300)])
 def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows):
     """Profiles: each once, whatever happened. Counters: every key counted once or told as unknown."""
     vendor = OpenPanel()
     for number in range(rows if kind == "increment" else 0):
         vendor.add_profile(f"u-{number}", properties={"n": "0"})
     select = "'u-' || i as profile_id, 'F' || i as first_name"
+    if kind == "group":
+        select = "'u-' || i as id, 'company' as type, 'F' || i as name"
     if kind == "increment":
         select = "'k' || i as key, 'u-' || i as profile_id, 'n' as property, 5 as value"
     with serve(vendor.app) as url:
@@ -215,6 +217,9 @@ def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows):
         assert {name: profile.first_name for name, profile in profiles.items()} == {
             f"u-{n}": f"F{n}" for n in range(rows)
         }
+    elif kind == "group":
+        groups = vendor.projects["demo"].groups
+        assert {name: group.name for name, group in groups.items()} == {f"u-{n}": f"F{n}" for n in range(rows)}
     else:
         assert len(unknown) <= 16, "at most the requests in flight when it was killed"
         for number in range(rows):

@@ -1,0 +1,78 @@
+"""Checks look at the table and say what to do; they fail when it is not what it should be."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from connector import EVENTS, Receipt
+from connector.dagster.checks import check_results, check_specs
+from connector.openpanel.streams import STREAMS
+from tests.conftest import DAY
+
+KEY = dg.AssetKey(["openpanel", "events"])
+
+
+@pytest.fixture
+def landed(vendor, sync):
+    for hour in range(3):
+        vendor.add(f"e{hour}", at=f"{DAY}T0{hour}:00:00Z")
+    return sync()
+
+
+def results(receipts, warehouse, stream=EVENTS):
+    return {result.check_name: result for result in check_results(stream, KEY, receipts, warehouse)}
+
+
+def test_a_whole_day_passes(landed, warehouse):
+    found = results([landed], warehouse)
+    assert {name for name, result in found.items() if not result.passed} == {"newest_day_is_recent"}
+
+
+def test_a_key_that_stands_twice_blocks(landed, warehouse):
+    with warehouse.write() as connection:
+        connection.execute("insert into openpanel.events select * from openpanel.events limit 1")
+    found = results([landed], warehouse)
+    assert not found["key_is_unique"].passed
+    assert not found["vendor_count_matches"].passed
+    assert "land these days again" in found["key_is_unique"].description
+
+
+def test_rows_that_left_the_table_block(landed, warehouse):
+    with warehouse.write() as connection:
+        connection.execute("delete from openpanel.events where id = (select min(id) from openpanel.events)")
+    found = results([landed], warehouse)
+    assert not found["vendor_count_matches"].passed
+    assert "3 announced, 2 rows" in found["vendor_count_matches"].metadata["days"].value
+
+
+def test_a_surprise_warns_and_names_the_field(vendor, sync, warehouse, landed):
+    vendor.faults.add("extra_field", field="brandNew", value=1)
+    found = results([sync()], warehouse)
+    assert not found["nothing_unexpected"].passed
+    assert found["nothing_unexpected"].severity == dg.AssetCheckSeverity.WARN
+    assert found["nothing_unexpected"].metadata["fields"].value == "brandNew"
+
+
+def test_a_recent_day_is_recent(vendor, sync, warehouse):
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    vendor.add("y", at=f"{yesterday}T01:00:00Z")
+    assert results([sync(yesterday)], warehouse)["newest_day_is_recent"].passed
+
+
+def test_a_cut_list_is_a_failed_check():
+    stream = next(one for one in STREAMS if one.name == "insights_pages")
+    receipt = Receipt(
+        table=stream.table, day=DAY, load_id="x", announced=0, received=0, landed=0, duplicates=0, replaced=0,
+        warnings=("pages was cut at 1000 rows by the vendor",),
+    )  # fmt: skip
+    from connector import Warehouse
+
+    found = results([receipt], Warehouse("does-not-exist.duckdb"), stream)
+    assert not found["nothing_cut"].passed
+    assert "cut at 1000" in found["nothing_cut"].metadata["days"].value
+
+
+def test_what_would_make_a_model_wrong_is_blocking():
+    blocking = {spec.name for stream in STREAMS for spec in check_specs(stream, KEY) if spec.blocking}
+    assert blocking == {"key_is_unique", "vendor_count_matches"}
