@@ -1,0 +1,104 @@
+"""Names of what events refer to: every item once, in whatever shape, and never forgotten."""
+
+import pytest
+
+from connector import ContractError
+from connector.userpilot.lookups import sync_lookup
+from connector.userpilot.streams import CHILDREN, LOOKUPS
+
+BY_NAME = {stream.name: stream for stream in LOOKUPS}
+
+
+@pytest.fixture
+def lookup(userpilot, warehouse, tmp_path):
+    def run(name):
+        return sync_lookup(userpilot, BY_NAME[name], warehouse=warehouse, spool_dir=tmp_path / "spool")
+
+    return run
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_every_item_lands_once_with_an_id(pilot, lookup, query, name, world):
+    receipts = lookup(name)
+    if name not in pilot.lookups.tables:
+        assert (name, receipts) == ("embeds", [])
+        return
+    assert query(f"select count(*), count(distinct id), bool_and(_current) from userpilot.{name}") == [
+        (len(pilot.lookups.tables[name]), len(pilot.lookups.tables[name]), True)
+    ]
+    assert receipts[0].landed == len(pilot.lookups.tables[name])
+
+
+def test_ids_are_text_whatever_was_sent(pilot, lookup, query):
+    lookup("events_properties")
+    ids = {row[0] for row in query("select id from userpilot.events_properties")}
+    assert ids == {str(item["id"]) for item in pilot.lookups.tables["events_properties"]}
+    assert any(found.startswith("-") for found in ids)
+
+
+def test_what_vanishes_stays_and_says_so(pilot, lookup, query):
+    lookup("flows")
+    gone = pilot.lookups.tables["flows"].pop(0)
+    pilot.lookups.tables["flows"][0]["title"] = "Renamed"
+    lookup("flows")
+
+    rows = {
+        row[0]: row[1:] for row in query("select id, _current, _last_seen > _first_seen, title from userpilot.flows")
+    }
+    assert rows[str(gone["id"])][:2] == (False, False)
+    others = [row for key, row in rows.items() if key != str(gone["id"])]
+    assert {row[:2] for row in others} == {(True, True)}
+    assert "Renamed" in {row[2] for row in others}
+
+    pilot.lookups.tables["flows"].insert(0, gone)
+    lookup("flows")
+    assert query("select bool_and(_current), count(*) from userpilot.flows") == [(True, len(rows))]
+
+
+def test_questions_and_tasks_are_tables_of_their_own(pilot, lookup, query, world):
+    lookup("surveys")
+    lookup("checklists")
+    assert query("select parent_id, ordinal, id, question from userpilot.surveys_modules order by 2")[1] == (
+        "31", 2, "311", "Why?",
+    )  # fmt: skip
+    tasks = 3 if world == "documented" else 0
+    assert query("select count(*) from userpilot.checklists_tasks") == [(tasks,)]
+    assert {child.name for _, child in CHILDREN.values()} == {"surveys_modules", "checklists_tasks"}
+
+
+def test_unknown_fields_are_kept(pilot, lookup, query):
+    pilot.lookups.tables["flows"][0]["brand new"] = {"a": 1}
+    (receipt,) = lookup("flows")
+    assert receipt.strangers == {"brand new"}
+    assert query("select _extra::varchar from userpilot.flows where _extra is not null") == [('{"brand new":{"a":1}}',)]
+
+
+def test_items_that_move_between_pages_are_all_found(pilot, lookup, query):
+    """A property that is seen again moves to another page; it is neither lost nor there twice."""
+    items = sorted(pilot.lookups.tables["events_properties"], key=lambda item: item["last_seen"])
+    mover = next(item for item in items if not item["is_auto_property"])
+    pilot.lookups.before_page[2] = lambda: pilot.lookups.touch("events_properties", mover["id"], "2027-01-01T00:00:00Z")
+    lookup("events_properties")
+    assert query("select count(*), count(distinct id) from userpilot.events_properties") == [(len(items), len(items))]
+
+
+@pytest.mark.parametrize("fault", ["stuck", "hollow"])
+def test_pages_that_lead_nowhere_are_an_error(pilot, lookup, fault):
+    getattr(pilot.lookups, fault).add("events_properties")
+    with pytest.raises(ContractError):
+        lookup("events_properties")
+    assert len(pilot.requests) < 10
+
+
+def test_a_capped_count_is_no_reason_to_stop_or_to_fail(pilot, lookup, query, world):
+    pilot.lookups.count_cap = 10
+    (receipt,) = lookup("events_properties")
+    assert receipt.landed == len(pilot.lookups.tables["events_properties"])
+    assert receipt.warnings == ()
+
+
+@pytest.mark.parametrize("answer", ['{"items": []}', '"text"', "[1]", "null"])
+def test_another_shape_is_an_error_and_not_no_rows(pilot, lookup, answer, no_pauses):
+    pilot.faults.add("status", path="*flows", status=200, body=answer, times=9)
+    with pytest.raises(ContractError):
+        lookup("flows")
