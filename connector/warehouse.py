@@ -110,14 +110,12 @@ class Warehouse:
                         self._path.chmod(0o600)
                 connection.execute("set TimeZone = 'UTC'")
                 return connection
-            except (duckdb.IOException, duckdb.ConnectionException, duckdb.BinderException) as fault:
+            except duckdb.Error as fault:  # its class differs between DuckDB versions; what it says does not
                 if not _is_taken(fault):
                     raise self._cannot_open(fault) from None
                 if time.monotonic() >= until:
                     holder = _HOLDER.search(str(fault))
                     raise self._busy(f"process {holder[1]}" if holder else "another process") from None
-            except duckdb.Error as fault:
-                raise self._cannot_open(fault) from None
             time.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(pause * 1.5, 0.5)
 

@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant("a counter is retried", "connector/openpanel/track.py", "attempts=ATTEMPTS if outbox.upserts else 1", "attempts=ATTEMPTS", "tests/openpanel/test_track.py"),
     Mutant("a counter's intent not written first", "connector/openpanel/track.py", "            journal.intend(message.keys, message.hashes)", "            pass", "tests/openpanel/test_track.py"),
     Mutant("unknown counters forgotten", "connector/outbox.py", "if one.status in (\"sent\", \"unknown\")", "if one.status == \"sent\"", "tests/openpanel/test_track.py"),
-    Mutant("two increments of one profile", "connector/openpanel/track.py", "        messages = _summed(outbox, messages)\n", "", "tests/openpanel/test_track.py"),
+    Mutant("two increments of one profile", "connector/openpanel/track.py", "        messages = _summed(outbox, messages)\n", "        pass\n", "tests/openpanel/test_track.py"),
     Mutant("every landed day requested", "connector/dagster/drift.py", "if count != landed[day]]", "]", "tests/dagster/test_drift.py"),
     Mutant("the sensor spends everything", "connector/dagster/drift.py", "sorted(landed)[:a_tick], sorted(landed)[a_tick:]", "sorted(landed), []", "tests/dagster/test_drift.py"),
 )  # fmt: skip

@@ -9,12 +9,14 @@ from connector import Warehouse
 from connector.sandbox import READ, OpenPanel, serve
 from dagster_project.local import local_dagster
 
-TICKS = """
-query ($selector: SensorSelector!) {
-  sensorOrError(sensorSelector: $selector) {
-    ... on Sensor { sensorState { ticks(limit: 5) { status skipReason runKeys } } }
-  }
-}"""
+RESET = """
+mutation ($selector: SensorSelector!) { setSensorCursor(sensorSelector: $selector) { __typename } }
+"""
+SENSOR = {
+    "repositoryLocationName": "dagster_project.definitions",
+    "repositoryName": "__repository__",
+    "sensorName": "openpanel_drift_sensor",
+}
 RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { status tags { key value } } } } }"
 
 
@@ -38,9 +40,10 @@ def test_a_late_event_is_found_and_landed_by_itself(tmp_path):
         }
         with local_dagster(tmp_path, variables) as dagster:
             backfill = dagster.backfill(["openpanel", "events"], [day.isoformat() for day in days])
-            # Back-dated after its day was landed, before the sensor looks.
             runs = dagster.wait_for_backfill(backfill)
             vendor.add("late", at=f"{days[1]}T23:00:00Z")
+            # The sensor may have looked already, and would look again in six hours.
+            assert dagster.query(RESET, selector=SENSOR)["setSensorCursor"]["__typename"] == "Sensor"
             assert {run["status"] for run in runs} == {"SUCCESS"}
             warehouse = Warehouse(tmp_path / "w.duckdb")
 
