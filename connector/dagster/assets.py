@@ -23,8 +23,6 @@ from connector.stream import Page, Receipt, Stream
 
 # Three tries a partition, five a request: at most fifteen, and a minute or more between partition tries.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-# A week a run: small enough to be repeated without regret, large enough not to pay a process start for every day.
-DAYS_A_RUN = 7
 # Aggregates wait for the vendor far longer than they are landed.
 DAYS_AT_ONCE = 4
 POOL = "openpanel_api"
@@ -63,8 +61,9 @@ def openpanel_assets(
         timezone: the organization's; insights, charts and funnels have its days.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
         translator: overrides keys, groups, owners, tags.
-        backfill_policy: how many days one run of a backfill takes; a week by default. With
-            ``dg.BackfillPolicy.single_run()`` a year is one run, with ``multi_run(1)`` every day is one.
+        backfill_policy: how many days one run of a backfill takes; all of a contiguous range by default, which is
+            also what ``dg launch --partition-range`` asks for. Days land one by one, and those that fail do not keep
+            the others from landing. With ``dg.BackfillPolicy.multi_run(1)`` every day is a run of its own.
         openpanel, warehouse: given here, the assets need no resources in ``Definitions`` and two projects cannot
             clash; left out, they are taken from the resource keys ``openpanel`` and ``warehouse``.
         pool: the concurrency pool all assets of this client id share.
@@ -100,7 +99,7 @@ class _Made:
         if stream.days == "none":
             return None
         # One policy for all: Dagster warns about a job whose assets differ.
-        return self.backfill_policy or dg.BackfillPolicy.multi_run(DAYS_A_RUN)
+        return self.backfill_policy or dg.BackfillPolicy.single_run()
 
 
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
@@ -148,6 +147,9 @@ def _land(
                 receipts.append(outcome)
     except ConnectorError as error:
         failed.append(error)
+    except BaseException:  # cancelled: what has landed stays landed, and the UI should know
+        _keep(context, stream, receipts)
+        raise
     if failed:
         _keep(context, stream, receipts)
         raise failure(failed[-1]) from None

@@ -198,6 +198,21 @@ def test_cancelling_a_run_leaves_nothing_half_done(vendor, filled, assets, insta
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
 
 
+def test_days_landed_before_a_cancel_stay_and_are_shown(vendor, filled, assets, instance, query):
+    def cancel():
+        while not any(request.params.get("start") == "2026-03-05" for request in vendor.requests):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    vendor.before_page[1] = lambda: vendor.faults.add("hang", times=1, seconds=10.0)
+    threading.Thread(target=cancel).start()
+    with pytest.raises(DagsterExecutionInterruptedError):
+        dg.materialize(assets, instance=instance, tags=RANGE)
+
+    assert query("select distinct _day::varchar from openpanel.events") == [("2026-03-04",)]
+    assert instance.get_materialized_partitions(assets[0].key) == {"2026-03-04"}
+
+
 def test_the_warehouse_resource_is_a_duckdb_resource(tmp_path):
     from dagster_duckdb import DuckDBResource
 
