@@ -19,16 +19,12 @@ from connector.errors import ConnectorError, ContractError, RejectedError, Sudde
 from connector.landing import (
     DROP_MATTERS_FROM,
     DROP_TO,
-    Reading,
     Transaction,
     Work,
-    _insert_receipt,
-    _literal,
-    _prepare_receipts,
-    _quoted,
-    _text,
 )
+from connector.receipts import Reading, insert_receipt, prepare_receipts
 from connector.spool import GZIP
+from connector.sql import literal, quoted, text
 from connector.stream import Column, Stream
 from connector.warehouse import Warehouse
 
@@ -173,9 +169,9 @@ def record_range_failure(
 ) -> None:
     """A receipt of status ``failed`` for every day of the range, where the warehouse allows."""
     with Transaction(warehouse, stream, f"{stream.table}[{first}..{last}]") as work:
-        _prepare_receipts(work._db)
+        prepare_receipts(work._db)
         for day in _days(first, last):
-            _insert_receipt(
+            insert_receipt(
                 work._db,
                 stream.table, day, work._load_id, None, None, None, None, None, None, reading.requests,
                 reading.refused, reading.bytes, reading.seconds, False, None, "failed", str(error), work._now,
@@ -193,8 +189,8 @@ def days_landed(warehouse: Warehouse, stream: Stream, first: date, last: date) -
         if not found or not found[0]:
             return set()
         rows = connection.execute(
-            f"select distinct day from connector.landings where table_name = {_literal(stream.table)} "
-            f"and status = 'landed' and day between {_literal(first)} and {_literal(last)}"
+            f"select distinct day from connector.landings where table_name = {literal(stream.table)} "
+            f"and status = 'landed' and day between {literal(first)} and {literal(last)}"
         ).fetchall()
     return {day for (day,) in rows}
 
@@ -256,7 +252,7 @@ class _Range(Work):
     ) -> RangeReceipt:
         self._prepare()
         self._db.execute(EXPORT_JOBS)
-        in_range = f"_day between {_literal(first)} and {_literal(last)}"
+        in_range = f"_day between {literal(first)} and {literal(last)}"
         if not allow_drop:
             self._same_filters(first, last, origin)
         before = dict(
@@ -268,7 +264,7 @@ class _Range(Work):
         self._every_row_has_a_day()
         self._nothing_else(origin)
         (outside,) = self._row(
-            f"delete from {self._table} where _load_id = {_literal(self._load_id)} and not ({in_range})"
+            f"delete from {self._table} where _load_id = {literal(self._load_id)} and not ({in_range})"
         )
         received = self._per_day(in_range, "count(*)")
         twins = self._drop_equal(in_range, received)
@@ -295,9 +291,9 @@ class _Range(Work):
             "select day, fingerprint, options from (select l.day, j.fingerprint, j.options::varchar as options, "
             "row_number() over (partition by l.day order by l.landed_at desc) as turn "
             "from connector.landings l join connector.export_jobs j on j.load_id = l.load_id "
-            f"where l.table_name = {_literal(self._stream.table)} and l.status = 'landed' "
-            f"and l.day between {_literal(first)} and {_literal(last)}) "
-            f"where turn = 1 and fingerprint <> {_literal(origin.fingerprint)} order by day limit 1"
+            f"where l.table_name = {literal(self._stream.table)} and l.status = 'landed' "
+            f"and l.day between {literal(first)} and {literal(last)}) "
+            f"where turn = 1 and fingerprint <> {literal(origin.fingerprint)} order by day limit 1"
         ).fetchone()
         if other:
             raise RejectedError(
@@ -312,16 +308,16 @@ class _Range(Work):
         if files[0].kind == "csv":
             source, fields = (
                 _csv_source(files),
-                {c.field: _quoted(c.field) for c in columns if c.field in files[0].names},
+                {c.field: quoted(c.field) for c in columns if c.field in files[0].names},
             )
             extra = _csv_extra(columns, files[0].names, fields)
         else:
-            source, fields = _json_source(files, columns), {c.field: f"r.{_quoted(c.field)}" for c in columns}
+            source, fields = _json_source(files, columns), {c.field: f"r.{quoted(c.field)}" for c in columns}
             extra = _json_extra(columns, files, fields)
-        values = ", ".join(f"{_value(c, fields.get(c.field))} as {_quoted(c.name)}" for c in columns)
+        values = ", ".join(f"{_value(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
         (count,) = self._row(
-            f"insert into {self._table} by name select *, {_quoted(self._stream.replication_key)}::date as _day, "
-            f"{_literal(self._load_id)} as _load_id, {_literal(self._now)} as _landed_at "
+            f"insert into {self._table} by name select *, {quoted(self._stream.replication_key)}::date as _day, "
+            f"{literal(self._load_id)} as _load_id, {literal(self._now)} as _landed_at "
             f"from (select {values}, {extra} as _extra from {source})"
         )
         return count
@@ -338,8 +334,8 @@ class _Range(Work):
     def _nothing_else(self, origin: Origin) -> None:
         for column, allowed in origin.expected.items():
             odd = self._db.execute(
-                f"select {_quoted(column)}, count(*) from {self._table} where _load_id = {_literal(self._load_id)} "
-                f"and not list_contains({_literal(sorted(allowed))}, {_quoted(column)}) group by 1 limit 1"
+                f"select {quoted(column)}, count(*) from {self._table} where _load_id = {literal(self._load_id)} "
+                f"and not list_contains({literal(sorted(allowed))}, {quoted(column)}) group by 1 limit 1"
             ).fetchone()
             if odd:
                 raise ContractError(
@@ -353,7 +349,7 @@ class _Range(Work):
 
     def _drop_equal(self, in_range: str, received: Mapping[date, int]) -> dict[date, int]:
         """Of records equal in every field keep one. Equal keys with other contents are two events."""
-        columns = ", ".join([*(_quoted(c.name) for c in self._stream.columns), "_extra"])
+        columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
         rows = self._db.execute(
             f"select _day, count(*) from (select distinct _day, hash({columns}) from {self._table} where {in_range}) "
             "group by 1"
@@ -362,7 +358,7 @@ class _Range(Work):
         for day, distinct in sorted(rows):
             if distinct == received[day]:
                 continue
-            of_day = f"from {self._table} where _day = {_literal(day)}"
+            of_day = f"from {self._table} where _day = {literal(day)}"
             # Hashes only point at candidates; what decides is every field.
             (count,) = self._row(
                 f"delete from {self._table} where rowid in (select rowid from (select rowid, "
@@ -406,7 +402,7 @@ class _Range(Work):
             sample=self._sample(filled[-1]) if filled else (),
         )
         for day in days:
-            _insert_receipt(
+            insert_receipt(
                 self._db,
                 receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
                 day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
@@ -417,13 +413,13 @@ class _Range(Work):
             origin.requested_at, len(files), sum(file.path.stat().st_size for file in files), receipt.received,
             receipt.landed, receipt.duplicates, outside, self._now,
         )  # fmt: skip
-        self._db.execute(f"insert into connector.export_jobs values ({', '.join(_literal(value) for value in values)})")
+        self._db.execute(f"insert into connector.export_jobs values ({', '.join(literal(value) for value in values)})")
         return receipt
 
     def _strangers(self) -> frozenset[str]:
         rows = self._db.execute(
             f"select distinct unnest(json_keys(_extra)) from {self._table} "
-            f"where _load_id = {_literal(self._load_id)} and _extra is not null limit 100"
+            f"where _load_id = {literal(self._load_id)} and _extra is not null limit 100"
         ).fetchall()
         return frozenset(str(name)[:80] for (name,) in rows)
 
@@ -446,13 +442,13 @@ def _json_source(files: Sequence[_File], columns: Sequence[Column]) -> str:
     schema = json.dumps({c.field: "JSON" if c.type == "JSON" else "VARCHAR" for c in columns})
     kind = "newline_delimited" if files[0].kind == "lines" else "array"
     return (
-        f"(select json, from_json(json, {_text(schema)}) as r from read_json_objects({_paths(files)}, "
-        f"format={_text(kind)}, compression={_packing(files)}, maximum_object_size={_room_for(files)}))"
+        f"(select json, from_json(json, {text(schema)}) as r from read_json_objects({_paths(files)}, "
+        f"format={text(kind)}, compression={_packing(files)}, maximum_object_size={_room_for(files)}))"
     )
 
 
 def _csv_source(files: Sequence[_File]) -> str:
-    names = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in files[0].names)
+    names = ", ".join(f"{text(name)}: 'VARCHAR'" for name in files[0].names)
     return (
         f"read_csv({_paths(files)}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
         f"escape='\"', nullstr='', compression={_packing(files)})"
@@ -460,7 +456,7 @@ def _csv_source(files: Sequence[_File]) -> str:
 
 
 def _paths(files: Sequence[_File]) -> str:
-    return _literal([str(file.path) for file in files])
+    return literal([str(file.path) for file in files])
 
 
 def _packing(files: Sequence[_File]) -> str:
@@ -480,20 +476,22 @@ def _value(column: Column, sent: str | None) -> str:
         return f"null::{column.type}"
     match column.type:
         case "TIMESTAMPTZ":
-            zoned = f"suffix({sent}, 'Z') or regexp_matches({sent}, {_text(_ZONED)})"
+            zoned = f"suffix({sent}, 'Z') or regexp_matches({sent}, {text(_ZONED)})"
             return f"(case when {zoned} then {sent} else {sent} || 'Z' end)::timestamptz"
         case "BIGINT" | "DOUBLE" | "BOOLEAN":
             return f"case when {_fits(column, sent)} then try_cast({sent} as {column.type}) end"
         case "JSON":
             # An object that was sent as a text is that object; a text that is no JSON stays a text.
-            text = f"{sent}::varchar"
+            written = f"{sent}::varchar"
             inner = f"json_extract_string({sent}::json, '$')" if sent.startswith("r.") else sent
             parsed = f"coalesce(try_cast({inner} as json), to_json({inner}))"
-            value = f"case when prefix({text}, '\"') then {parsed} else {sent} end" if sent.startswith("r.") else parsed
-            absent = ", ".join(_text(word) for word in ("null", "", *column.absent, *map(json.dumps, column.absent)))
-            return f"case when {text} in ({absent}) then null else {value} end"
+            value = parsed
+            if sent.startswith("r."):
+                value = f"case when prefix({written}, '\"') then {parsed} else {sent} end"
+            absent = ", ".join(text(word) for word in ("null", "", *column.absent, *map(json.dumps, column.absent)))
+            return f"case when {written} in ({absent}) then null else {value} end"
     if column.absent:
-        return f"case when {sent} in ({', '.join(_text(word) for word in column.absent)}) then null else {sent} end"
+        return f"case when {sent} in ({', '.join(text(word) for word in column.absent)}) then null else {sent} end"
     return sent
 
 
@@ -517,21 +515,21 @@ def _json_extra(columns: Sequence[Column], files: Sequence[_File], fields: Mappi
     typed = _typed(columns, fields)
     always = ", ".join(f"{json.dumps(name)}: null" for name in sorted(known - {name for name, _ in typed}))
     patch = " || ".join(
-        [_text("{" + always)]
-        + [f"case when {fits} then {_text(f', {json.dumps(name)}: null')} else '' end" for name, fits in typed]
+        [text("{" + always)]
+        + [f"case when {fits} then {text(f', {json.dumps(name)}: null')} else '' end" for name, fits in typed]
         + ["'}'"]
     )
     closer = f"nullif(json_merge_patch(json, ({patch})::json)::varchar, '{{}}')::json"
-    shaped = " or ".join(f"json_keys(json) = {_literal(list(names))}" for names in sorted(usual)) or "false"
+    shaped = " or ".join(f"json_keys(json) = {literal(list(names))}" for names in sorted(usual)) or "false"
     plain = " and ".join([f"({shaped})", *(f"({fits})" for _, fits in typed)])
     return f"case when {plain} then null else {closer} end"
 
 
 def _csv_extra(columns: Sequence[Column], names: Sequence[str], fields: Mapping[str, str]) -> str:
     known = {c.field for c in columns}
-    members = [f"{_text(name)}, {_quoted(name)}" for name in names if name not in known]
+    members = [f"{text(name)}, {quoted(name)}" for name in names if name not in known]
     members += [
-        f"{_text(name)}, case when {fits} then null else {fields[name]} end" for name, fits in _typed(columns, fields)
+        f"{text(name)}, case when {fits} then null else {fields[name]} end" for name, fits in _typed(columns, fields)
     ]
     if not members:
         return "null::json"

@@ -8,16 +8,12 @@ import dataclasses
 import time
 from datetime import date
 
-from connector.landing import Reading, Transaction, Work, _literal
+from connector.landing import Transaction, Work
+from connector.receipts import Reading
 from connector.spool import Spool
-from connector.stream import Column, Receipt, Stream
+from connector.sql import literal
+from connector.stream import SEEN, Receipt, Stream
 from connector.warehouse import Warehouse
-
-SEEN = (
-    Column(field="_first_seen", type="TIMESTAMPTZ", description="The first landing that found the row."),
-    Column(field="_last_seen", type="TIMESTAMPTZ", description="The newest landing that found the row."),
-    Column(field="_current", type="BOOLEAN", description="Whether the newest landing found it; false: gone since."),
-)
 
 
 def land_snapshot(warehouse: Warehouse, stream: Stream, spool: Spool, *, reading: Reading | None = None) -> Receipt:
@@ -48,7 +44,7 @@ class _Snapshot(Work):
         self._stream = dataclasses.replace(listed, columns=(*listed.columns, *SEEN))
         self._prepare()
         self._stream = listed
-        key, now = ", ".join(listed.primary_key), _literal(self._now)
+        key, now = ", ".join(listed.primary_key), literal(self._now)
         self._db.execute(f"create temp table listed as select * exclude (_first_seen, _last_seen, _current) "
                          f"from {self._table} limit 0")  # fmt: skip
         received = self._insert(spool.files, day, into="listed") if spool.files else 0

@@ -18,7 +18,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from connector.errors import BusyError, ContractError
-from connector.landing import _literal
+from connector.sql import literal
 from connector.warehouse import Warehouse
 
 _SENT = """
@@ -144,7 +144,7 @@ def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
     with warehouse.read() as connection:
         try:
             rows = connection.execute(
-                f"select key, content_hash from connector.sent where outbox = {_literal(outbox)}"
+                f"select key, content_hash from connector.sent where outbox = {literal(outbox)}"
             ).fetchall()
         except duckdb.CatalogException:
             return {}
@@ -170,17 +170,15 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
 
 def _forget(connection: duckdb.DuckDBPyConnection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:
     for start in range(0, len(outcomes), 5000):
-        keys = _literal([one.key for one in outcomes[start : start + 5000]])
+        keys = literal([one.key for one in outcomes[start : start + 5000]])
         connection.execute(
-            f"delete from connector.{table} where outbox = {_literal(outbox)} and list_contains({keys}, key)"
+            f"delete from connector.{table} where outbox = {literal(outbox)} and list_contains({keys}, key)"
         )
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
     for start in range(0, len(rows), 1000):
-        values = ", ".join(
-            "(" + ", ".join(_literal(value) for value in row) + ")" for row in rows[start : start + 1000]
-        )
+        values = ", ".join("(" + ", ".join(literal(value) for value in row) + ")" for row in rows[start : start + 1000])
         connection.execute(f"insert into connector.{table} values {values}")
 
 

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from connector.errors import ConnectorError, IncompleteError
 from connector.http import Meter
-from connector.landing import Reading, land, land_newer, land_sample, landed_day, record_failure
+from connector.landing import land, land_newer, land_sample
+from connector.receipts import Reading, landed_day, record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Page, Receipt, Stream
 from connector.warehouse import Warehouse

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from connector.landing import day_facts, newest_day
+from connector.receipts import day_facts, newest_day
 from connector.stream import Receipt, Stream
 from connector.warehouse import Warehouse
 

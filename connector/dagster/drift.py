@@ -127,7 +127,7 @@ def openpanel_drift_sensor(
 
 
 def _landed(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
-    from connector.landing import announced_counts
+    from connector.receipts import announced_counts
 
     return announced_counts(warehouse, stream, first, last)
 
@@ -149,7 +149,7 @@ def _ask(
 
 
 def _remember(warehouse: Warehouse, stream: Stream, counts: dict[date, int]) -> None:
-    from connector.landing import record_counts
+    from connector.receipts import record_counts
 
     try:
         record_counts(warehouse, stream, counts)

@@ -14,8 +14,8 @@ import msgspec
 
 from connector.errors import ConnectorError
 from connector.http import Meter
-from connector.landing import Reading, record_failure
 from connector.landing_snapshot import land_snapshot
+from connector.receipts import Reading, record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Column, Page, Receipt, Stream
 from connector.userpilot.client import Userpilot, item_id

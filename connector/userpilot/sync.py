@@ -25,8 +25,8 @@ from connector.errors import (
     TransientError,
 )
 from connector.http import Meter
-from connector.landing import Reading
 from connector.landing_files import Origin, RangeReceipt, land_files, record_range_failure
+from connector.receipts import Reading
 from connector.stream import Stream
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.export import (
@@ -108,13 +108,23 @@ class Exports:
         ledger = self.ledger
         with ledger.slot(wait=60.0):
             job = self._remembered(request) or Job(request=request, attempts=attempts, halved=halved)
-            if job.state not in (State.POLLING, State.READY, State.FETCHED):
-                job = msgspec.structs.replace(job, listed_at=None)  # what was seen before is not what is now
+            if job.state in (State.POLLING, State.READY):
+                job = self._show(job)[0]  # what the ledger remembers may be over by now
+            if job.state == State.IDLE:
+                # What was seen before is not what is now; and whoever counted an attempt has waited for it as well.
+                waited = attempts and attempts >= job.attempts
+                not_before = None if waited else job.not_before
+                attempts, halved = max(attempts, job.attempts), halved or job.halved
+                job = msgspec.structs.replace(
+                    job, attempts=attempts, halved=halved, listed_at=None, not_before=not_before
+                )
             while True:
                 job, do = next_action(job, self.clock())
                 match do:
                     case Do.LIST:
                         job = self._list(job)
+                        if job.state in (State.FOREIGN, State.CANDIDATE):
+                            return self._remember(job)
                     case Do.SUBMIT:
                         job = self._submit(job)
                     case Do.HALVE:
@@ -165,6 +175,8 @@ class Exports:
             if (line := job.sentence(now)) != said:
                 tell(line)
                 said = line
+            if now >= until and do in (Do.WAIT, Do.LIST, Do.LOOK):
+                raise _still_running(job, now)
             match do:
                 case Do.LAND:
                     return job
@@ -180,12 +192,6 @@ class Exports:
     def _pause(self, job: Job, until: datetime) -> None:
         """Sleep until it is time to ask again, in slices, so that a cancelled run ends soon."""
         now = self.clock()
-        if now >= until:
-            raise InProgressError(
-                f"{job.sentence(now)}; the export is not complete yet",
-                where=job.request.where,
-                next_step="ask again later: the job is remembered and found again, no second one is started.",
-            )
         left = (min(waits_until(job, now), until) - now).total_seconds()
         while left > 0:
             self.sleep(min(left, 1.0))
@@ -411,6 +417,14 @@ def _names(folder: Path) -> list[str] | None:
         return [str(name) for name in json.loads((folder / "files.json").read_text())]
     except (OSError, ValueError):
         return None
+
+
+def _still_running(job: Job, now: datetime) -> InProgressError:
+    return InProgressError(
+        f"{job.sentence(now)}; the export is not complete yet",
+        where=job.request.where,
+        next_step="ask again later: the job is remembered and found again, no second one is started.",
+    )
 
 
 def _gave_up(job: Job) -> ConnectorError:

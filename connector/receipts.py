@@ -1,0 +1,239 @@
+"""What is written down about landings, and what can be asked about them: receipts, the vendor's counts, coverage.
+
+``connector.landings`` has a row for every landing, also for the ones that failed; ``connector.coverage`` compares
+them with the vendor's counts. Raw tables are only read here.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import duckdb
+
+from connector.errors import ConnectorError
+from connector.sql import columns, literal, quoted, quoted_table
+from connector.stream import Stream
+from connector.warehouse import Warehouse
+
+LANDINGS = """
+create table if not exists connector.landings (
+    table_name varchar not null,
+    day date not null,
+    load_id varchar not null,
+    announced bigint,
+    received bigint,
+    landed bigint,
+    duplicates bigint,
+    replaced bigint,
+    misfits bigint,
+    requests bigint,
+    refused bigint,
+    bytes bigint,
+    seconds double,
+    incremental boolean,
+    warnings varchar,
+    status varchar not null,
+    error varchar,
+    landed_at timestamptz not null
+)
+"""
+_LANDINGS_COLUMNS = (
+    "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
+    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at"
+)
+
+
+PROBES = """
+create table if not exists connector.probes (
+    table_name varchar not null,
+    day date not null,
+    vendor_count bigint not null,
+    asked_at timestamptz not null
+)
+"""
+# Per table and day: what is landed, what the vendor counted when it was last asked, and whether that is the same.
+COVERAGE = """
+create view if not exists connector.coverage as
+with landed as (
+    select table_name, day, landed, duplicates, announced, landed_at
+    from connector.landings
+    where status = 'landed'
+    qualify row_number() over (partition by table_name, day order by landed_at desc) = 1
+),
+asked as (
+    select table_name, day, vendor_count, asked_at
+    from (
+        select table_name, day, announced as vendor_count, landed_at as asked_at from landed
+        union all
+        select table_name, day, vendor_count, asked_at from connector.probes
+    )
+    qualify row_number() over (partition by table_name, day order by asked_at desc) = 1
+),
+days as (
+    select table_name, unnest(generate_series(min(day), max(day), interval 1 day))::date as day
+    from asked
+    group by table_name
+)
+select
+    days.table_name,
+    days.day,
+    coalesce(landed.landed, 0) as landed,
+    landed.duplicates,
+    asked.vendor_count,
+    asked.asked_at,
+    landed.landed_at,
+    case
+        when landed.day is null then 'never landed'
+        when asked.vendor_count is distinct from landed.announced then 'moved'
+        else 'whole'
+    end as state
+from days
+left join landed on landed.table_name = days.table_name and landed.day = days.day
+left join asked on asked.table_name = days.table_name and asked.day = days.day
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What fetching a spool cost; seconds run from ``started`` until they are asked for."""
+
+    requests: int = 0
+    refused: int = 0
+    bytes: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The state of a landed day: which landing wrote it last, how many rows came with it, and its newest row."""
+
+    load_id: str
+    received: int
+    duplicates: int
+    newest: datetime
+
+
+def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None:
+    """What is landed for a day, or None if nothing that newer rows could be added to."""
+    if not warehouse.exists():
+        return None
+    with warehouse.read() as connection:
+        return landed_before(connection, stream, day)
+
+
+def newest_day(warehouse: Warehouse, stream: Stream) -> date | None:
+    """The newest partition that has rows."""
+    if not warehouse.exists():
+        return None
+    with warehouse.read() as connection:
+        row = connection.execute(f"select max(_day) from {quoted_table(stream)}").fetchone()
+    day: date | None = row[0] if row else None
+    return day
+
+
+def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
+    """What the vendor had announced when each landed day of a stretch was landed last."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        try:
+            rows = connection.execute(
+                f"select day, arg_max(announced, landed_at) from connector.landings "
+                f"where table_name = {literal(stream.table)} and status = 'landed' "
+                f"and day between {literal(first)} and {literal(last)} group by day"
+            ).fetchall()
+        except duckdb.CatalogException:
+            return {}
+    return {day: count for day, count in rows if count is not None}
+
+
+def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, int]) -> None:
+    """Remember the vendor's own counts, for ``connector.coverage``. Probes older than the last are not kept."""
+    if not counts:
+        return
+    now = datetime.now(UTC)
+    with warehouse.write() as connection:
+        prepare_receipts(connection)
+        table, days = literal(stream.table), literal(list(counts))
+        rows = ", ".join(f"({table}, {literal(day)}, {count:d}, {literal(now)})" for day, count in counts.items())
+        connection.execute("begin")
+        connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
+        connection.execute(f"insert into connector.probes values {rows}")
+        connection.execute("commit")
+
+
+@dataclass(frozen=True)
+class DayFacts:
+    """What the table itself says of one day: rows, different keys, rows without a key, rows with extras."""
+
+    rows: int
+    keys: int
+    keyless: int
+    extras: int
+
+
+def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, DayFacts]:
+    """Facts of each day, in one short reading; days without rows have zeros."""
+    facts = dict.fromkeys(days, DayFacts(0, 0, 0, 0))
+    if not days or not warehouse.exists():
+        return facts
+    key, first = columns(stream.primary_key), quoted(stream.primary_key[0])
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f"select _day, count(*), count(distinct ({key})), count(*) filter ({first} is null), count(_extra) "
+            f"from {quoted_table(stream)} where list_contains({literal(list(days))}, _day) group by _day"
+        ).fetchall()
+    return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
+
+
+def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: ConnectorError, reading: Reading) -> None:
+    """Write a receipt of status ``failed``, so that the table of landings tells the bad nights as well."""
+    with warehouse.write() as connection:
+        prepare_receipts(connection)
+        insert_receipt(
+            connection,
+            stream.table, day, uuid.uuid4().hex, None, None, None, None, None, None,
+            reading.requests, reading.refused, reading.bytes, reading.seconds, False,
+            None, "failed", str(error), datetime.now(UTC),
+        )  # fmt: skip
+
+
+def prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create what this room writes and shows, where it is missing."""
+    connection.execute("create schema if not exists connector")
+    connection.execute(LANDINGS)
+    connection.execute(PROBES)
+    connection.execute(COVERAGE)
+
+
+def insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object) -> None:
+    """One row of ``connector.landings``; values in the order of its columns."""
+    row = ", ".join(literal(value) for value in values)
+    connection.execute(f"insert into connector.landings ({_LANDINGS_COLUMNS}) values ({row})")
+
+
+def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: date) -> Landed | None:
+    """What is landed for a day, asked on a connection that is already open."""
+    try:
+        receipt = connection.execute(
+            "select load_id, received, duplicates from connector.landings "
+            f"where table_name = {literal(stream.table)} and day = {literal(day)} and status = 'landed' "
+            "order by landed_at desc limit 1"
+        ).fetchone()
+        if receipt is None or not receipt[1]:
+            return None
+        newest = connection.execute(
+            f"select epoch_us(max({quoted(stream.replication_key)})), count(*) "
+            f"from {quoted_table(stream)} where _day = {literal(day)}"
+        ).fetchone()
+    except duckdb.CatalogException:
+        return None
+    if newest is None or newest[0] is None or newest[1] != receipt[1] - receipt[2]:
+        return None
+    return Landed(receipt[0], receipt[1], receipt[2], datetime.fromtimestamp(newest[0] / 1e6, UTC))
