@@ -174,3 +174,11 @@ class Receipt:
     incremental: bool = False
     warnings: tuple[str, ...] = ()
     sample: tuple[Mapping[str, str | None], ...] = dataclasses.field(default=(), repr=False)
+
+
+# Written besides in tables that keep the history of a list.
+SEEN = (
+    Column(field="_first_seen", type="TIMESTAMPTZ", description="The first landing that found the row."),
+    Column(field="_last_seen", type="TIMESTAMPTZ", description="The newest landing that found the row."),
+    Column(field="_current", type="BOOLEAN", description="Whether the newest landing found it; false: gone since."),
+)

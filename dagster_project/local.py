@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dagster import DagsterInstance
+
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml")
 
@@ -60,8 +62,12 @@ class LocalDagster:
         request = urllib.request.Request(  # noqa: S310  our own loopback address
             f"{self.url}/graphql", body, {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            document: dict[str, Any] = json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                document: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as refused:
+            said = refused.read().decode(errors="replace")
+            raise RuntimeError(f"GraphQL answered {refused.code}: {said[-2000:]}") from None
         if document.get("errors"):
             raise RuntimeError(f"GraphQL: {document['errors'][0].get('message')}")
         data: dict[str, Any] = document["data"]
@@ -110,6 +116,9 @@ def local_dagster(folder: Path, environment: Mapping[str, str], *, port: int = 0
     home = folder / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(INSTANCE_SETTINGS, home / "dagster.yaml")
+    # Two processes that make the same SQLite files at the same time lock each other out.
+    with DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs_count()
     port = port or _free_port()
     variables = {**os.environ, **environment, "DAGSTER_HOME": str(home.resolve()), "PYTHONUNBUFFERED": "1"}
     commands = {

@@ -6,15 +6,23 @@ Nothing below this folder imports Dagster; nothing in it speaks HTTP or SQL.
 from connector.dagster.assets import openpanel_assets
 from connector.dagster.definitions import build_definitions
 from connector.dagster.drift import openpanel_drift_sensor
+from connector.dagster.exports import userpilot_assets
 from connector.dagster.failures import as_dagster_failure
-from connector.dagster.resources import OpenPanelResource, WarehouseResource
-from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
+from connector.dagster.schedules import (
+    openpanel_intraday_schedule,
+    openpanel_nightly_schedule,
+    userpilot_lookups_schedule,
+    userpilot_nightly_export_schedule,
+)
 from connector.dagster.track import track_asset
 from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.waiting import userpilot_export_sensor
 
 __all__ = [
     "ConnectorTranslator",
     "OpenPanelResource",
+    "UserpilotResource",
     "WarehouseResource",
     "as_dagster_failure",
     "build_definitions",
@@ -23,4 +31,8 @@ __all__ = [
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
     "track_asset",
+    "userpilot_assets",
+    "userpilot_export_sensor",
+    "userpilot_lookups_schedule",
+    "userpilot_nightly_export_schedule",
 ]

@@ -1,18 +1,28 @@
 """Everything for the usual project in one call. Who wants less takes the builders one by one."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from connector.dagster.assets import openpanel_assets
 from connector.dagster.drift import openpanel_drift_sensor
-from connector.dagster.resources import OpenPanelResource, WarehouseResource
-from connector.dagster.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.exports import userpilot_assets
+from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
+from connector.dagster.schedules import (
+    openpanel_intraday_schedule,
+    openpanel_nightly_schedule,
+    userpilot_lookups_schedule,
+    userpilot_nightly_export_schedule,
+)
 from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.waiting import userpilot_export_sensor
 from connector.openpanel.questions import Questions
 from connector.openpanel.streams import DIMENSIONS, EVENTS, streams
 from connector.settings import Environment, Settings, environment
+from connector.userpilot.streams import EVENTS as EXPORTED_EVENTS
 
 
 def build_definitions(
@@ -23,10 +33,15 @@ def build_definitions(
     instance: str = "",
     translator: ConnectorTranslator | None = None,
     openpanel: OpenPanelResource | None = None,
+    userpilot: UserpilotResource | None = None,
     warehouse: WarehouseResource | None = None,
     lookback_days: int | None = None,
+    export_options: Mapping[str, Any] | None = None,
+    reexport_days: int = 3,
 ) -> dg.Definitions:
-    """Assets, schedules and resources of one OpenPanel project, ready to load or to merge.
+    """Assets, schedules, sensors and resources of one OpenPanel project and one Userpilot environment.
+
+    Both load without any variable; what is missing is said by the run that needs it.
 
     Args:
         start_date: the first partition; START_DATE if left out.
@@ -35,8 +50,10 @@ def build_definitions(
         timezone: the organization's; OPENPANEL_TIMEZONE if left out.
         instance: name of a second project; its asset keys, schema and schedules carry it, so that several
             projects can be merged into one code location.
-        openpanel, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
+        openpanel, userpilot, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
         lookback_days: see :func:`openpanel_nightly_schedule`.
+        export_options: of every export of Userpilot, see :func:`userpilot_assets`.
+        reexport_days: days before yesterday that are exported again every night.
 
     Raises:
         SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
@@ -51,13 +68,24 @@ def build_definitions(
         openpanel=openpanel or OpenPanelResource(),
         warehouse=warehouse or WarehouseResource(),
     )
+    exported = userpilot_assets(
+        start_date=start_date or Settings.load(env).start_date,
+        options=export_options,
+        instance=instance,
+        translator=translator,
+        userpilot=userpilot,
+        warehouse=warehouse,
+    )
+    other = f"userpilot_{instance}" if instance else "userpilot"
     events = next(asset for asset in assets if asset.key.path[-1] == "events")
     prefix = f"openpanel_{instance}" if instance else "openpanel"
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *exported],
         schedules=[
             openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days),
             openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"),
+            userpilot_nightly_export_schedule(exported, name=f"{other}_nightly_export", lookback_days=reexport_days),
+            userpilot_lookups_schedule(exported, name=f"{other}_lookups"),
         ],
         sensors=[
             openpanel_drift_sensor(
@@ -66,7 +94,15 @@ def build_definitions(
                 name=f"{prefix}_drift_sensor",
                 openpanel=openpanel,
                 warehouse=warehouse,
-            )
+            ),
+            userpilot_export_sensor(
+                exported,
+                EXPORTED_EVENTS.of(instance) if instance else EXPORTED_EVENTS,
+                name=f"{other}_export_sensor",
+                translator=translator,
+                userpilot=userpilot,
+                warehouse=warehouse,
+            ),
         ],
         # The work waits for the network, not for cores; a process per step would cost more than the step.
         executor=dg.in_process_executor,

@@ -3,6 +3,8 @@
 The rows come with the receipt, from the landing's own connection; nothing here opens the warehouse.
 """
 
+from collections.abc import Mapping, Sequence
+
 from connector.errors import excerpt
 from connector.stream import Receipt
 
@@ -11,11 +13,16 @@ WIDTH = 40
 
 def preview(receipt: Receipt) -> str:
     """The receipt's sample as a table; a sentence where the day has no rows."""
-    if not receipt.sample:
+    return rows_as_table(receipt.sample)
+
+
+def rows_as_table(sample: Sequence[Mapping[str, str | None]]) -> str:
+    """Rows as a Markdown table; a sentence where there are none."""
+    if not sample:
         return "no rows on this day"
-    columns = list(receipt.sample[0])
+    columns = list(sample[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in receipt.sample]
+    lines += ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in sample]
     return "\n".join(lines)
 
 

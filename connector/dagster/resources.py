@@ -16,6 +16,7 @@ from pydantic import Field
 
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
+from connector.userpilot.settings import UserpilotSettings
 from connector.warehouse import Warehouse
 
 
@@ -48,6 +49,28 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             "OPENPANEL_TIMEZONE": self.timezone,
         }
         return OpenPanelSettings.load(_over_environment(given))
+
+
+class UserpilotResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """One Userpilot environment. Empty fields come from USERPILOT_API_URL and USERPILOT_API_KEY."""
+
+    api_url: str = Field(default="", description="Base URL; USERPILOT_API_URL if empty.")
+    api_key: str = Field(default="", description="Use dg.EnvVar; USERPILOT_API_KEY if empty.")
+
+    def client(self) -> Any:
+        """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
+        from connector.userpilot.client import Userpilot
+
+        return Userpilot.from_settings(self.settings())
+
+    def settings(self) -> UserpilotSettings:
+        """This resource's fields over the environment's variables, validated.
+
+        Raises:
+            SettingsError: names the variable that is missing or malformed.
+        """
+        given = {"USERPILOT_API_URL": self.api_url, "USERPILOT_API_KEY": self.api_key}
+        return UserpilotSettings.load(_over_environment(given))
 
 
 class WarehouseResource(DuckDBResource):

@@ -34,6 +34,8 @@ class ConnectorTranslator:
             f"Partition: UTC day of `{stream.replication_key}`. Key: `{key}`. Table: `{stream.table}`.",
             f"Rows may arrive up to {stream.lookback_days} days late; the nightly schedule lands those days again.",
         ]
+        if not stream.replication_key:
+            lines[1:] = [f"What there is now, and what there was. Key: `{key}`. Table: `{stream.table}`."]
         if stream.docs_url:
             lines.append(f"[The vendor's page]({stream.docs_url})")
         return "\n\n".join(lines)

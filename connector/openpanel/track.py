@@ -17,13 +17,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from connector.ahead import ahead
 from connector.errors import ConnectorError, RejectedError, SettingsError, TransientError, excerpt
-from connector.http import ATTEMPTS, Http
 from connector.outbox import Journal, Outcome, journal, read_journal, remember, remembered
 from connector.warehouse import Warehouse
+
+if TYPE_CHECKING:  # outboxes are defined where nothing is sent: loading them needs no HTTP client
+    from connector.http import Http
 
 Kind = Literal["identify", "group", "assign_group", "track", "increment", "decrement"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "assign_group", "track", "increment", "decrement")
@@ -169,7 +171,7 @@ class Track:
 
     def __init__(
         self,
-        http: Http,
+        http: "Http",
         *,
         at_once: int = 8,
         a_second: float = A_SECOND,
@@ -228,6 +230,8 @@ class Track:
         where = f"track {outbox.name}[{message.keys[0]}]"
         if not outbox.upserts:
             journal.intend(message.keys, message.hashes)
+        from connector.http import ATTEMPTS
+
         try:
             self._http.send(
                 "POST", "/track", body=message.body, where=where, attempts=ATTEMPTS if outbox.upserts else 1

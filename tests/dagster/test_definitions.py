@@ -30,11 +30,38 @@ def test_asset_keys_are_a_promise(defs):
             "charts",
             "funnels",
         )
+    } | {
+        f"userpilot/{name}"
+        for name in (
+            "export_job",
+            "events",
+            "user_properties",
+            "company_properties",
+            "features_events",
+            "events_properties",
+            "segments",
+            "flows",
+            "banners",
+            "spotlights",
+            "surveys",
+            "resource_center_modules",
+            "checklists",
+            "embeds",
+        )
     }
 
 
 def test_schedules_are_a_promise(defs):
-    assert {schedule.name for schedule in defs.schedules} == {"openpanel_nightly", "openpanel_intraday"}
+    assert {schedule.name for schedule in defs.schedules} == {
+        "openpanel_nightly", "openpanel_intraday", "userpilot_nightly_export", "userpilot_lookups",
+    }  # fmt: skip
+
+
+def test_sensors_are_a_promise_and_run_without_a_click(defs):
+    assert {sensor.name: sensor.default_status for sensor in defs.sensors} == {
+        "openpanel_drift_sensor": dg.DefaultSensorStatus.RUNNING,
+        "userpilot_export_sensor": dg.DefaultSensorStatus.RUNNING,
+    }
 
 
 def test_definitions_load_without_any_variable(defs):
@@ -69,8 +96,8 @@ def test_two_projects_live_side_by_side():
     both = dg.Definitions.merge(build_definitions(), build_definitions(instance="shop"))
     dg.Definitions.validate_loadable(both)
     keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
-    assert {"openpanel/events", "openpanel_shop/events", "openpanel_shop/charts"} <= keys
-    assert len(keys) == 14
+    assert {"openpanel/events", "openpanel_shop/events", "openpanel_shop/charts", "userpilot_shop/events"} <= keys
+    assert len(keys) == 2 * (7 + 14)
 
 
 def test_resources_of_the_caller_cannot_clash():
