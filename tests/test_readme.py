@@ -99,8 +99,10 @@ def test_every_variable_is_in_the_table_and_every_row_is_a_variable():
     table = README.split("## Settings")[1].split("##")[0]
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", table))
     read = set()
-    for file in (ROOT / "connector").rglob("*settings.py"):
-        read |= set(re.findall(r'"([A-Z][A-Z_]+)"', file.read_text()))
+    names = r'"((?:OPENPANEL|USERPILOT|CONNECTOR)_[A-Z_]+|WAREHOUSE|START_DATE|SPOOL_DIR)"'
+    for file in (ROOT / "connector").rglob("*.py"):
+        if "sandbox" not in file.parts:
+            read |= set(re.findall(names, file.read_text()))
     assert named - {"UTC"} == read - {"UTC"}
 
 
