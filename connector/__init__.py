@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ConnectorError,
         ContractError,
         IncompleteError,
+        InProgressError,
         RejectedError,
         SettingsError,
         SuddenDropError,
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from connector.spool import Spool
     from connector.stream import Column, Page, Receipt, Stream, Window
     from connector.sync import sync_day
+    from connector.userpilot.client import Userpilot
+    from connector.userpilot.lookups import sync_lookup
+    from connector.userpilot.settings import UserpilotSettings
+    from connector.userpilot.streams import LOOKUPS
+    from connector.userpilot.sync import Exports
     from connector.warehouse import Warehouse
 
 _ROOMS = {
@@ -34,6 +40,7 @@ _ROOMS = {
         "ConnectorError",
         "ContractError",
         "IncompleteError",
+        "InProgressError",
         "RejectedError",
         "SettingsError",
         "SuddenDropError",
@@ -47,16 +54,24 @@ _ROOMS = {
     "spool": ("Spool",),
     "stream": ("Column", "Page", "Receipt", "Stream", "Window"),
     "sync": ("sync_day",),
+    "userpilot.client": ("Userpilot",),
+    "userpilot.lookups": ("sync_lookup",),
+    "userpilot.settings": ("UserpilotSettings",),
+    "userpilot.streams": ("LOOKUPS",),
+    "userpilot.sync": ("Exports",),
     "warehouse": ("Warehouse",),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "EVENTS",
+    "LOOKUPS",
     "BusyError",
     "Column",
     "ConnectorError",
     "ContractError",
+    "Exports",
+    "InProgressError",
     "IncompleteError",
     "OpenPanel",
     "OpenPanelSettings",
@@ -69,11 +84,14 @@ __all__ = [
     "Stream",
     "SuddenDropError",
     "TransientError",
+    "Userpilot",
+    "UserpilotSettings",
     "Warehouse",
     "Window",
     "land",
     "land_newer",
     "sync_day",
+    "sync_lookup",
 ]
 
 

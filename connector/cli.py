@@ -7,17 +7,25 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from connector.errors import ConnectorError, SettingsError
+from connector.errors import ConnectorError, InProgressError, SettingsError
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import STREAMS
 from connector.settings import Settings
 from connector.stream import Page, Receipt, Stream
+from connector.userpilot.streams import LOOKUPS
+
+if TYPE_CHECKING:
+    from connector.userpilot.export import Job, Request
+    from connector.userpilot.sync import Exports
 
 DONE, FAILED, IN_PROGRESS = 0, 1, 75
+_LOOKUPS = {stream.name: stream for stream in LOOKUPS}
 _BY_NAME = {stream.table: stream for stream in STREAMS}
 
 
@@ -29,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except ConnectorError as error:
         _say_error(error, as_json=options.json)
-        return FAILED
+        return IN_PROGRESS if isinstance(error, InProgressError) else FAILED
     except KeyboardInterrupt:
         print("stopped; what had landed stays landed, the day in progress is as it was before.", file=sys.stderr)
         return FAILED
@@ -59,6 +67,25 @@ def _parser() -> argparse.ArgumentParser:
     track.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
     track.add_argument("--json", action="store_true")
     track.set_defaults(run=_track)
+
+    export = verbs.add_parser("export", help="Userpilot's events: ask for an export, look at it, land it")
+    acts = export.add_subparsers(required=True, metavar="ACT")
+    request = acts.add_parser("request", help="ask for an export of days; over in seconds")
+    _export_days(request)
+    request.set_defaults(run=_export_request)
+    status = acts.add_parser("status", help="how far our exports are; 75 while one is under way")
+    status.add_argument("--json", action="store_true", help="one JSON object an export on standard output")
+    status.set_defaults(run=_export_status)
+    land = acts.add_parser("land", help="land days from a completed export; asks for one if there is none")
+    _export_days(land)
+    land.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in place; 0 looks once")
+    land.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
+    land.set_defaults(run=_export_land)
+
+    lookups = verbs.add_parser("lookups", help="land Userpilot's names of features, flows, surveys ...")
+    lookups.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_LOOKUPS)}; all if left out")
+    lookups.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
+    lookups.set_defaults(run=_lookups)
 
     sandbox = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
     sandbox.add_argument("--port", type=int, default=8890)
@@ -121,6 +148,111 @@ def _track(options: argparse.Namespace) -> int:
             if done.rejected or done.failed or done.unknown:
                 code = FAILED
     return code
+
+
+def _export_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="first", type=_day, required=True, metavar="DAY", help="first UTC day")
+    parser.add_argument("--to", dest="last", type=_day, required=True, metavar="DAY", help="last UTC day, included")
+    parser.add_argument("--format", choices=("json", "csv"), default="json")
+    for name in ("event-type", "user-id", "company-id"):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar="VALUE", help="may be given several times"
+        )
+    parser.add_argument("--segment-id", default="", metavar="ID")
+    parser.add_argument("--exclusions", action="store_true", help="leave out who is excluded in the web app")
+    parser.add_argument("--email", dest="emails", action="append", default=[], help="who is sent download links")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _wanted(options: argparse.Namespace) -> "Request":
+    from connector.userpilot.export import Options, Request
+
+    names = ("format", "event_type", "user_id", "company_id", "segment_id", "exclusions", "emails")
+    asked = Options.of({name: getattr(options, name) for name in names})
+    return Request.checked(options.first, options.last, asked, today=datetime.now(UTC).date())
+
+
+@contextmanager
+def _exports() -> Iterator["Exports"]:
+    from connector.userpilot.client import Userpilot
+    from connector.userpilot.settings import UserpilotSettings
+    from connector.userpilot.sync import Exports
+
+    with Userpilot.from_settings(UserpilotSettings.load()) as client:
+        yield Exports(client, Settings.load().spool_dir)
+
+
+def _export_request(options: argparse.Namespace) -> int:
+    with _exports() as exports:
+        job = exports.ask(_wanted(options))
+        _say_job(job, as_json=options.json)
+    return FAILED if job.state == "fatal" else DONE if job.job_id else IN_PROGRESS
+
+
+def _export_status(options: argparse.Namespace) -> int:
+    under_way = False
+    with _exports() as exports:
+        for job in exports.ledger.jobs():
+            if job.state not in ("landed", "fatal"):
+                job = exports.look(job)
+                exports.ledger.write(job)
+                under_way |= job.state not in ("ready", "fetched", "fatal")
+            _say_job(job, as_json=options.json)
+    return IN_PROGRESS if under_way else DONE
+
+
+def _export_land(options: argparse.Namespace) -> int:
+    from connector.warehouse import Warehouse
+
+    request, warehouse = _wanted(options), Warehouse(Settings.load().warehouse)
+    with _exports() as exports:
+        for job in exports.wait(request, patience=options.wait, tell=None if options.json else _say_line):
+            receipt = exports.land(job, warehouse=warehouse, allow_drop=options.allow_drop)
+            for day in receipt.days:
+                fields = {"table": receipt.table, **asdict(day), "load_id": receipt.load_id, "job_id": receipt.job_id}
+                text = f"{receipt.table}[{day.day}]  {day.landed:>9,} rows  {day.duplicates} duplicates"
+                print(json.dumps(fields, default=str) if options.json else text, flush=True)
+    return DONE
+
+
+def _lookups(options: argparse.Namespace) -> int:
+    from connector.userpilot.lookups import sync_lookup
+    from connector.warehouse import Warehouse
+
+    settings, code = Settings.load(), DONE
+    if unknown := sorted(set(options.names) - set(_LOOKUPS)):
+        raise SettingsError("NAME", f"is {unknown[0]!r}", next_step=f"use {', '.join(_LOOKUPS)}.")
+    with _exports() as exports:
+        for name in options.names or _LOOKUPS:
+            try:
+                receipts = sync_lookup(
+                    exports.client,
+                    _LOOKUPS[name],
+                    warehouse=Warehouse(settings.warehouse),
+                    spool_dir=settings.spool_dir,
+                )
+            except ConnectorError as error:
+                _say_error(error, as_json=options.json)
+                code = FAILED
+                if not error.is_transient:
+                    break
+                continue
+            for receipt in receipts:
+                _say_receipt(receipt, as_json=options.json)
+    return code
+
+
+def _say_job(job: "Job", *, as_json: bool) -> None:
+    sentence = job.sentence(datetime.now(UTC))
+    if not as_json:
+        print(sentence, flush=True)
+        return
+    fields = {"job_id": job.job_id, "state": job.state, "from": job.request.first, "to": job.request.last}
+    print(json.dumps({**fields, "attempts": job.attempts, "sentence": sentence}, default=str), flush=True)
+
+
+def _say_line(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _sandbox(options: argparse.Namespace) -> int:

@@ -16,9 +16,10 @@ def test_public_names_change_only_on_purpose():
         connector.__all__, key=lambda name: (not name.isupper(), name.lower() == name, name)
     )
     assert set(connector.__all__) == {
-        "EVENTS", "BusyError", "Column", "ConnectorError", "ContractError", "IncompleteError", "OpenPanel",
-        "OpenPanelSettings", "Page", "Receipt", "RejectedError", "Settings", "SettingsError", "Spool", "Stream",
-        "SuddenDropError", "TransientError", "Warehouse", "Window", "land", "land_newer", "sync_day",
+        "EVENTS", "LOOKUPS", "BusyError", "Column", "ConnectorError", "ContractError", "Exports", "InProgressError",
+        "IncompleteError", "OpenPanel", "OpenPanelSettings", "Page", "Receipt", "RejectedError", "Settings",
+        "SettingsError", "Spool", "Stream", "SuddenDropError", "TransientError", "Userpilot", "UserpilotSettings",
+        "Warehouse", "Window", "land", "land_newer", "sync_day", "sync_lookup",
     }  # fmt: skip
 
 
