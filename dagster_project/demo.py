@@ -11,11 +11,24 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from connector import EVENTS, Warehouse
-from connector.sandbox import READ, OpenPanel, serve
+from connector.dagster.exports import JOB_TAG
+from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot
+from connector.userpilot.streams import DEFAULT_EVENT_TYPES
+from connector.userpilot.streams import EVENTS as EXPORTED
 from dagster_project.local import local_dagster
 
 FOLDER = Path(".demo")
 DAYS = 7
+REPORTS = """
+charts:
+  views: {series: [screen_view]}
+  people_by_country: {series: [{event: screen_view, segment: user}], breakdowns: [country]}
+funnels:
+  activation: {steps: [screen_view, signup]}
+"""
+TABLES = ("events", "insights_metrics", "insights_pages", "insights_breakdowns", "charts", "funnels")
+# How long the sandbox's export runs: long enough to see the sensor wait.
+EXPORT_SECONDS = 40.0
 
 
 def main() -> int:
@@ -28,27 +41,41 @@ def main() -> int:
 
     vendor = OpenPanel()
     loaded = vendor.load_sample(days[0], days[-1])
-    with serve(vendor.app) as url:
+    pilot = Userpilot(seconds_to_complete=EXPORT_SECONDS)
+    exported = pilot.load_sample(days[0], days[-1])
+    with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         print(f"1. the sandbox plays OpenPanel on {url}: {loaded:,} events in {DAYS} days")
+        print(f"   and Userpilot on {api}: {exported:,} events of the same people")
         variables = {
             "OPENPANEL_API_URL": url,
             "OPENPANEL_CLIENT_ID": READ.id,
             "OPENPANEL_CLIENT_SECRET": READ.secret or "",
             "OPENPANEL_PROJECT_ID": "demo",
+            "USERPILOT_API_URL": api,
+            "USERPILOT_API_KEY": USERPILOT_KEY,
             "WAREHOUSE": str((FOLDER / "warehouse.duckdb").resolve()),
             "SPOOL_DIR": str((FOLDER / "spool").resolve()),
             "START_DATE": days[0].isoformat(),
+            "OPENPANEL_REPORTS": str((FOLDER / "reports.yaml").resolve()),
         }
+        (FOLDER / "reports.yaml").write_text(REPORTS)
         with local_dagster(FOLDER, variables) as dagster:
             print(f"2. Dagster runs on {dagster.url}, with its daemon")
-            backfill = dagster.backfill(["openpanel", "events"], [day.isoformat() for day in days])
-            runs = dagster.wait_for_backfill(backfill, tell=lambda line: print(f"   {line}"))
+            asked = dagster.backfill(["userpilot", "export_job"], partitions=[day.isoformat() for day in days])
+            assets = [["openpanel", table] for table in TABLES]
+            backfill = dagster.backfill(*assets, partitions=[day.isoformat() for day in days])
+            runs = dagster.wait_for_backfill(asked, tell=lambda line: print(f"   userpilot/export_job: {line}"))
+            runs += dagster.wait_for_backfill(backfill, tell=lambda line: print(f"   openpanel/*: {line}"))
+            status = dagster.wait_for_tagged_run(
+                JOB_TAG, "userpilot_export_sensor", tell=lambda line: print(f"   userpilot_export_sensor: {line}")
+            )
+            runs.append({"id": "the landing of the export", "status": status})
         bad = [run for run in runs if run["status"] != "SUCCESS"]
         if bad or not runs:
             print(f"   {len(bad)} of {len(runs)} runs failed; see {FOLDER}/daemon.log and the runs in {FOLDER}/dagster")
             return 1
         print("3. what landed, and what the vendor says it has")
-        right = _compare(vendor, days)
+        right = _compare(vendor, days) & _compare_export(pilot, days)
     print(f"4. {FOLDER / 'warehouse.duckdb'} is yours to query; {time.monotonic() - started:.0f} s in all")
     if not right:
         print("   the tables do NOT reconcile")
@@ -57,26 +84,63 @@ def main() -> int:
 
 
 def _compare(vendor: OpenPanel, days: list[date]) -> bool:
+    """Print every table by day beside what the vendor has; False if any differs."""
     with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
-        landed = dict(connection.execute(f"select _day::varchar, count(*) from {EVENTS.table} group by 1").fetchall())
-        receipts = {
-            day: (announced, duplicates)
-            for day, announced, duplicates in connection.execute(
-                "select day::varchar, announced, duplicates from connector.landings "
-                "where status = 'landed' qualify row_number() over (partition by table_name, day "
-                "order by landed_at desc) = 1"
+
+        def by_day(value: str, table: str) -> dict[str, int]:
+            rows = connection.execute(f"select _day::varchar, {value} from openpanel.{table} group by 1").fetchall()
+            return dict(rows)
+
+        rows = {table: by_day("count(*)", table) for table in TABLES}
+        twins = dict(
+            connection.execute(
+                "select day::varchar, arg_max(duplicates, landed_at) from connector.landings "
+                f"where table_name = '{EVENTS.table}' and status = 'landed' group by 1"
             ).fetchall()
+        )
+        landed = {
+            "sessions": by_day("any_value(total_sessions)", "insights_metrics"),
+            "sessions by browser": by_day("sum(sessions) filter (dimension = 'browser')", "insights_breakdowns"),
+            "views in a chart": by_day("sum(value) filter (chart = 'views')", "charts"),
         }
-    print(f"   {'table':<18} {'day':<11} {'rows':>7} {'duplicates':>11} {'vendor':>7}")
     right = True
+    print(f"   {'day':<11} {'events':>7} {'twins':>6} {'vendor':>7}" + "".join(f" {table:>20}" for table in TABLES[1:]))
     for day in days:
         key, truth = day.isoformat(), vendor.count(day)
-        announced, duplicates = receipts.get(key, (None, 0))
-        rows = landed.get(key, 0)
-        whole = announced == truth == rows + duplicates
+        whole = rows["events"].get(key, 0) + twins.get(key, 0) == truth
         right &= whole
-        print(f"   {EVENTS.table:<18} {key:<11} {rows:>7,} {duplicates:>11} {truth:>7,}  {'=' if whole else 'DIFFERS'}")
+        others = "".join(f" {rows[table].get(key, 0):>20,}" for table in TABLES[1:])
+        print(
+            f"   {key:<11} {rows['events'].get(key, 0):>7,} {twins.get(key, 0):>6} {truth:>7,}{others}  {_sign(whole)}"
+        )
+    sessions = [session for session in vendor.sessions() if str(session["created_at"])[:10] >= days[0].isoformat()]
+    truths = {
+        "sessions": len(sessions),
+        "sessions by browser": len(sessions),
+        "views in a chart": sum(row["name"] == "screen_view" for day in days for row in vendor.rows(day)),
+    }
+    for name, truth in truths.items():
+        total = sum(int(value or 0) for value in landed[name].values())
+        right &= total == truth
+        print(f"   {name:<22} {total:>7,} landed, {truth:>7,} at the vendor  {_sign(total == truth)}")
     return right
+
+
+def _compare_export(pilot: Userpilot, days: list[date]) -> bool:
+    """The same for the export; identical records count once, and session_start is exported only on request."""
+    with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
+        landed = dict(connection.execute(f"select _day::varchar, count(*) from {EXPORTED.table} group by 1").fetchall())
+    print(f"   {'day':<11} {EXPORTED.table:>16} {'vendor':>7}")
+    right = True
+    for day in days:
+        rows, truth = landed.get(day.isoformat(), 0), pilot.count(day, types=DEFAULT_EVENT_TYPES, distinct=True)
+        right &= rows == truth
+        print(f"   {day.isoformat():<11} {rows:>16,} {truth:>7,}  {_sign(rows == truth)}")
+    return right
+
+
+def _sign(same: bool) -> str:
+    return "=" if same else "DIFFERS"
 
 
 if __name__ == "__main__":

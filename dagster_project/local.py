@@ -22,6 +22,7 @@ from typing import Any
 from dagster import DagsterInstance
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCATION = "dagster_project.definitions"
 INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 _BACKFILL = """
@@ -39,6 +40,18 @@ query ($id: String!) {
     ... on PartitionBackfill { status error { message } runs(limit: 1000) { id status } }
   }
 }"""
+
+_TICKS = """
+query ($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) {
+    __typename
+    ... on Sensor {
+      sensorState { status ticks(limit: 200) { tickId timestamp status skipReason runKeys error { message } } }
+    }
+  }
+}"""
+_RUNS = """
+{ runsOrError(limit: 500) { ... on Runs { results { id status tags { key value } } } } }"""
 
 
 class LocalDagster:
@@ -73,9 +86,10 @@ class LocalDagster:
         data: dict[str, Any] = document["data"]
         return data
 
-    def backfill(self, asset: Sequence[str], partitions: Sequence[str]) -> str:
-        """Ask for partitions of an asset, as the UI's backfill button does; returns the backfill's id."""
-        params = {"assetSelection": [{"path": list(asset)}], "partitionNames": list(partitions)}
+    def backfill(self, asset: Sequence[str], *more: Sequence[str], partitions: Sequence[str]) -> str:
+        """Ask for partitions of assets, as the UI's backfill button does; returns the backfill's id."""
+        selection = [{"path": list(path)} for path in (asset, *more)]
+        params = {"assetSelection": selection, "partitionNames": list(partitions)}
         answer = self.query(_BACKFILL, params=params)["launchPartitionBackfill"]
         if answer["__typename"] != "LaunchBackfillSuccess":
             raise RuntimeError(f"the backfill was refused: {answer.get('message') or answer['__typename']}")
@@ -102,6 +116,47 @@ class LocalDagster:
                 return runs
             time.sleep(1.0)
         raise TimeoutError(f"backfill {backfill} did not end in {timeout:.0f} s; see the logs in {self.home.parent}")
+
+    def ticks(self, sensor: str) -> list[dict[str, Any]]:
+        """The ticks of a sensor, oldest first, as its page in the UI lists them."""
+        selector = {
+            "repositoryName": "__repository__",
+            "repositoryLocationName": LOCATION,
+            "sensorName": sensor,
+        }
+        found = self.query(_TICKS, sensor=selector)["sensorOrError"]
+        if found["__typename"] != "Sensor":
+            raise RuntimeError(f"there is no sensor {sensor}: {found['__typename']}")
+        ticks: list[dict[str, Any]] = found["sensorState"]["ticks"]
+        return ticks[::-1]
+
+    def runs_tagged(self, key: str) -> list[dict[str, Any]]:
+        """Runs that carry a tag, whatever its value, newest first."""
+        runs: list[dict[str, Any]] = self.query(_RUNS)["runsOrError"]["results"]
+        return [run for run in runs if any(tag["key"] == key for tag in run["tags"])]
+
+    def wait_for_tagged_run(
+        self, key: str, sensor: str, *, timeout: float = 300.0, tell: Callable[[str], None] | None = None
+    ) -> str:
+        """Wait until a run that a sensor requested has ended, saying what its ticks say; returns the run's status.
+
+        Raises:
+            TimeoutError: there was none in time.
+        """
+        until, said = time.monotonic() + timeout, 0
+        while time.monotonic() < until:
+            ticks = [tick for tick in self.ticks(sensor) if tick["status"] != "STARTED"]
+            for tick in ticks[said:]:
+                problem = (tick["error"] or {}).get("message")
+                line = problem or tick["skipReason"] or f"requested {', '.join(tick['runKeys'])}"
+                if tell:
+                    tell(line)
+            said = len(ticks)
+            ended = [run for run in self.runs_tagged(key) if run["status"] in {"SUCCESS", "FAILURE", "CANCELED"}]
+            if ended:
+                return str(ended[0]["status"])
+            time.sleep(1.0)
+        raise TimeoutError(f"{sensor} requested no run that ended in {timeout:.0f} s; see {self.home.parent}")
 
 
 @contextmanager

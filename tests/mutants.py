@@ -29,6 +29,7 @@ class Mutant:
 PERIODS, REPORTS = "connector/openpanel/periods.py", "connector/openpanel/reports.py"
 REPORT_TESTS = "tests/openpanel/test_reports.py"
 CLIENT, STREAMS = "connector/openpanel/pages.py", "connector/openpanel/streams.py"
+EXPORT = "connector/userpilot/export.py"
 MUTANTS = (
     Mutant("exclusive end date", STREAMS, "end_inclusive=True", "end_inclusive=False", "tests/openpanel tests/test_sync.py"),
     Mutant("start alone", CLIENT, "            (window.end, end.isoformat()),\n", "", "tests/openpanel"),
@@ -92,6 +93,30 @@ MUTANTS = (
     Mutant("two increments of one profile", "connector/openpanel/track.py", "        messages = _summed(outbox, messages)\n", "        pass\n", "tests/openpanel/test_track.py"),
     Mutant("every landed day requested", "connector/dagster/drift.py", "if count != landed[day]]", "]", "tests/dagster/test_drift.py"),
     Mutant("the sensor spends everything", "connector/dagster/drift.py", "sorted(landed)[:a_tick], sorted(landed)[a_tick:]", "sorted(landed), []", "tests/dagster/test_drift.py"),
+    Mutant("a conflict counts as an attempt", EXPORT, "posts=0, intent_at=None, conflict=True)", "posts=0, intent_at=None, conflict=True, attempts=job.attempts + 1)", "tests/userpilot/test_export.py"),
+    Mutant("a job of another request is taken over", EXPORT, "if said.ours.get(seen.job_id) == job.request.id and", "if seen.job_id in said.ours and", "tests/userpilot/test_export.py"),
+    Mutant("a lost answer is adopted", EXPORT, "return _held(job, State.CANDIDATE, new[0].job_id, now)", "return _polling(job, new[0].job_id, now, now)", "tests/userpilot/test_export.py"),
+    Mutant("files of two snapshots mixed", EXPORT, "if job.state == State.READY and job.files and names != job.files:", "if False:", "tests/userpilot/test_export.py"),
+    Mutant("an unknown status is an end", EXPORT, 'return self.type == "export" and self.status not in ("completed", "failed")', 'return self.type == "export" and self.status == "in_progress"', "tests/userpilot/test_export.py"),
+    Mutant("the age of a job does not matter", EXPORT, "case State.POLLING if job.started and now - job.started >= JOB_LIVES:", "case State.POLLING if False:", "tests/userpilot/test_export.py"),
+    Mutant("nothing is asked beyond the days", EXPORT, "(self.last + timedelta(days=2)).isoformat()", "self.last.isoformat()", "tests/userpilot"),
+    Mutant("the intent is not written down", "connector/userpilot/sync.py", "        ledger.write(job)  # the intent, before the POST\n", "", "tests/userpilot/test_killed.py"),
+    Mutant("the id is not written down", "connector/userpilot/sync.py", "            ledger.write(job)  # the job's id, right after\n", "", "tests/userpilot tests/dagster/test_exports.py"),
+    Mutant("an unanswered request is repeated", "connector/userpilot/client.py", "body=body, where=request.where, attempts=1", "body=body, where=request.where, attempts=3", "tests/userpilot"),
+    Mutant("files are fetched with the key", "connector/http.py", 'headers={"accept-encoding": "identity",', 'headers={"accept-encoding": "identity", "authorization": "Token x",', "tests/userpilot"),
+    Mutant("files are decoded on the way", "connector/http.py", "for piece in response.iter_raw():", "for piece in response.iter_bytes():", "tests/userpilot"),
+    Mutant("a file that ends early is whole", "connector/spool.py", "            whole = inflate.eof\n", "            whole = True\n", "tests/userpilot"),
+    Mutant("rows of other days stay", "connector/landing_files.py", "and not ({in_range})", "and false", "tests/userpilot"),
+    Mutant("equal keys are duplicates", "connector/landing_files.py", 'columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])', 'columns = ", ".join(self._stream.primary_key)', "tests/userpilot"),
+    Mutant("times without a zone are local", "connector/landing_files.py", "else {sent} || 'Z' end", "else {sent} || '+03' end", "tests/userpilot"),
+    Mutant("strangers in files are dropped", "connector/landing_files.py", "then null else {closer} end", "then null else null end", "tests/userpilot"),
+    Mutant("no drop guard for files", "connector/landing_files.py", "            self._guard(days)", "            pass", "tests/userpilot"),
+    Mutant("other filters replace days", "connector/landing_files.py", "            self._same_filters(first, last, origin)", "            pass", "tests/userpilot"),
+    Mutant("what was not asked for lands", "connector/landing_files.py", "        self._nothing_else(origin)\n", "", "tests/userpilot"),
+    Mutant("vanished rows are current", "connector/landing_snapshot.py", "set _current = false where _current", "set _current = true where _current", "tests/userpilot/test_lookups.py"),
+    Mutant("a repeated cursor is followed", "connector/userpilot/client.py", "if following in cursors or empty > 1:", "if empty > 1:", "tests/userpilot/test_lookups.py"),
+    Mutant("a used run key is used again", "connector/dagster/waiting.py", 'run_key=f"land:{job.job_id}:{entry.runs}"', 'run_key=f"land:{job.job_id}"', "tests/dagster/test_exports.py"),
+    Mutant("failed landings are forgotten", "connector/dagster/waiting.py", "        if DagsterRunStatus.SUCCESS in states:", "        if states:", "tests/dagster/test_exports.py"),
 )  # fmt: skip
 
 

@@ -68,8 +68,10 @@ def test_the_command_line_works_as_written(environment, tmp_path):
 
     with Warehouse(environment["WAREHOUSE"]).read() as connection:
         found = connection.execute(query).fetchall()
+        coverage = connection.execute(next(one for one in blocks("sql") if "connector.coverage" in one)).fetchall()
     assert len(found) == 8
     assert {row[1] for row in found} == {"landed"}
+    assert coverage == [], "every landed day is whole"
 
 
 def test_the_python_snippet_works_as_written(environment, tmp_path):
@@ -91,7 +93,7 @@ def test_the_demo_ends_well_and_can_be_run_again(environment, tmp_path):
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("  =") == 7
+        assert done.stdout.count("  =") == 17
         assert READ.secret not in done.stdout + done.stderr
 
 

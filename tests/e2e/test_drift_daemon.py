@@ -39,7 +39,7 @@ def test_a_late_event_is_found_and_landed_by_itself(tmp_path):
             "START_DATE": days[0].isoformat(),
         }
         with local_dagster(tmp_path, variables) as dagster:
-            backfill = dagster.backfill(["openpanel", "events"], [day.isoformat() for day in days])
+            backfill = dagster.backfill(["openpanel", "events"], partitions=[day.isoformat() for day in days])
             runs = dagster.wait_for_backfill(backfill)
             vendor.add("late", at=f"{days[1]}T23:00:00Z")
             # The sensor may have looked already, and would look again in six hours.
