@@ -164,26 +164,26 @@ class Exports:
     def _until_fetched(self, job: Job, until: datetime, tell: Tell) -> Job | tuple[Job, Job]:
         said = ""
         while True:
-            if job.state in (State.IDLE, State.TRIGGERING, State.FOREIGN, State.CANDIDATE):
-                wanted = job.request
-                job = self.ask(wanted, attempts=job.attempts, halved=job.halved)
-                if job.request != wanted:
-                    second = self.ledger.job(halves(Job(request=wanted))[1].request.id)
-                    return (job, second or Job(request=wanted))
             now = self.clock()
             job, do = next_action(job, now)
             if (line := job.sentence(now)) != said:
                 tell(line)
                 said = line
-            if now >= until and do in (Do.WAIT, Do.LIST, Do.LOOK):
+            if now >= until and (do in (Do.WAIT, Do.LOOK) or (do == Do.LIST and job.asked_at)):
                 raise _still_running(job, now)
             match do:
                 case Do.LAND:
                     return job
                 case Do.STOP:
                     raise _gave_up(job)
-                case Do.WAIT | Do.LIST:
+                case Do.WAIT:
                     self._pause(job, until)
+                case Do.LIST | Do.SUBMIT | Do.HALVE:
+                    wanted = job.request
+                    job = self.ask(wanted, attempts=job.attempts, halved=job.halved)
+                    if job.request != wanted:
+                        second = halves(Job(request=wanted))[1].request
+                        return (job, self.ledger.job(second.id) or Job(request=second))
                 case Do.LOOK:
                     job = self._remember(self._show(job)[0])
                 case Do.DOWNLOAD:
