@@ -31,7 +31,7 @@ REPORT_TESTS = "tests/openpanel/test_reports.py"
 CLIENT, STREAMS = "connector/openpanel/pages.py", "connector/openpanel/streams.py"
 EXPORT = "connector/userpilot/export.py"
 MUTANTS = (
-    Mutant("exclusive end date", STREAMS, "end_inclusive=True", "end_inclusive=False", "tests/openpanel tests/test_sync.py"),
+    Mutant("exclusive end date", STREAMS, "window=Window(start=\"start\", end=\"end\", end_inclusive=True)", "window=Window(start=\"start\", end=\"end\", end_inclusive=False)", "tests/openpanel tests/test_sync.py"),
     Mutant("start alone", CLIENT, "            (window.end, end.isoformat()),\n", "", "tests/openpanel"),
     Mutant("ignored moving total", CLIENT, "if meta.total != self.total:", "if False:", "tests/openpanel"),
     Mutant("no last look at the total", CLIENT, "if proof.edge_twins and (now", "if False and (now", "tests/openpanel"),
@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant("twins kept", "connector/landing.py", "        if distinct == rows:\n            return 0", "        if True:\n            return 0", "tests/test_landing.py"),
     Mutant("no count of what was read back", "connector/landing.py", "if inserted != manifest.rows:", "if False:", "tests/test_landing.py"),
     Mutant("file sizes not verified", "connector/spool.py", "if size != part.bytes:", "if False:", "tests/test_landing.py"),
-    Mutant("NUL countries kept", STREAMS, "absent=NO_COUNTRY, ", "", "tests/test_landing.py"),
+    Mutant("NUL countries kept", STREAMS, "field=\"country\", type=\"VARCHAR\", absent=NO_COUNTRY, ", "field=\"country\", type=\"VARCHAR\", ", "tests/test_landing.py"),
     Mutant("spool left behind", "connector/spool.py", "    try:\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)", "    try:\n        yield folder\n    finally:\n        pass", "tests/test_sync.py"),
     Mutant("dead spools never swept", "connector/spool.py", "        sweep(spool_dir)\n", "", "tests/test_killed.py"),
     Mutant("newer rows not proven", "connector/landing.py", "if onto.received + new != spool.manifest.announced:", "if False:", "tests/test_sync.py"),
@@ -63,7 +63,7 @@ MUTANTS = (
     Mutant("strangers' requests not counted", "connector/pacing.py", "state.foreign = max(0, int(limit - remaining) - 1)", "state.foreign = 0", "tests/test_pacing.py"),
     Mutant("any opener may go", "connector/pacing.py", "if now >= state.opening_until:", "if True:", "tests/test_pacing.py"),
     Mutant("no wait for the file's lock", "connector/warehouse.py", "if time.monotonic() >= until:", "if True:", "tests/test_many_runs.py"),
-    Mutant("transient failures end a range", "connector/dagster/assets.py", "                    failed.append(error)\n                    continue", "                    failed.append(error)\n                    break", "tests/dagster"),
+    Mutant("transient failures end a range", "connector/dagster/assets.py", "                    if not outcome.is_transient:\n                        break", "                    if True:\n                        break", "tests/dagster"),
     Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=isinstance(error, TransientError)", "allow_retries=True", "tests/dagster"),
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
     Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),

@@ -83,6 +83,7 @@ def test_the_python_snippet_works_as_written(environment, tmp_path):
     assert int(done.stdout.split()[0]) > 300
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_ends_well_and_can_be_run_again(environment, tmp_path):
     for _ in range(2):
         done = subprocess.run(
