@@ -28,7 +28,7 @@ funnels:
 """
 TABLES = ("events", "insights_metrics", "insights_pages", "insights_breakdowns", "charts", "funnels")
 # How long the sandbox's export runs: long enough to see the sensor wait.
-EXPORT_SECONDS = 20.0
+EXPORT_SECONDS = 45.0
 
 
 def main() -> int:
