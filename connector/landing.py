@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import duckdb
 
@@ -39,6 +40,19 @@ DROP_TO = 0.5
 DROP_MATTERS_FROM = 10
 
 
+class _HasLockTimes(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def lock_wait(self) -> float: ...
+
+    @property
+    def lock_seconds(self) -> float: ...
+
+
+Timed = TypeVar("Timed", bound=_HasLockTimes)
+
+
 def land(
     warehouse: Warehouse,
     stream: Stream,
@@ -65,19 +79,20 @@ def land(
     (day,) = spool.manifest.days
     where = stream.partition(day)
     spool.verify(where)
-    asked = time.monotonic()
-    with Transaction(warehouse, stream, where) as work:
-        opened = time.monotonic()
+    transaction = Transaction(warehouse, stream, where)
+    with transaction as work:
         receipt = work.replace_day(spool, day, allow_drop=allow_drop, reading=reading or Reading())
-    return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+    return transaction.timed(receipt)
 
 
 def land_sample(warehouse: Warehouse, stream: Stream, spool: Spool, *, reading: Reading | None = None) -> Receipt:
     """Add the rows of a spool beside those of the same day: a sample cannot be taken again, so none is replaced."""
     (day,) = spool.manifest.days
     spool.verify(stream.partition(day))
-    with Transaction(warehouse, stream, stream.partition(day)) as work:
-        return work.append(spool, day, reading=reading or Reading())
+    transaction = Transaction(warehouse, stream, stream.partition(day))
+    with transaction as work:
+        receipt = work.append(spool, day, reading=reading or Reading())
+    return transaction.timed(receipt)
 
 
 def land_newer(
@@ -91,21 +106,32 @@ def land_newer(
     (day,) = spool.manifest.days
     where = stream.partition(day)
     spool.verify(where)
-    asked = time.monotonic()
-    with Transaction(warehouse, stream, where) as work:
-        opened = time.monotonic()
+    transaction = Transaction(warehouse, stream, where)
+    with transaction as work:
         receipt = work.add_newer(spool, day, onto=onto, reading=reading or Reading())
-    return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+    return transaction.timed(receipt)
 
 
 class Transaction:
-    """One write connection with one transaction; commits on success, translates DuckDB's errors into ours."""
+    """One write connection with one transaction; commits on success, translates DuckDB's errors into ours.
+
+    Attributes:
+        waited, held: seconds until the warehouse was ours, and seconds until it was everybody's again.
+    """
 
     def __init__(self, warehouse: Warehouse, stream: Stream, where: str) -> None:
         self._context, self._stream, self._where = warehouse.write(), stream, where
+        self.waited = self.held = 0.0
+
+    def timed(self, receipt: Timed) -> Timed:
+        """The receipt of what happened inside, with how long the warehouse was waited for and held."""
+        return replace(receipt, lock_wait=self.waited, lock_seconds=self.held)
 
     def __enter__(self) -> "Work":
+        asked = time.monotonic()
         self._connection = self._context.__enter__()
+        self._opened = time.monotonic()
+        self.waited = self._opened - asked
         self._connection.execute("begin")
         return Work(self._connection, self._stream, self._where)
 
@@ -119,6 +145,7 @@ class Transaction:
         finally:
             # Closing rolls an open transaction back; nothing is left half-landed.
             self._context.__exit__(None, None, None)
+            self.held = time.monotonic() - self._opened
         if isinstance(failure, duckdb.Error):
             raise _translated(failure, self._where) from None
 

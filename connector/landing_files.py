@@ -8,9 +8,8 @@ or a schedule.
 import contextlib
 import gzip
 import json
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -156,12 +155,11 @@ def land_files(
     where = f"{stream.table}[{first}..{last}]"
     reading = reading or Reading()
     kinds = [_looked_at(file, where) for file in files]
-    asked = time.monotonic()
-    with Transaction(warehouse, stream, where) as work:
-        opened = time.monotonic()
+    transaction = Transaction(warehouse, stream, where)
+    with transaction as work:
         ranged = _Range(work._db, stream, where)
         receipt = ranged.replace(kinds, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
-    return replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+    return transaction.timed(receipt)
 
 
 def record_range_failure(
@@ -176,23 +174,6 @@ def record_range_failure(
                 stream.table, day, work._load_id, None, None, None, None, None, None, reading.requests,
                 reading.refused, reading.bytes, reading.seconds, False, None, "failed", str(error), work._now,
             )  # fmt: skip
-
-
-def days_landed(warehouse: Warehouse, stream: Stream, first: date, last: date) -> set[date]:
-    """Days of a stretch that have a receipt."""
-    if not warehouse.exists():
-        return set()
-    with warehouse.read() as connection:
-        found = connection.execute(
-            "select count(*) from duckdb_tables() where schema_name = 'connector' and table_name = 'landings'"
-        ).fetchone()
-        if not found or not found[0]:
-            return set()
-        rows = connection.execute(
-            f"select distinct day from connector.landings where table_name = {literal(stream.table)} "
-            f"and status = 'landed' and day between {literal(first)} and {literal(last)}"
-        ).fetchall()
-    return {day for (day,) in rows}
 
 
 @dataclass(frozen=True)

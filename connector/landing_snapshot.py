@@ -5,7 +5,6 @@ newest values; older ones are not kept. Nothing here knows a vendor, a request o
 """
 
 import dataclasses
-import time
 from datetime import date
 
 from connector.landing import Transaction, Work
@@ -29,11 +28,10 @@ def land_snapshot(warehouse: Warehouse, stream: Stream, spool: Spool, *, reading
     """
     (day,) = spool.manifest.days
     spool.verify(stream.table)
-    asked = time.monotonic()
-    with Transaction(warehouse, stream, stream.table) as work:
-        opened = time.monotonic()
+    transaction = Transaction(warehouse, stream, stream.table)
+    with transaction as work:
         receipt = _Snapshot(work._db, stream, stream.table).bring_up(spool, day, reading or Reading())
-    return dataclasses.replace(receipt, lock_wait=opened - asked, lock_seconds=time.monotonic() - opened)
+    return transaction.timed(receipt)
 
 
 class _Snapshot(Work):

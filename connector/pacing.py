@@ -49,7 +49,6 @@ class _State(msgspec.Struct):
 class Ticket:
     """Permission for one request, to be handed back with what the answer said about the window."""
 
-    issued_at: float
     window: float
     opener: bool
     issued: int = 0
@@ -69,7 +68,7 @@ class Unlimited:
     """For a service that counts nothing."""
 
     def take(self) -> Ticket:
-        return Ticket(0.0, 0.0, False)
+        return Ticket(0.0, False)
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
         """Nothing to remember."""
@@ -112,11 +111,11 @@ class SharedBudget:
                 if now >= state.ends_at:
                     if now >= state.opening_until:
                         state.opening_until = now + OPENER_LEASE
-                        return Ticket(now, 0.0, True)
+                        return Ticket(0.0, True)
                     wait = 0.005
                 elif state.left() > 0:
                     state.issued += 1
-                    return Ticket(now, state.ends_at, False, state.issued)
+                    return Ticket(state.ends_at, False, state.issued)
                 else:
                     wait = state.ends_at - now
             self._sleep(min(max(wait, 0.001), SLICE))

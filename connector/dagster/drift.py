@@ -4,6 +4,7 @@ One request with one row tells the vendor's count of a day. A few days are asked
 the larger part of the request budget. It lands nothing itself.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import dagster as dg
 
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.errors import BusyError, ConnectorError, SettingsError, TransientError
+from connector.receipts import announced_counts, record_counts
 from connector.stream import Stream
 from connector.warehouse import Warehouse
 
@@ -94,11 +96,13 @@ def openpanel_drift_sensor(
         first = date.fromisoformat(cursor.next) if cursor.next else last - timedelta(days=horizon_days - 1)
         try:
             store = Warehouse(target.warehouse().name, lock_wait=10.0)
-            landed = _landed(store, stream, first, last)
+            landed = announced_counts(store, stream, first, last)
             if not landed and not cursor.next:
                 return dg.SkipReason(f"none of the last {horizon_days} closed days is landed yet")
             counts, rest = _ask(source, stream, sorted(landed)[:a_tick], sorted(landed)[a_tick:])
-            _remember(store, stream, counts)
+            # Where this fails the coverage view stays a little older; what moved is requested all the same.
+            with contextlib.suppress(ConnectorError):
+                record_counts(store, stream, counts)
         except SettingsError as error:
             return dg.SkipReason(f"{error.what} {error.next_step}")
         except BusyError as error:
@@ -126,12 +130,6 @@ def openpanel_drift_sensor(
     return _sensor
 
 
-def _landed(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
-    from connector.receipts import announced_counts
-
-    return announced_counts(warehouse, stream, first, last)
-
-
 def _ask(
     source: OpenPanelResource, stream: Stream, days: Iterable[date], rest: list[date]
 ) -> tuple[dict[date, int], list[date]]:
@@ -146,12 +144,3 @@ def _ask(
             counts[left[0]] = client.count_day(stream, left[0])
             left.pop(0)
     return counts, left + rest
-
-
-def _remember(warehouse: Warehouse, stream: Stream, counts: dict[date, int]) -> None:
-    from connector.receipts import record_counts
-
-    try:
-        record_counts(warehouse, stream, counts)
-    except ConnectorError:
-        return  # the coverage view stays a little older; what moved is requested all the same

@@ -55,8 +55,6 @@ from connector.warehouse import Warehouse
 ADOPTABLE = timedelta(hours=6)
 # How long a process waits in place for an export, and for a slot that somebody else holds.
 PATIENCE = 6 * 3600.0
-# Pauses this short are slept through also by those who do not want to wait.
-A_MOMENT = timedelta(seconds=10)
 FILES_KEPT = 4 * 86_400.0
 
 Tell = Callable[[str], None]
