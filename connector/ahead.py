@@ -4,6 +4,7 @@ Waiting for a vendor is what costs time, so several requests wait at once; memor
 It retries nothing and knows no HTTP.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,20 +12,33 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Seconds a reader may wait for a result before another call at a time would help it.
+SOON = 0.005
 
-def ahead(calls: Iterable[Callable[[], T]], *, at_once: int) -> Iterator[T]:
+
+def ahead(calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | None = None) -> Iterator[T]:
     """Results of ``calls`` in their order, ``at_once`` of them running at any time.
 
     Stopping early, by an exception or by not asking for more, cancels what has not started.
+
+    Args:
+        at_once: at most so many.
+        at_first: so many in the beginning, and one more whenever the reader had to wait. Where answers come faster
+            than they are read, more threads would only take the processor from the reader.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
-    waiting: deque[Future[T]] = deque()
+    running: deque[Future[T]] = deque()
+    wanted, waiting_calls = at_first or at_once, iter(calls)
     try:
-        for call in calls:
-            waiting.append(pool.submit(call))
-            if len(waiting) >= at_once:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        while True:
+            while len(running) < wanted and (call := next(waiting_calls, None)) is not None:
+                running.append(pool.submit(call))
+            if not running:
+                return
+            asked = time.monotonic()
+            result = running.popleft().result()
+            if wanted < at_once and time.monotonic() - asked > SOON:
+                wanted += 1
+            yield result
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

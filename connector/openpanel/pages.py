@@ -79,9 +79,10 @@ class EventPages:
             yield page
         if proof.pages < 2:
             return
-        numbers = range(2, proof.pages)
-        for answer in ahead((partial(self._page, asked, number) for number in numbers), at_once=self._at_once):
-            yield proof.accept(answer)
+        # Threads only fetch: two that look at rows at once would wait for each other.
+        bodies = (partial(self._body, asked, number) for number in range(2, proof.pages))
+        for number, body in enumerate(ahead(bodies, at_once=self._at_once, at_first=2), start=2):
+            yield proof.accept(_opened(body, asked, number))
         # The last page is asked for alone, after all others have answered: its total speaks for the whole walk.
         yield proof.accept(self._page(asked, proof.pages))
         # Its list and its total are two queries. A row stored between them shifts the list by one, which looks like
@@ -115,16 +116,10 @@ class EventPages:
         return _open(self._ask(asked, page=1, limit=1), asked.where).meta.total
 
     def _page(self, asked: "_Day", number: int) -> "_Answer":
-        body = self._ask(asked, page=number, limit=asked.limit)
-        meta, rows = _sliced(body, asked) or _parsed(body, asked)
-        if meta.current is not None and meta.current != number:
-            raise ContractError(
-                f"page {number} was asked for and page {meta.current:g} came",
-                where=asked.where,
-                next_step="the server pages in a way we do not know: report it with the server's version.",
-            )
-        _same_day(rows, asked.day, asked.where)
-        return _Answer(number, meta, rows)
+        return _opened(self._body(asked, number), asked, number)
+
+    def _body(self, asked: "_Day", number: int) -> bytes:
+        return self._ask(asked, page=number, limit=asked.limit)
 
     def _ask(self, asked: "_Day", *, page: int, limit: int) -> bytes:
         window = asked.stream.window
@@ -262,6 +257,19 @@ def _with_lists(params: list[tuple[str, str]], stream: Stream) -> Params:
         elif name != "limit":
             params.append((name, str(value)))
     return params
+
+
+def _opened(body: bytes, asked: _Day, number: int) -> _Answer:
+    """A body as the page it must be, with rows of the day it must hold."""
+    meta, rows = _sliced(body, asked) or _parsed(body, asked)
+    if meta.current is not None and meta.current != number:
+        raise ContractError(
+            f"page {number} was asked for and page {meta.current:g} came",
+            where=asked.where,
+            next_step="the server pages in a way we do not know: report it with the server's version.",
+        )
+    _same_day(rows, asked.day, asked.where)
+    return _Answer(number, meta, rows)
 
 
 def _open(body: bytes, where: str) -> _Envelope:
