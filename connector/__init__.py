@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connector.openpanel.client import OpenPanel
     from connector.openpanel.settings import OpenPanelSettings
     from connector.openpanel.streams import EVENTS
+    from connector.privacy import Privacy
     from connector.settings import Settings
     from connector.spool import Spool
     from connector.stream import Column, Page, Receipt, Stream, Window
@@ -50,6 +51,7 @@ _ROOMS = {
     "openpanel.client": ("OpenPanel",),
     "openpanel.settings": ("OpenPanelSettings",),
     "openpanel.streams": ("EVENTS",),
+    "privacy": ("Privacy",),
     "settings": ("Settings",),
     "spool": ("Spool",),
     "stream": ("Column", "Page", "Receipt", "Stream", "Window"),
@@ -76,6 +78,7 @@ __all__ = [
     "OpenPanel",
     "OpenPanelSettings",
     "Page",
+    "Privacy",
     "Receipt",
     "RejectedError",
     "Settings",

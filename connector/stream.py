@@ -36,7 +36,8 @@ class Column:
         description: one sentence, shown in the warehouse, the dbt docs and the Dagster UI. Units included.
         absent: texts by which the vendor says "no value"; landed as NULL.
         stub: members and values by which the vendor marks an object it made up for the answer; landed as NULL.
-        personal: names or contacts a person; left out of previews.
+        personal: names, contacts or singles out a person, or may hold what does; left out of previews.
+        identifies: whom its values stand for; ``forget`` looks for people there.
     """
 
     field: str
@@ -45,6 +46,7 @@ class Column:
     absent: Sequence[str] = ()
     stub: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
     personal: bool = False
+    identifies: Literal["", "person", "device"] = ""
 
     @property
     def name(self) -> str:
@@ -76,6 +78,7 @@ class Stream:
         replication_key: column whose UTC date decides the partition.
         closes_after: hours after midnight UTC until the vendor has written the day's last regular row.
         lookback_days: how many closed days are landed again every night because rows arrive late.
+        same_values: column -> paths inside JSON that hold the same value; a rule about one is a rule about all.
         source: where the facts of this entry are written down.
     """
 
@@ -92,6 +95,7 @@ class Stream:
     params: Mapping[str, object] = dataclasses.field(default_factory=dict)
     closes_after: float = 1.0
     lookback_days: int = 3
+    same_values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     source: str = ""
     docs_url: str = ""
     instance: str = ""

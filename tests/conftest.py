@@ -32,7 +32,8 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("OPENPANEL_", "USERPILOT_")) or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
+        ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_"))
+        if ours or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
             monkeypatch.delenv(name)
 
 

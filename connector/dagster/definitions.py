@@ -21,6 +21,7 @@ from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.waiting import userpilot_export_sensor
 from connector.openpanel.questions import Questions
 from connector.openpanel.streams import DIMENSIONS, EVENTS, streams
+from connector.privacy import Privacy
 from connector.settings import Environment, Settings, environment
 from connector.userpilot.streams import EVENTS as EXPORTED_EVENTS
 
@@ -59,6 +60,7 @@ def build_definitions(
         SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
     """
     env = environment()
+    Privacy.from_environment(env)  # rules that cannot be kept are told when the code location loads
     assets = openpanel_assets(
         start_date=start_date or Settings.load(env).start_date,
         streams=streams(_questions(questions, env)),

@@ -28,6 +28,8 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     client_secret: str = Field(default="", description="Use dg.EnvVar; OPENPANEL_CLIENT_SECRET if empty.")
     project_id: str = Field(default="", description="OPENPANEL_PROJECT_ID if empty.")
     timezone: str = Field(default="", description="The organization's timezone; OPENPANEL_TIMEZONE or UTC if empty.")
+    personal_data: str = Field(default="", description="File of rules; CONNECTOR_PERSONAL_DATA if empty.")
+    hash_key: str = Field(default="", description="Use dg.EnvVar; CONNECTOR_HASH_KEY if empty.")
 
     def client(self) -> Any:
         """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
@@ -47,6 +49,8 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             "OPENPANEL_CLIENT_SECRET": self.client_secret,
             "OPENPANEL_PROJECT_ID": self.project_id,
             "OPENPANEL_TIMEZONE": self.timezone,
+            "CONNECTOR_PERSONAL_DATA": self.personal_data,
+            "CONNECTOR_HASH_KEY": self.hash_key,
         }
         return OpenPanelSettings.load(_over_environment(given))
 
@@ -56,6 +60,8 @@ class UserpilotResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     api_url: str = Field(default="", description="Base URL; USERPILOT_API_URL if empty.")
     api_key: str = Field(default="", description="Use dg.EnvVar; USERPILOT_API_KEY if empty.")
+    personal_data: str = Field(default="", description="File of rules; CONNECTOR_PERSONAL_DATA if empty.")
+    hash_key: str = Field(default="", description="Use dg.EnvVar; CONNECTOR_HASH_KEY if empty.")
 
     def client(self) -> Any:
         """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
@@ -69,7 +75,12 @@ class UserpilotResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             SettingsError: names the variable that is missing or malformed.
         """
-        given = {"USERPILOT_API_URL": self.api_url, "USERPILOT_API_KEY": self.api_key}
+        given = {
+            "USERPILOT_API_URL": self.api_url,
+            "USERPILOT_API_KEY": self.api_key,
+            "CONNECTOR_PERSONAL_DATA": self.personal_data,
+            "CONNECTOR_HASH_KEY": self.hash_key,
+        }
         return UserpilotSettings.load(_over_environment(given))
 
 

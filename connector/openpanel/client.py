@@ -20,6 +20,7 @@ from connector.openpanel.reports import Reports
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import EVENTS
 from connector.pacing import Budget, SharedBudget, Unlimited
+from connector.privacy import Privacy
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
 
@@ -48,6 +49,7 @@ class OpenPanel:
         client_id, client_secret: a ``read`` or ``root`` client. The secret lives in one header of one HTTP client.
         project_id: the project to read.
         timezone: the organization's timezone (insights and charts).
+        privacy: what is dropped or hashed in every page that a reading yields; None for nothing.
         budget: the request allowance; by default shared with every process that uses the same client id.
         transport: for tests that bring their own.
     """
@@ -60,6 +62,7 @@ class OpenPanel:
         client_secret: str | Secret,
         project_id: str,
         timezone: str = "UTC",
+        privacy: Privacy | None = None,
         budget: Budget | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -71,7 +74,7 @@ class OpenPanel:
             )
         secret = client_secret if isinstance(client_secret, Secret) else Secret(client_secret)
         url = checked_url("OPENPANEL_API_URL", url)
-        self.project_id, self.timezone = project_id, timezone
+        self.project_id, self.timezone, self.privacy = project_id, timezone, privacy
 
         def http(budget: Budget) -> Http:
             return Http(
@@ -99,6 +102,7 @@ class OpenPanel:
             client_secret=settings.client_secret,
             project_id=settings.project_id,
             timezone=settings.timezone,
+            privacy=settings.privacy,
         )
 
     def __enter__(self) -> Self:
@@ -121,8 +125,10 @@ class OpenPanel:
     ) -> Iterator[Page]:
         """One day of any stream of the catalogue, whole; see the walk that the stream names."""
         if stream.walk == "pages":
-            return self._events.read_day(stream, day, settled=settled, meter=meter)
-        return self._reports.read_day(stream, day, meter=meter)
+            pages = self._events.read_day(stream, day, settled=settled, meter=meter)
+        else:
+            pages = self._reports.read_day(stream, day, meter=meter)
+        return self.privacy.pages(stream, pages) if self.privacy else pages
 
     @property
     def reports(self) -> Reports:
@@ -143,4 +149,5 @@ class OpenPanel:
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """The newest pages of a growing day; see :class:`EventPages`."""
-        return self._events.read_newest(stream, day, since=since, meter=meter)
+        pages = self._events.read_newest(stream, day, since=since, meter=meter)
+        return self.privacy.pages(stream, pages) if self.privacy else pages

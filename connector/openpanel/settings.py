@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from connector.privacy import Privacy
 from connector.settings import Environment, Secret, environment
 
 
@@ -14,6 +15,7 @@ class OpenPanelSettings:
         client_id, client_secret: a ``read`` or ``root`` client.
         project_id: one project.
         timezone: the organization's timezone, which no answer tells; insights and charts count their days in it.
+        privacy: what is dropped or hashed before it reaches a disk; None for nothing.
     """
 
     api_url: str
@@ -21,6 +23,7 @@ class OpenPanelSettings:
     client_secret: Secret
     project_id: str
     timezone: str
+    privacy: Privacy | None = None
 
     @classmethod
     def load(cls, env: Environment | None = None) -> "OpenPanelSettings":
@@ -31,4 +34,5 @@ class OpenPanelSettings:
             client_secret=env.secret("OPENPANEL_CLIENT_SECRET"),
             project_id=env.text("OPENPANEL_PROJECT_ID"),
             timezone=env.timezone("OPENPANEL_TIMEZONE", "UTC"),
+            privacy=Privacy.from_environment(env),
         )

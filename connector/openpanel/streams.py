@@ -52,15 +52,33 @@ EVENTS = Stream(
     # session_end is written about 35 minutes after a session's last event, stamped into the past.
     closes_after=1.0,
     lookback_days=3,
+    same_values={"profile_id": ("profile.id",)},
     source="CONTRACT.md 3",
     docs_url="https://openpanel.dev/docs/api/export",
     columns=(
         Column(field="id", type="VARCHAR", description="Event id; the server stores the same id twice now and then."),
         Column(field="name", type="VARCHAR", description="Event name, such as screen_view; case-sensitive."),
-        Column(field="deviceId", type="VARCHAR", description="Device; empty for server-side and back-dated events."),
-        Column(field="profileId", type="VARCHAR", description="Person; equals device_id while anonymous, or empty."),
+        Column(
+            field="deviceId",
+            type="VARCHAR",
+            description="Device; empty for server-side and back-dated events.",
+            personal=True,
+            identifies="device",
+        ),
+        Column(
+            field="profileId",
+            type="VARCHAR",
+            description="Person; equals device_id while anonymous, or empty.",
+            personal=True,
+            identifies="person",
+        ),
         Column(field="projectId", type="VARCHAR", description="OpenPanel project."),
-        Column(field="sessionId", type="VARCHAR", description="Session; empty where the event opened none."),
+        Column(
+            field="sessionId",
+            type="VARCHAR",
+            description="Session; empty where the event opened none.",
+            personal=True,
+        ),
         Column(field="createdAt", type="TIMESTAMPTZ", description="When it happened, by the sending device; UTC, ms."),
         Column(field="path", type="VARCHAR", description="Path without host, or the app's route name."),
         Column(field="origin", type="VARCHAR", description="Scheme and host the event came from."),
@@ -91,6 +109,7 @@ EVENTS = Stream(
             field="properties",
             type="JSON",
             description="Event properties: flat, dotted keys, every value a text; keys in __ are the platform's.",
+            personal=True,
         ),
         Column(field="groups", type="VARCHAR[]", description="Groups (companies) the event was sent with."),
         Column(
@@ -268,7 +287,12 @@ CHARTS = Stream(
         _PROJECT,
         Column(field="chart", type="VARCHAR", description="Name of the configured chart."),
         Column(field="series", type="VARCHAR", description="Name of the configured series."),
-        Column(field="breakdowns", type="JSON", description="Breakdown -> value; null where the event had none."),
+        Column(
+            field="breakdowns",
+            type="JSON",
+            description="Breakdown -> value; null where the event had none.",
+            personal=True,  # whatever was broken down, profile_id among it
+        ),
         Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
         Column(field="starts_at", type="TIMESTAMPTZ", description="The same moment; UTC."),
         Column(field="value", type="DOUBLE", description="Count (or sum, average ...); 0 if none was sent."),

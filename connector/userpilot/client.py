@@ -19,6 +19,7 @@ import httpx
 
 from connector.errors import ContractError, RejectedError, TransientError, excerpt
 from connector.http import ATTEMPTS, Files, Http, Meter
+from connector.privacy import Privacy
 from connector.settings import Secret, checked_url
 from connector.spool import prove_whole
 from connector.stream import Stream
@@ -60,6 +61,7 @@ class Userpilot:
     Args:
         url: base URL of the API.
         api_key: lives in one header of one HTTP client.
+        privacy: what is dropped or hashed when files and lookups are landed; None for nothing.
         transport, files_transport: for tests that bring their own.
     """
 
@@ -68,11 +70,12 @@ class Userpilot:
         *,
         url: str = API_URL,
         api_key: str | Secret,
+        privacy: Privacy | None = None,
         transport: httpx.BaseTransport | None = None,
         files_transport: httpx.BaseTransport | None = None,
     ) -> None:
         key = api_key if isinstance(api_key, Secret) else Secret(api_key)
-        self.url = checked_url("USERPILOT_API_URL", url)
+        self.url, self.privacy = checked_url("USERPILOT_API_URL", url), privacy
         self._http = Http(
             self.url,
             headers={"authorization": f"Token {key.reveal()}"},
@@ -84,7 +87,7 @@ class Userpilot:
 
     @classmethod
     def from_settings(cls, settings: UserpilotSettings) -> "Userpilot":
-        return cls(url=settings.api_url, api_key=settings.api_key)
+        return cls(url=settings.api_url, api_key=settings.api_key, privacy=settings.privacy)
 
     def __enter__(self) -> Self:
         return self

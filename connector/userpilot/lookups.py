@@ -45,7 +45,9 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
             table = child.of(stream.instance) if stream.instance else child
             pages.append((table, page(table, members(found.items, field))))
         receipts = []
-        for table, whole in pages:
+        for table, sent in pages:
+            protector = client.privacy.protector(table) if client.privacy else None
+            whole = protector.page(sent) if protector else sent
             with spooling(spool_dir, table, datetime.now(UTC).date()) as folder:
                 spool = spool_pages(folder, table, datetime.now(UTC).date(), [whole])
                 reading = Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=started)

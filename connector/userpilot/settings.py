@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from connector.privacy import Privacy
 from connector.settings import Environment, Secret, environment
 
 API_URL = "https://appex.userpilot.io"
@@ -14,12 +15,18 @@ class UserpilotSettings:
     Attributes:
         api_url: base URL of the export API; accounts with a host of their own read it in the web app.
         api_key: belongs to one environment; production and staging have different ones, and one export slot each.
+        privacy: what is dropped or hashed before it reaches the warehouse; None for nothing.
     """
 
     api_url: str
     api_key: Secret
+    privacy: Privacy | None = None
 
     @classmethod
     def load(cls, env: Environment | None = None) -> "UserpilotSettings":
         env = env or environment()
-        return cls(api_url=env.url("USERPILOT_API_URL", API_URL), api_key=env.secret("USERPILOT_API_KEY"))
+        return cls(
+            api_url=env.url("USERPILOT_API_URL", API_URL),
+            api_key=env.secret("USERPILOT_API_KEY"),
+            privacy=Privacy.from_environment(env),
+        )

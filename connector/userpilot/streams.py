@@ -48,7 +48,13 @@ EVENTS = Stream(
             type="VARCHAR",
             description="Name of a tracked event, id of a tracked feature, or entity:id:status of an interaction.",
         ),
-        Column(field="user_id", type="VARCHAR", description="Person; empty for events of a company alone."),
+        Column(
+            field="user_id",
+            type="VARCHAR",
+            description="Person; empty for events of a company alone.",
+            personal=True,
+            identifies="person",
+        ),
         Column(field="company_id", type="VARCHAR", description="Company; empty for people without one."),
         Column(field="source", type="VARCHAR", description="What sent it, such as web-client or backend-hubspot."),
         Column(

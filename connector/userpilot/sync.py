@@ -327,6 +327,9 @@ class Exports:
                 expected={"event_type": request.options.types},
             )
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
+            protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
+            if protector:
+                files = protector.files(files, folder / "protected", where=request.where)
             receipt = land_files(
                 warehouse,
                 self.stream,
