@@ -1,0 +1,60 @@
+-- What one day knows of a session: enough to put a session together from its days without reading their events again.
+-- grain:  one row per session, UTC day and kind (the vendor's own marks, or what the visitor did)
+-- key:    session_id, day, is_mark
+-- late:   yes; a landed day replaces its rows here
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+
+with
+
+events as (
+    select
+        *,
+        event_name in ('session_start', 'session_end') as is_mark,
+        event_name = '{{ var("page_view_event") }}' as is_page_view
+    from {{ ref('stg_openpanel__events') }}
+    where session_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+)
+
+select
+    session_id,
+    event_day as day,
+    is_mark,
+    count(*) as events,
+    count(*) filter (where is_page_view) as page_views,
+    sum(revenue_cents)::bigint as revenue_cents,
+    -- Events of one millisecond are ordered by their ids.
+    arg_min(
+        {
+            'at': occurred_at,
+            'event_id': event_id,
+            'project_id': project_id,
+            'profile_id': profile_id,
+            'path': path,
+            'origin': origin,
+            'referrer': referrer,
+            'referrer_name': referrer_name,
+            'referrer_type': referrer_type,
+            'utm_source': utm_source,
+            'utm_medium': utm_medium,
+            'utm_campaign': utm_campaign,
+            'country_code': country_code,
+            'region': region,
+            'city': city,
+            'device_type': device_type,
+            'os': os,
+            'browser': browser,
+            'group_ids': group_ids
+        },
+        {'at': occurred_at, 'id': event_id}
+    ) as first_event,
+    arg_max(
+        {'at': occurred_at, 'event_id': event_id, 'path': path, 'origin': origin},
+        {'at': occurred_at, 'id': event_id}
+    ) as last_event,
+    arg_min(
+        {'at': occurred_at, 'event_id': event_id, 'user_id': user_id},
+        {'at': occurred_at, 'id': event_id}
+    ) filter (where user_id is not null) as first_known,
+    now() as built_at
+from events
+group by session_id, event_day, is_mark

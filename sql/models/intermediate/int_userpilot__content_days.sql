@@ -1,0 +1,21 @@
+-- What people did on a day with the flows, checklists, surveys, banners and spotlights they were shown.
+-- grain:  one row per type, content and UTC day
+-- key:    content_type, content_id, day
+-- late:   yes; a landed day replaces its rows here
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['userpilot.events']}) }}
+
+select
+    content_type,
+    content_id,
+    event_day as day,
+    count(*) as interactions,
+    count(distinct user_id) as users,
+    count(distinct company_id) as companies,
+    {%- for status in ('seen', 'completed', 'dismissed') %}
+        count(*) filter (where lower(content_status) = '{{ status }}') as times_{{ status }},
+        count(distinct user_id) filter (where lower(content_status) = '{{ status }}') as users_{{ status }},
+    {%- endfor %}
+    now() as built_at
+from {{ ref('stg_userpilot__events') }}
+where content_type is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+group by content_type, content_id, event_day

@@ -1,0 +1,29 @@
+-- What one day knows of a person in Userpilot.
+-- grain:  one row per user and UTC day
+-- key:    user_id, day
+-- late:   yes; a landed day replaces its rows here
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['userpilot.events']}) }}
+
+{%- set email = "(metadata ->> '" ~ var('userpilot_email_property') ~ "')" %}
+{%- set name = "(metadata ->> '" ~ var('userpilot_name_property') ~ "')" %}
+
+select
+    user_id,
+    event_day as day,
+    count(*) as events,
+    -- Being told about somebody is no activity of theirs.
+    count(*) filter (where event_type not in ('identify_user', 'identify_company')) as active_events,
+    min(occurred_at) as first_at,
+    max(occurred_at) as last_at,
+    -- Of equal times the greater value, so that the answer is the same every time.
+    arg_max(company_id, {'at': occurred_at, 'id': company_id}) filter (where company_id is not null) as company_id,
+    arg_max({{ email }}, {'at': occurred_at, 'text': {{ email }}}) filter (
+        where event_type = 'identify_user' and {{ email }} <> ''
+    ) as email,
+    arg_max({{ name }}, {'at': occurred_at, 'text': {{ name }}}) filter (
+        where event_type = 'identify_user' and {{ name }} <> ''
+    ) as full_name,
+    now() as built_at
+from {{ ref('stg_userpilot__events') }}
+where user_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+group by user_id, event_day

@@ -1,0 +1,30 @@
+-- Where visits came from, and what became of them.
+-- grain:  one row per UTC day on which visits began, channel, source, medium and campaign
+-- key:    day, channel, source, medium, campaign
+-- late:   yes; a landed day replaces its rows, and those of the day on which a visit into it began
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+
+with
+
+changed_days as (
+    {{ openpanel_userpilot.days_of_changed_sessions() }}
+)
+
+select
+    day,
+    channel,
+    coalesce(utm_source, referrer_name, referrer, '(none)') as source,
+    coalesce(utm_medium, '(none)') as medium,
+    coalesce(utm_campaign, '(none)') as campaign,
+    count(*) as sessions,
+    count(distinct visitor_id) as visitors,
+    count(distinct user_id) as users,
+    sum(page_views)::bigint as page_views,
+    count(*) filter (where is_bounce) as bounces,
+    {{ openpanel_userpilot.percent('count(*) filter (where is_bounce)', 'count(*)') }} as bounce_percent,
+    round(avg(duration_seconds) filter (where duration_seconds > 0), 3) as average_session_seconds,
+    sum(revenue_cents)::bigint as revenue_cents,
+    now() as built_at
+from {{ ref('sessions') }}
+where {{ openpanel_userpilot.days_to_build('day') }} or day in (select changed_days.day from changed_days)
+group by 1, 2, 3, 4, 5

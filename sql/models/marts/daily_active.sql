@@ -1,0 +1,69 @@
+-- How many people there were on a day, known or not, in both vendors together.
+-- grain:  one row per UTC day that has an event
+-- key:    day
+-- late:   yes; a landed day replaces its row
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={
+    'landed': ['openpanel.events', 'userpilot.events']
+}) }}
+
+with
+
+openpanel as (
+    select
+        event_day as day,
+        visitor_id,
+        user_id,
+        unnest(case when len(group_ids) > 0 then group_ids else [null] end) as company_id,
+        event_id
+    from {{ ref('stg_openpanel__events') }}
+    where {{ openpanel_userpilot.days_to_build('event_day') }}
+),
+
+userpilot as (
+    select
+        event_day as day,
+        user_id,
+        company_id
+    from {{ ref('stg_userpilot__events') }}
+    where
+        -- Being told about somebody is no activity of theirs.
+        event_type not in ('identify_user', 'identify_company')
+        and {{ openpanel_userpilot.days_to_build('event_day') }}
+),
+
+together as (
+    select
+        day,
+        visitor_id,
+        user_id as openpanel_user_id,
+        null as userpilot_user_id,
+        user_id,
+        company_id,
+        event_id,
+        false as in_userpilot
+    from openpanel
+    union all
+    select
+        day,
+        null as visitor_id,
+        null as openpanel_user_id,
+        user_id as userpilot_user_id,
+        user_id,
+        company_id,
+        null as event_id,
+        true as in_userpilot
+    from userpilot
+)
+
+select
+    day,
+    count(distinct visitor_id) as visitors,
+    count(distinct user_id) as users,
+    count(distinct openpanel_user_id) as openpanel_users,
+    count(distinct userpilot_user_id) as userpilot_users,
+    count(distinct company_id) as companies,
+    count(distinct event_id) as openpanel_events,
+    count(*) filter (where in_userpilot) as userpilot_events,
+    now() as built_at
+from together
+group by day

@@ -1,0 +1,105 @@
+-- How far those who began a funnel on a day came. Funnels are configured: the variable `funnels`.
+-- grain:  one row per funnel, UTC day of the first step, and step
+-- key:    funnel, day, step
+-- late:   yes; a landed day replaces its rows and those of the days from which it can still be reached
+{%- set ns = namespace(reach=0) %}
+{%- for funnel in var('funnels') %}
+    {%- set ns.reach = [ns.reach, (funnel.within_hours / 24) | round(0, 'ceil') | int] | max %}
+{%- endfor %}
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={
+    'landed': ['openpanel.events'], 'reach_days': ns.reach
+}) }}
+
+with
+
+{% for funnel in var('funnels') %}
+    {%- set who = {'session': 'session_id', 'visitor': 'visitor_id', 'user': 'user_id'}[funnel.by] %}
+    {%- set number = loop.index %}
+    events_{{ number }} as (
+        select
+            event_day,
+            event_name,
+            occurred_at,
+            {{ who }} as who
+        from {{ ref('stg_openpanel__events') }}
+        where
+            {{ who }} is not null
+            and event_name in ({% for step in funnel.steps %}'{{ step }}'{{ ", " if not loop.last }}{% endfor %})
+    ),
+
+    funnel_{{ number }}_step_1 as (
+        select distinct
+            event_day as day,
+            who,
+            occurred_at as began_at,
+            occurred_at as reached_at,
+            1 as step
+        from events_{{ number }}
+        where event_name = '{{ funnel.steps[0] }}' and {{ openpanel_userpilot.days_to_build('event_day') }}
+    ),
+
+    {% for step in funnel.steps[1:] %}
+        {%- set place = loop.index + 1 %}
+        -- The first such event after the step before: strictly after, as the vendor counts.
+        funnel_{{ number }}_step_{{ place }} as (
+            select
+                before.day,
+                before.who,
+                before.began_at,
+                following.occurred_at as reached_at,
+                {{ place }} as step
+            from funnel_{{ number }}_step_{{ place - 1 }} as before
+            asof inner join (
+                select who, occurred_at
+                from events_{{ number }}
+                where event_name = '{{ step }}'
+            ) as following
+                on before.who = following.who and before.reached_at < following.occurred_at
+            where following.occurred_at <= before.began_at + interval '{{ funnel.within_hours }} hours'
+        ),
+    {% endfor %}
+
+    reached_{{ number }} as (
+        select
+            '{{ funnel.name }}' as funnel,
+            reached.day,
+            steps.step,
+            steps.event_name,
+            -- Who began several times on a day counts once, as far as the best beginning went.
+            count(distinct reached.who) filter (where reached.step >= steps.step) as entrants
+        from (
+            {% for step in funnel.steps %}
+                select day, who, step
+                from funnel_{{ number }}_step_{{ loop.index }}
+                {{ "union all" if not loop.last }}
+            {% endfor %}
+        ) as reached
+        cross join (
+            values
+            {% for step in funnel.steps %}
+                ({{ loop.index }}, '{{ step }}'){{ "," if not loop.last }}
+            {% endfor %}
+        ) as steps (step, event_name)
+        group by reached.day, steps.step, steps.event_name
+    ),
+{% endfor %}
+
+counted as (
+    {% for funnel in var('funnels') %}
+        select * from reached_{{ loop.index }}
+        {{ "union all" if not loop.last }}
+    {% endfor %}
+)
+
+select
+    funnel,
+    day,
+    step,
+    event_name,
+    entrants,
+    first_value(entrants) over in_order as entrants_at_start,
+    {{ openpanel_userpilot.percent('entrants', 'first_value(entrants) over in_order') }} as percent_of_start,
+    {{ openpanel_userpilot.percent('entrants', 'lag(entrants) over in_order') }} as percent_of_previous,
+    now() as built_at
+from counted
+window in_order as (partition by funnel, day order by step)

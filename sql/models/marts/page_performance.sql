@@ -1,0 +1,94 @@
+-- What each page did on a day: how often it was seen, and how many visits began or ended there.
+-- grain:  one row per UTC day, origin and path
+-- key:    day, origin, path
+-- late:   yes; a landed day replaces its rows, and those of the day on which a visit into it began
+{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+
+with
+
+changed_days as (
+    {{ openpanel_userpilot.days_of_changed_sessions() }}
+),
+
+events as (
+    select
+        event_day as day,
+        coalesce(origin, '') as origin,
+        path,
+        session_id,
+        visitor_id,
+        event_name = '{{ var("page_view_event") }}' as is_page_view,
+        date_diff('millisecond', occurred_at, lead(occurred_at) over in_session) / 1000.0 as seconds_on_page
+    from {{ ref('stg_openpanel__events') }}
+    where
+        event_name not in ('session_start', 'session_end')
+        and (
+            {{ openpanel_userpilot.days_to_build('event_day') }}
+            or event_day in (select changed_days.day from changed_days)
+        )
+    window in_session as (
+        partition by event_day, coalesce(session_id, event_id)
+        order by occurred_at, event_id
+    )
+),
+
+visits as (
+    select *
+    from {{ ref('sessions') }}
+    where {{ openpanel_userpilot.days_to_build('day') }} or day in (select changed_days.day from changed_days)
+),
+
+seen as (
+    select
+        day,
+        origin,
+        path,
+        count(*) as page_views,
+        count(distinct session_id) as sessions,
+        count(distinct visitor_id) as visitors,
+        avg(seconds_on_page) as average_seconds_on_page
+    from events
+    where is_page_view and path is not null
+    group by day, origin, path
+),
+
+entered as (
+    select
+        day,
+        coalesce(entry_origin, '') as origin,
+        entry_path as path,
+        count(*) as entries,
+        count(*) filter (where is_bounce) as bounces
+    from visits
+    where entry_path is not null
+    group by all
+),
+
+-- Counted on the day the visit began, like everything of a visit.
+left_from as (
+    select
+        day,
+        coalesce(exit_origin, '') as origin,
+        exit_path as path,
+        count(*) as exits
+    from visits
+    where exit_path is not null
+    group by all
+)
+
+select
+    day,
+    origin,
+    path,
+    coalesce(seen.page_views, 0) as page_views,
+    coalesce(seen.sessions, 0) as sessions,
+    coalesce(seen.visitors, 0) as visitors,
+    round(seen.average_seconds_on_page, 3) as average_seconds_on_page,
+    coalesce(entered.entries, 0) as entries,
+    coalesce(left_from.exits, 0) as exits,
+    coalesce(entered.bounces, 0) as bounces,
+    {{ openpanel_userpilot.percent('entered.bounces', 'entered.entries') }} as bounce_percent,
+    now() as built_at
+from seen
+full join entered using (day, origin, path)
+full join left_from using (day, origin, path)

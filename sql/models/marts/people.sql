@@ -1,0 +1,119 @@
+-- Everybody either vendor knows by name, once. Rules, in order: one user id is one person; then an e-mail address that
+-- exactly one person without a counterpart has on each side.
+-- grain:  one row per person
+-- key:    person_id
+-- late:   yes; built whole, from days, so any landed day may change any row
+{{ config(materialized='table') }}
+
+with
+
+openpanel as (
+    select
+        user_id,
+        sum(events)::bigint as events,
+        sum(revenue_cents)::bigint as revenue_cents,
+        count(*) as active_days,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        len(list_distinct(flatten(array_agg(device_ids) filter (where device_ids is not null)))) as devices,
+        arg_max(profile, day) filter (where profile is not null) as profile,
+        arg_max(group_ids[1], day) filter (where len(group_ids) > 0) as company_id
+    from {{ ref('int_openpanel__user_days') }}
+    group by user_id
+),
+
+openpanel_known as (
+    select
+        *,
+        nullif(lower(trim(profile ->> 'email')), '') as email,
+        nullif(trim(concat_ws(' ', profile ->> 'firstName', profile ->> 'lastName')), '') as full_name
+    from openpanel
+),
+
+userpilot as (
+    select
+        user_id,
+        sum(events)::bigint as events,
+        count(*) filter (where active_events > 0) as active_days,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        arg_max(company_id, day) filter (where company_id is not null) as company_id,
+        nullif(lower(trim(arg_max(email, day) filter (where email is not null))), '') as email,
+        nullif(trim(arg_max(full_name, day) filter (where full_name is not null)), '') as full_name
+    from {{ ref('int_userpilot__user_days') }}
+    group by user_id
+),
+
+lonely_openpanel as (
+    select user_id, email
+    from openpanel_known
+    where email is not null and user_id not in (select userpilot.user_id from userpilot)
+    qualify count(*) over (partition by email) = 1
+),
+
+lonely_userpilot as (
+    select user_id, email
+    from userpilot
+    where email is not null and user_id not in (select openpanel_known.user_id from openpanel_known)
+    qualify count(*) over (partition by email) = 1
+),
+
+pairs as (
+    select
+        openpanel_known.user_id as openpanel_user_id,
+        userpilot.user_id as userpilot_user_id,
+        'user id' as matched_by
+    from openpanel_known
+    inner join userpilot on openpanel_known.user_id = userpilot.user_id
+    {% if var('match_people_by_email') %}
+        union all
+        select
+            lonely_openpanel.user_id as openpanel_user_id,
+            lonely_userpilot.user_id as userpilot_user_id,
+            'e-mail' as matched_by
+        from lonely_openpanel
+        inner join lonely_userpilot on lonely_openpanel.email = lonely_userpilot.email
+    {% endif %}
+),
+
+everybody as (
+    select * from pairs
+    union all
+    select
+        user_id as openpanel_user_id,
+        null as userpilot_user_id,
+        null as matched_by
+    from openpanel_known
+    where user_id not in (select pairs.openpanel_user_id from pairs)
+    union all
+    select
+        null as openpanel_user_id,
+        user_id as userpilot_user_id,
+        null as matched_by
+    from userpilot
+    where user_id not in (select pairs.userpilot_user_id from pairs)
+)
+
+select
+    coalesce(everybody.openpanel_user_id, everybody.userpilot_user_id) as person_id,
+    everybody.openpanel_user_id,
+    everybody.userpilot_user_id,
+    everybody.matched_by,
+    coalesce(openpanel_known.email, userpilot.email) as email,
+    coalesce(openpanel_known.full_name, userpilot.full_name) as full_name,
+    -- The vendor that saw the person last knows best where they work.
+    case
+        when userpilot.last_at > openpanel_known.last_at then coalesce(userpilot.company_id, openpanel_known.company_id)
+        else coalesce(openpanel_known.company_id, userpilot.company_id)
+    end as company_id,
+    least(openpanel_known.first_at, userpilot.first_at) as first_seen_at,
+    greatest(openpanel_known.last_at, userpilot.last_at) as last_seen_at,
+    coalesce(openpanel_known.events, 0) as openpanel_events,
+    coalesce(userpilot.events, 0) as userpilot_events,
+    coalesce(openpanel_known.active_days, 0) as openpanel_active_days,
+    coalesce(userpilot.active_days, 0) as userpilot_active_days,
+    coalesce(openpanel_known.devices, 0) as devices,
+    coalesce(openpanel_known.revenue_cents, 0) as revenue_cents
+from everybody
+left join openpanel_known on everybody.openpanel_user_id = openpanel_known.user_id
+left join userpilot on everybody.userpilot_user_id = userpilot.user_id

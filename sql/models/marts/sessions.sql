@@ -1,0 +1,94 @@
+-- Visits, put together from events the way OpenPanel keeps them: what is counted here is what its overview shows.
+-- grain:  one row per session
+-- key:    session_id
+-- late:   yes; a session is computed again when any of its days is landed again, also the part before or after midnight
+{{ config(materialized='incremental', incremental_strategy='replace_sessions', meta={'landed': ['openpanel.events']}) }}
+
+with
+
+all_parts as (
+    select * from {{ ref('int_openpanel__session_days') }}
+),
+
+{% if is_incremental() %}
+    changed as (
+        -- A part was built after the session was, or parts came or went.
+        select parts.session_id
+        from (
+            select session_id, max(built_at) as built_at, count(*) as part_count
+            from all_parts
+            group by session_id
+        ) as parts
+        left join {{ this }} as known on parts.session_id = known.session_id
+        where
+            known.session_id is null
+            or parts.built_at > known.built_at
+            or parts.part_count <> known.part_count
+    ),
+{% endif %}
+
+parts as (
+    select
+        *,
+        -- The vendor's marks repeat what the first and the last event say; they count where there is nothing else.
+        not is_mark or bool_and(is_mark) over (partition by session_id) as counts
+    from all_parts
+    {% if is_incremental() %}
+        where session_id in (select changed.session_id from changed)
+    {% endif %}
+),
+
+whole as (
+    select
+        session_id,
+        count(*) as part_count,
+        sum(events) filter (where counts)::bigint as events,
+        sum(page_views) filter (where counts)::bigint as page_views,
+        sum(revenue_cents) filter (where counts)::bigint as revenue_cents,
+        arg_min(first_event, {'at': first_event.at, 'id': first_event.event_id}) filter (where counts) as entry,
+        arg_max(last_event, {'at': last_event.at, 'id': last_event.event_id}) filter (where counts) as leave,
+        arg_min(first_known.user_id, {'at': first_known.at, 'id': first_known.event_id}) filter (
+            where counts and first_known is not null
+        ) as user_id
+    from parts
+    group by session_id
+)
+
+select
+    session_id,
+    entry.project_id as project_id,
+    user_id,
+    coalesce(user_id, entry.profile_id) as visitor_id,
+    (entry.at at time zone 'UTC')::date as day,
+    (entry.at at time zone '{{ var("openpanel_timezone") }}')::date as local_day,
+    entry.at as started_at,
+    leave.at as ended_at,
+    date_diff('millisecond', entry.at, leave.at) / 1000.0 as duration_seconds,
+    events,
+    page_views,
+    page_views <= 1 as is_bounce,
+    revenue_cents,
+    entry.path as entry_path,
+    entry.origin as entry_origin,
+    leave.path as exit_path,
+    leave.origin as exit_origin,
+    {{ openpanel_userpilot.channel(
+        'entry.utm_medium', 'entry.utm_source', 'entry.utm_campaign',
+        'entry.referrer', 'entry.referrer_name', 'entry.referrer_type'
+    ) }} as channel,
+    entry.referrer as referrer,
+    entry.referrer_name as referrer_name,
+    entry.referrer_type as referrer_type,
+    entry.utm_source as utm_source,
+    entry.utm_medium as utm_medium,
+    entry.utm_campaign as utm_campaign,
+    entry.country_code as country_code,
+    entry.region as region,
+    entry.city as city,
+    entry.device_type as device_type,
+    entry.os as os,
+    entry.browser as browser,
+    entry.group_ids as company_ids,
+    part_count,
+    now() as built_at
+from whole

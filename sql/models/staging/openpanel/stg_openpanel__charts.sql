@@ -1,0 +1,26 @@
+-- OpenPanel charts with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per point of a configured chart's series
+-- key:    project_id, chart_name, series_name, breakdowns, local_starts_at, starts_at
+-- late:   yes; numbers of a day move until its sessions have closed
+select
+    ---------- as sent
+    project_id,
+    chart as chart_name,
+    series as series_name,
+    breakdowns,
+    date as local_starts_at,
+    starts_at,
+    value as series_value,
+    previous_value,
+    previous_diff as previous_difference_percent,
+    previous_state,
+    metrics as series_metrics,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('openpanel', 'charts') }}

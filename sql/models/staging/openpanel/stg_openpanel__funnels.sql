@@ -1,0 +1,27 @@
+-- OpenPanel funnels with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per step of a configured funnel and day
+-- key:    project_id, funnel_name, metric_date, step_number
+-- late:   yes; numbers of a day move until its sessions have closed
+select
+    ---------- as sent
+    project_id,
+    funnel as funnel_name,
+    date as metric_date,
+    step as step_number,
+    event_name,
+    users as entrants,
+    conversion_rate_from_start as conversion_percent,
+    dropoff_percent,
+    is_highest_dropoff,
+    total_users as entrants_at_start,
+    completed_users as entrants_at_end,
+    overall_conversion_rate as overall_conversion_percent,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('openpanel', 'funnels') }}

@@ -1,0 +1,25 @@
+-- OpenPanel insights metrics with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per project and day
+-- key:    project_id, metric_date
+-- late:   yes; numbers of a day move until its sessions have closed
+select
+    ---------- as sent
+    project_id,
+    date as metric_date,
+    unique_visitors as visitors,
+    total_sessions as sessions,
+    total_screen_views as page_views,
+    views_per_session as page_views_per_session,
+    bounce_rate as bounce_percent,
+    avg_session_duration as average_session_seconds,
+    total_revenue as revenue_cents,
+    series as hours,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('openpanel', 'insights_metrics') }}

@@ -1,0 +1,26 @@
+-- Userpilot company properties with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per property of companies
+-- key:    property_id
+-- late:   no; what vanished stays, marked as no longer current
+select
+    ---------- as sent
+    id as property_id,
+    key as property_key,
+    display_name,
+    data_type,
+    type as property_type,
+    is_auto_property,
+
+    ---------- since when, until when
+    _first_seen as first_seen_at,
+    _last_seen as last_seen_at,
+    _current as is_current,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('userpilot', 'company_properties') }}

@@ -1,0 +1,32 @@
+-- Userpilot events properties with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per property of events
+-- key:    property_id
+-- late:   no; what vanished stays, marked as no longer current
+select
+    ---------- as sent
+    id as property_id,
+    key as property_key,
+    display_name,
+    data_type,
+    category,
+    description as property_description,
+    "event" as property_event,
+    inserted_at as first_known_at_text,
+    last_seen as last_used_at_text,
+    is_archived,
+    is_auto_property,
+    is_mobile_auto_property,
+
+    ---------- since when, until when
+    _first_seen as first_seen_at,
+    _last_seen as last_seen_at,
+    _current as is_current,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('userpilot', 'events_properties') }}

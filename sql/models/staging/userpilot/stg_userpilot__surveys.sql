@@ -1,0 +1,24 @@
+-- Userpilot surveys with names and types of our own; no joins, no filters, nothing dropped.
+-- grain:  one row per survey
+-- key:    survey_id
+-- late:   no; what vanished stays, marked as no longer current
+select
+    ---------- as sent
+    id as survey_id,
+    title,
+    platform,
+    modules as questions,
+
+    ---------- since when, until when
+    _first_seen as first_seen_at,
+    _last_seen as last_seen_at,
+    _current as is_current,
+
+    ---------- when
+    _day as landed_day,
+
+    ---------- bookkeeping
+    _extra as extra,
+    _load_id as load_id,
+    _landed_at as landed_at
+from {{ openpanel_userpilot.landed('userpilot', 'surveys') }}
