@@ -118,6 +118,17 @@ OWN = (
         _column("status", "VARCHAR", "landed or failed."),
         _column("error", "VARCHAR", "Why it failed, and what to do."),
         _column("landed_at", "TIMESTAMPTZ", "When it ended; equals _landed_at of its rows."),
+        _column("forgotten", "BIGINT", "Rows of people who are to be forgotten; received, and not landed."),
+    ),
+    _own(
+        "forgotten",
+        "one row per value that a landing leaves out, because a person is to be forgotten",
+        ("table_name", "column_name", "digest"),
+        _TABLE,
+        _column("column_name", "VARCHAR", "The column in which the value stood."),
+        _column("digest", "VARCHAR", "SHA-256 of salt and value, in hexadecimal digits.", personal=True),
+        _column("salt", "VARCHAR", "Random text, the same in all rows."),
+        _column("forgotten_at", "TIMESTAMPTZ", "When the person was removed."),
     ),
     _own(
         "probes",

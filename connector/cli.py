@@ -87,6 +87,19 @@ def _parser() -> argparse.ArgumentParser:
     lookups.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
     lookups.set_defaults(run=_lookups)
 
+    forget = verbs.add_parser(
+        "forget",
+        help="remove a person from all tables, and keep them out",
+        description="Remove people from every landed table, waiting files and journals; later landings leave them out.",
+    )
+    forget.add_argument("--profile-id", action="append", default=[], metavar="ID", help="a person in OpenPanel")
+    forget.add_argument("--user-id", action="append", default=[], metavar="ID", help="a person in Userpilot")
+    forget.add_argument("--instance", metavar="NAME", help="only this instance's tables; all if left out")
+    forget.add_argument("--keep-devices", action="store_true", help="keep anonymous events of the person's devices")
+    forget.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+    forget.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
+    forget.set_defaults(run=_forget)
+
     sandbox = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
     sandbox.add_argument("--port", type=int, default=8890)
     sandbox.add_argument("--days", type=int, default=14, help="days of sample data, up to yesterday")
@@ -240,6 +253,58 @@ def _lookups(options: argparse.Namespace) -> int:
             for receipt in receipts:
                 _say_receipt(receipt, as_json=options.json)
     return code
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from connector.forgotten import forget, instances
+    from connector.openpanel.streams import EVENTS
+    from connector.outbox import forget as forget_sent
+    from connector.privacy import Privacy
+    from connector.spool import sweep
+    from connector.userpilot.streams import EVENTS as EXPORTED
+    from connector.userpilot.sync import remove_files
+    from connector.warehouse import Warehouse
+
+    ids = [(EVENTS, _people(options.profile_id)), (EXPORTED, _people(options.user_id))]
+    if not any(who for _, who in ids):
+        raise SettingsError("--profile-id", "and --user-id are both missing", next_step="name the person.")
+    settings, privacy = Settings.load(), Privacy.from_environment()
+    warehouse = Warehouse(settings.warehouse)
+    people = [
+        (stream, who)
+        for one, who in ids
+        for stream in (instances(warehouse, one) if who else [])
+        if options.instance in (None, stream.instance)
+    ]
+    # Tables first: whoever lands waiting files meanwhile leaves the person out.
+    removed = forget(
+        warehouse,
+        people,
+        hashed=privacy.hashed if privacy else None,
+        devices=not options.keep_devices,
+        dry_run=options.dry_run,
+    )
+    exports = remove_files(settings.spool_dir, dry_run=options.dry_run) if options.user_id else []
+    swept = [] if options.dry_run else sweep(settings.spool_dir)
+    known = [value for _, who in ids for value in who]
+    known += [form for value in known if privacy and (form := privacy.hashed(value))]
+    noted = forget_sent(warehouse, settings.spool_dir / "outbox", known, dry_run=options.dry_run)
+    word = "to remove" if options.dry_run else "removed"
+    for one in removed:
+        text = f"{one.table}  {one.rows:>9,} rows {word} on {one.days} days ({one.anonymous} of them anonymous)"
+        print(json.dumps({**asdict(one), "dry_run": options.dry_run}) if options.json else text, flush=True)
+    rest = {"waiting exports": len(exports), "left spools": len(swept), "rows noted as sent back": noted}
+    for what, count in rest.items():
+        print(json.dumps({"table": what, "rows": count}) if options.json else f"{what}  {count} {word}", flush=True)
+    if not options.json and not options.dry_run:
+        print("build what is made from these tables once more: dbt build --full-refresh", flush=True)
+    return DONE
+
+
+def _people(ids: Sequence[str]) -> list[str]:
+    if not all(one.strip() for one in ids):
+        raise SettingsError("--profile-id or --user-id", "is empty", next_step="nobody is not a person; name one.")
+    return list(dict.fromkeys(ids))
 
 
 def _say_job(job: "Job", *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from connector.errors import (
     TransientError,
     excerpt,
 )
+from connector.forgotten import leave_out
 from connector.receipts import Landed, Reading, insert_receipt, landed_before, prepare_receipts
 from connector.spool import Spool
 from connector.sql import columns, literal, quoted, quoted_table, text
@@ -172,12 +173,20 @@ class Work:
                 where=self._where,
                 next_step="rerun the partition; if it repeats, report it with this message.",
             )
-        duplicates = self._drop_twins(day, inserted)
-        landed = inserted - duplicates
+        forgotten = leave_out(self._db, self._stream, f"_day = {literal(day)}")
+        duplicates = self._drop_twins(day, inserted - forgotten)
+        landed = inserted - forgotten - duplicates
         if not allow_drop and ((before and not landed) or (before >= DROP_MATTERS_FROM and landed < before * DROP_TO)):
             raise SuddenDropError(where=self._where, landed=before, received=landed)
         return self._write_receipt(
-            spool, day, reading, received=inserted, landed=landed, duplicates=duplicates, replaced=before
+            spool,
+            day,
+            reading,
+            received=inserted,
+            landed=landed,
+            duplicates=duplicates,
+            replaced=before,
+            forgotten=forgotten,
         )
 
     def append(self, spool: Spool, day: date, *, reading: Reading) -> Receipt:
@@ -202,6 +211,13 @@ class Work:
             f"delete from newer where ({key}) in (select ({key}) from {self._table} where _day = {literal(day)})"
         )
         (new,) = self._row("select count(*) from newer")
+        if leave_out(self._db, self._stream, "true", table="newer"):
+            raise IncompleteError(
+                where=self._where,
+                announced=spool.manifest.announced,
+                received=onto.received,
+                because="people to be forgotten are among the newer rows, which only the whole day can tell apart",
+            )
         if onto.received + new != spool.manifest.announced:
             raise IncompleteError(
                 where=self._where,
@@ -220,6 +236,7 @@ class Work:
             landed=landed,
             duplicates=onto.duplicates + twins,
             replaced=0,
+            forgotten=onto.forgotten,
             incremental=True,
         )
         self._db.execute("drop table newer")
@@ -307,6 +324,7 @@ class Work:
         landed: int,
         duplicates: int,
         replaced: int,
+        forgotten: int = 0,
         incremental: bool = False,
     ) -> Receipt:
         manifest = spool.manifest
@@ -324,6 +342,7 @@ class Work:
             refused=reading.refused,
             bytes=reading.bytes,
             seconds=reading.seconds,
+            forgotten=forgotten,
             strangers=frozenset(manifest.strangers),
             incremental=incremental,
             warnings=tuple(manifest.warnings),
@@ -333,7 +352,7 @@ class Work:
             self._db,
             receipt.table, day, receipt.load_id, receipt.announced, received, landed, duplicates, replaced,
             receipt.misfits, receipt.requests, receipt.refused, receipt.bytes, receipt.seconds, incremental,
-            "; ".join(receipt.warnings) or None, "landed", None, self._now,
+            "; ".join(receipt.warnings) or None, "landed", None, self._now, forgotten=forgotten,
         )  # fmt: skip
         return receipt
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError
+from connector.forgotten import leave_out
 from connector.landing import (
     DROP_MATTERS_FROM,
     DROP_TO,
@@ -82,6 +83,7 @@ class DayReceipt:
     duplicates: int
     replaced: int
     misfits: int
+    forgotten: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,16 +250,20 @@ class _Range(Work):
             f"delete from {self._table} where _load_id = {literal(self._load_id)} and not ({in_range})"
         )
         received = self._per_day(in_range, "count(*)")
-        twins = self._drop_equal(in_range, received)
+        kept = received
+        if leave_out(self._db, self._stream, in_range):
+            kept = self._per_day(in_range, "count(*)")
+        twins = self._drop_equal(in_range, kept)
         misfits = self._per_day(in_range, "count(_extra)")
         days = tuple(
             DayReceipt(
                 day=day,
                 received=received.get(day, 0),
-                landed=received.get(day, 0) - twins.get(day, 0),
+                landed=kept.get(day, 0) - twins.get(day, 0),
                 duplicates=twins.get(day, 0),
                 replaced=before.get(day, 0),
                 misfits=misfits.get(day, 0),
+                forgotten=received.get(day, 0) - kept.get(day, 0),
             )
             for day in _days(first, last)
         )
@@ -387,7 +393,7 @@ class _Range(Work):
                 self._db,
                 receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
                 day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
-                "; ".join(warnings) or None, "landed", None, self._now,
+                "; ".join(warnings) or None, "landed", None, self._now, forgotten=day.forgotten,
             )  # fmt: skip
         values = (
             receipt.table, origin.job_id, self._load_id, first, last, origin.fingerprint, origin.options,

@@ -4,6 +4,7 @@ The journal is a file, because a run that sends ten thousand requests must not h
 not forget what it did when it is killed. A dead run's journal is read by the next one. Nothing here sends.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -166,6 +167,39 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
         _insert(connection, "sent", [(outbox, o.key, o.content_hash, o.status, now) for o in sent])
         _insert(connection, "rejected", [(outbox, o.key, o.content_hash, o.status, o.said, now) for o in told])
         connection.execute("commit")
+
+
+def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
+    """Remove what was noted under these keys, in the tables and in journals that dead runs left; rows removed.
+
+    Raises:
+        BusyError: an outbox is being sent.
+    """
+    removed = 0
+    for path in sorted(folder.glob("*.journal")):
+        with contextlib.nullcontext() if dry_run else journal(folder, path.stem):  # nobody else writes meanwhile
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if not _names(line, keys)]
+            removed += len(lines) - len(kept)
+            if not dry_run and len(kept) < len(lines):
+                path.write_text("".join(kept), encoding="utf-8")
+    with warehouse.read() if dry_run else warehouse.write() as connection:
+        for table in ("sent", "rejected"):
+            of_keys = f"from connector.{table} where list_contains({literal(list(keys))}, key)"
+            with contextlib.suppress(duckdb.CatalogException):
+                row = connection.execute(f"select count(*) {of_keys}").fetchone()
+                removed += row[0] if row else 0
+                if not dry_run:
+                    connection.execute(f"delete {of_keys}")
+    return removed
+
+
+def _names(line: str, keys: Sequence[str]) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return any(key in line for key in keys)
+    return isinstance(entry, dict) and any(entry.get(word) in keys for word in ("intent", "back", "done"))
 
 
 def _forget(connection: duckdb.DuckDBPyConnection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:

@@ -36,12 +36,13 @@ create table if not exists connector.landings (
     warnings varchar,
     status varchar not null,
     error varchar,
-    landed_at timestamptz not null
+    landed_at timestamptz not null,
+    forgotten bigint
 )
 """
 _LANDINGS_COLUMNS = (
     "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
-    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at"
+    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at, forgotten"
 )
 
 
@@ -111,12 +112,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Landed:
-    """The state of a landed day: which landing wrote it last, how many rows came with it, and its newest row."""
+    """The state of a landed day: which landing wrote it last, what came with it, and its newest row."""
 
     load_id: str
     received: int
     duplicates: int
     newest: datetime
+    forgotten: int = 0
 
 
 def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None:
@@ -208,13 +210,14 @@ def prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
     """Create what this room writes and shows, where it is missing."""
     connection.execute("create schema if not exists connector")
     connection.execute(LANDINGS)
+    connection.execute("alter table connector.landings add column if not exists forgotten bigint")
     connection.execute(PROBES)
     connection.execute(COVERAGE)
 
 
-def insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object) -> None:
+def insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object, forgotten: int = 0) -> None:
     """One row of ``connector.landings``; values in the order of its columns."""
-    row = ", ".join(literal(value) for value in values)
+    row = ", ".join(literal(value) for value in (*values, forgotten))
     connection.execute(f"insert into connector.landings ({_LANDINGS_COLUMNS}) values ({row})")
 
 
@@ -222,7 +225,7 @@ def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: da
     """What is landed for a day, asked on a connection that is already open."""
     try:
         receipt = connection.execute(
-            "select load_id, received, duplicates from connector.landings "
+            "select load_id, received, duplicates, coalesce(forgotten, 0) from connector.landings "
             f"where table_name = {literal(stream.table)} and day = {literal(day)} and status = 'landed' "
             "order by landed_at desc limit 1"
         ).fetchone()
@@ -234,6 +237,6 @@ def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: da
         ).fetchone()
     except duckdb.CatalogException:
         return None
-    if newest is None or newest[0] is None or newest[1] != receipt[1] - receipt[2]:
+    if newest is None or newest[0] is None or newest[1] != receipt[1] - receipt[2] - receipt[3]:
         return None
-    return Landed(receipt[0], receipt[1], receipt[2], datetime.fromtimestamp(newest[0] / 1e6, UTC))
+    return Landed(receipt[0], receipt[1], receipt[2], datetime.fromtimestamp(newest[0] / 1e6, UTC), receipt[3])

@@ -154,6 +154,7 @@ class Receipt:
         requests, refused: HTTP requests made, and how many of them met the rate limit.
         bytes: bytes received. seconds: from the first request to the commit.
         lock_wait, lock_seconds: seconds waited for the warehouse, and seconds it was held.
+        forgotten: rows of people who are to be forgotten; received, and not landed.
         strangers: undeclared fields seen. incremental: only newer rows were read.
         warnings: sentences about the day, such as a list that the vendor cut.
         sample: the first few landed rows as texts, without columns that name a person.
@@ -174,6 +175,7 @@ class Receipt:
     seconds: float = 0.0
     lock_wait: float = 0.0
     lock_seconds: float = 0.0
+    forgotten: int = 0
     strangers: frozenset[str] = frozenset()
     incremental: bool = False
     warnings: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import duckdb
 import pytest
 
 from connector.catalogue import tables
+from connector.forgotten import FORGOTTEN
 from connector.landing_files import EXPORT_JOBS
 from connector.outbox import _REJECTED, _SENT
 from connector.receipts import prepare_receipts
@@ -14,7 +15,7 @@ def own():
     """Schema ``connector`` as the connector makes it."""
     with duckdb.connect() as connection:
         prepare_receipts(connection)
-        for statement in (EXPORT_JOBS, _SENT, _REJECTED):
+        for statement in (EXPORT_JOBS, FORGOTTEN, _SENT, _REJECTED):
             connection.execute(statement)
         rows = connection.execute(
             "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'connector' "

@@ -331,3 +331,29 @@ def test_a_bottomless_value_is_refused_and_not_a_crash():
     sent = Page(number=1, of=1, rows=1, announced=1, body=body)
     with pytest.raises(ContractError, match="nested too deeply"):
         Privacy({"openpanel.events": {"drop": ["**.email"]}}).protector(EVENTS).page(sent)
+
+
+def test_the_document_lists_every_personal_column():
+    from pathlib import Path
+
+    from connector.catalogue import tables
+
+    text = (Path(__file__).parent.parent / "docs" / "personal-data.md").read_text()
+    told = text.split("<!-- personal -->")[1].split("<!-- /personal -->")[0]
+    flagged = {
+        f"{table.schema}.{table.name}": [column.name for column in table.columns if column.personal]
+        for table in tables()
+        if table.vendor
+    }
+    rows = [f"| `{table}` | {', '.join(f'`{name}`' for name in names)} |" for table, names in flagged.items() if names]
+    assert told.strip().splitlines()[2:] == rows
+
+
+def test_the_rules_of_the_document_are_valid():
+    from pathlib import Path
+
+    import yaml
+
+    text = (Path(__file__).parent.parent / "docs" / "personal-data.md").read_text()
+    rules = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    assert sum(Privacy(rules, key=KEY).tables.values()) == 12

@@ -237,7 +237,7 @@ def _of_day(receipt: Receipt) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": receipt.landed,
         "announced by vendor": receipt.announced,
-        "vendor count minus landed": receipt.announced - receipt.landed - receipt.duplicates,
+        "vendor count minus landed": receipt.announced - receipt.landed - receipt.duplicates - receipt.forgotten,
         "duplicates": receipt.duplicates,
         "rows replaced": receipt.replaced,
         "rows with extras": receipt.misfits,
@@ -250,6 +250,8 @@ def _of_day(receipt: Receipt) -> dict[str, Any]:
         "load id": receipt.load_id,
         "preview": dg.MetadataValue.md(preview(receipt)),
     }
+    if receipt.forgotten:
+        metadata["rows of forgotten people"] = receipt.forgotten
     if receipt.warnings:
         metadata["warnings"] = "; ".join(receipt.warnings)
     if receipt.strangers:

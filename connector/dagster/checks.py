@@ -79,7 +79,7 @@ def check_results(
         moved = [
             f"{receipt.day}: {receipt.announced} announced, {facts[receipt.day].rows} rows, {receipt.duplicates} twins"
             for receipt in receipts
-            if facts[receipt.day].rows + receipt.duplicates != receipt.announced
+            if facts[receipt.day].rows + receipt.duplicates + receipt.forgotten != receipt.announced
         ]
         yield _result(COUNT, key, moved, "land these days again before you build on them", blocking=True)
     if stream.walk == "listings":

@@ -308,6 +308,8 @@ def _report(context: dg.AssetExecutionContext, receipt: Any) -> None:
                 "rows with extras": day.misfits,
                 "load id": receipt.load_id,
             }
+            if day.forgotten:
+                numbers["rows of forgotten people"] = day.forgotten
             context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
 
 

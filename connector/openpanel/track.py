@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from connector.ahead import ahead
 from connector.errors import ConnectorError, RejectedError, SettingsError, TransientError, excerpt
+from connector.forgotten import is_forgotten
 from connector.outbox import Journal, Outcome, journal, read_journal, remember, remembered
 from connector.warehouse import Warehouse
 
@@ -261,13 +262,14 @@ class Track:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a run did: rows by outcome."""
+    """What a run did: rows by outcome; rows of people who are to be forgotten are not sent."""
 
     sent: int
     unchanged: int
     rejected: int
     failed: int
     unknown: int
+    forgotten: int = 0
 
 
 def deliver(
@@ -294,17 +296,26 @@ def deliver(
     with journal(folder, outbox.name) as (book, path):
         if not dry_run:
             _settle_accounts(warehouse, outbox, path, ())  # of a run that was killed
-        chosen = plan(outbox, _rows(warehouse, outbox), remembered(warehouse, outbox.name))
+        gone, rows = is_forgotten(warehouse), list(_rows(warehouse, outbox))
+        left = [row for row in rows if not gone(str(row.get("profile_id") or ""))]
+        chosen = plan(outbox, left, remembered(warehouse, outbox.name))
         if dry_run:
             for message in chosen.messages:
                 dry_run(message)
-            return Delivery(0, chosen.unchanged, len(chosen.refused), 0, 0)
+            return Delivery(0, chosen.unchanged, len(chosen.refused), 0, 0, len(rows) - len(left))
         try:
             track.send(outbox, chosen.messages, book, tell=tell)
         finally:
             outcomes = _settle_accounts(warehouse, outbox, path, chosen.refused)
         count = Counter(outcome.status for outcome in outcomes)
-        return Delivery(count["sent"], chosen.unchanged, count["rejected"], count["failed"], count["unknown"])
+        return Delivery(
+            count["sent"],
+            chosen.unchanged,
+            count["rejected"],
+            count["failed"],
+            count["unknown"],
+            len(rows) - len(left),
+        )
 
 
 def _settle_accounts(warehouse: Warehouse, outbox: Outbox, path: Path, refused: Sequence[Outcome]) -> Sequence[Outcome]:

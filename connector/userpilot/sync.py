@@ -408,6 +408,33 @@ class Exports:
         return job
 
 
+def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove all fetched files that wait for their landing, in every instance; whoever lands them fetches them again.
+
+    Returns:
+        The ids of their exports.
+
+    Raises:
+        BusyError: some of them are being fetched or landed.
+    """
+    found = []
+    for folder in sorted(spool_dir.glob("*.exports/*.chunks")):
+        job_id = folder.name.removesuffix(".chunks")
+        found.append(job_id)
+        if dry_run:
+            continue
+        try:
+            with FileLock(folder.with_suffix(".lock"), timeout=60.0, mode=0o600):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            raise BusyError(
+                "another process fetches or lands an export",
+                where=f"job {job_id[:8]}",
+                next_step="wait for it, then run this once more.",
+            ) from None
+    return found
+
+
 def _local(job: Job, name: str) -> str:
     """A file's name on our disk: the vendor's is a label, and might be a path."""
     return f"chunk-{job.files.index(name) + 1:05d}"
