@@ -36,6 +36,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql --processes 2
 
 dev: install
 	$(BIN)/python -m dagster_project.dev

@@ -18,7 +18,7 @@
     {%- elif first and last -%}
         {{ day_column }} between date '{{ first }}' - {{ reach }} and date '{{ last }}'
     {%- else -%}
-        {{ openpanel_userpilot.landed_since_built(day_column, meta.get('landed', []), reach) }}
+        {{ landed_since_built(day_column, meta.get('landed', []), reach) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -65,7 +65,7 @@
     {%- set columns = arg_dict.dest_columns | map(attribute='quoted') | join(', ') -%}
     delete from {{ arg_dict.target_relation }}
     where
-        {{ openpanel_userpilot.days_to_build('day') }}
+        {{ days_to_build('day') }}
         or day in (select found.day from {{ arg_dict.temp_relation }} as found);
 
     insert into {{ arg_dict.target_relation }} ({{ columns }})

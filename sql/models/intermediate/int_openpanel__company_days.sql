@@ -14,7 +14,7 @@ events as (
         revenue_cents,
         unnest(list_distinct(group_ids)) as company_id
     from {{ ref('stg_openpanel__events') }}
-    where {{ openpanel_userpilot.days_to_build('event_day') }}
+    where {{ days_to_build('event_day') }}
 )
 
 select

@@ -12,7 +12,7 @@ events as (
         event_name in ('session_start', 'session_end') as is_mark,
         event_name = '{{ var("page_view_event") }}' as is_page_view
     from {{ ref('stg_openpanel__events') }}
-    where session_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+    where session_id is not null and {{ days_to_build('event_day') }}
 )
 
 select
@@ -45,15 +45,24 @@ select
             'browser': browser,
             'group_ids': group_ids
         },
-        {'at': occurred_at, 'id': event_id}
+        row(occurred_at, event_id)
     ) as first_event,
     arg_max(
-        {'at': occurred_at, 'event_id': event_id, 'path': path, 'origin': origin},
-        {'at': occurred_at, 'id': event_id}
+        {
+            'at': occurred_at,
+            'event_id': event_id,
+            'path': path,
+            'origin': origin
+        },
+        row(occurred_at, event_id)
     ) as last_event,
     arg_min(
-        {'at': occurred_at, 'event_id': event_id, 'user_id': user_id},
-        {'at': occurred_at, 'id': event_id}
+        {
+            'at': occurred_at,
+            'event_id': event_id,
+            'user_id': user_id
+        },
+        row(occurred_at, event_id)
     ) filter (where user_id is not null) as first_known,
     now() as built_at
 from events

@@ -13,9 +13,9 @@ select
     max(occurred_at) as last_at,
     sum(revenue_cents)::bigint as revenue_cents,
     list_sort(array_agg(distinct device_id) filter (where device_id is not null)) as device_ids,
-    arg_max(profile, {'at': occurred_at, 'id': event_id}) filter (where profile is not null) as profile,
-    arg_max(group_ids, {'at': occurred_at, 'id': event_id}) filter (where len(group_ids) > 0) as group_ids,
+    arg_max(profile, row(occurred_at, event_id)) filter (where profile is not null) as profile,
+    arg_max(group_ids, row(occurred_at, event_id)) filter (where len(group_ids) > 0) as group_ids,
     now() as built_at
 from {{ ref('stg_openpanel__events') }}
-where user_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+where user_id is not null and {{ days_to_build('event_day') }}
 group by user_id, event_day

@@ -14,13 +14,13 @@ select
     count(*) as events,
     min(occurred_at) as first_at,
     max(occurred_at) as last_at,
-    max({'at': occurred_at, 'text': {{ name }}}) filter (
+    max(struct_pack(at := occurred_at, text := {{ name }})) filter (
         where event_type = 'identify_company' and {{ name }} <> ''
     ) as company_name,
-    max({'at': occurred_at, 'text': {{ plan }}}) filter (
+    max(struct_pack(at := occurred_at, text := {{ plan }})) filter (
         where event_type = 'identify_company' and {{ plan }} <> ''
     ) as company_plan,
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where company_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+where company_id is not null and {{ days_to_build('event_day') }}
 group by company_id, coalesce(user_id, ''), event_day

@@ -17,5 +17,5 @@ select
     {%- endfor %}
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where content_type is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+where content_type is not null and {{ days_to_build('event_day') }}
 group by content_type, content_id, event_day

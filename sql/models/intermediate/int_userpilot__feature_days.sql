@@ -1,4 +1,4 @@
--- How a tracked feature or event was used on a day; names are joined when read, so a renamed feature is renamed everywhere.
+-- How a tracked feature or event was used on a day. Names are joined when read: a renamed feature is renamed everywhere.
 -- grain:  one row per kind, feature and UTC day
 -- key:    feature_kind, feature_key, day
 -- late:   yes; a landed day replaces its rows here
@@ -9,7 +9,7 @@ with
 events as (
     select *
     from {{ ref('stg_userpilot__events') }}
-    where {{ openpanel_userpilot.days_to_build('event_day') }}
+    where {{ days_to_build('event_day') }}
 ),
 
 active as (

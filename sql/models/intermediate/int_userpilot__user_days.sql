@@ -16,14 +16,14 @@ select
     min(occurred_at) as first_at,
     max(occurred_at) as last_at,
     -- Of equal times the greater value, so that the answer is the same every time.
-    arg_max(company_id, {'at': occurred_at, 'id': company_id}) filter (where company_id is not null) as company_id,
-    arg_max({{ email }}, {'at': occurred_at, 'text': {{ email }}}) filter (
+    arg_max(company_id, row(occurred_at, company_id)) filter (where company_id is not null) as company_id,
+    arg_max({{ email }}, row(occurred_at, {{ email }})) filter (
         where event_type = 'identify_user' and {{ email }} <> ''
     ) as email,
-    arg_max({{ name }}, {'at': occurred_at, 'text': {{ name }}}) filter (
+    arg_max({{ name }}, row(occurred_at, {{ name }})) filter (
         where event_type = 'identify_user' and {{ name }} <> ''
     ) as full_name,
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where user_id is not null and {{ openpanel_userpilot.days_to_build('event_day') }}
+where user_id is not null and {{ days_to_build('event_day') }}
 group by user_id, event_day

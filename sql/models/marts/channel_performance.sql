@@ -7,7 +7,7 @@
 with
 
 changed_days as (
-    {{ openpanel_userpilot.days_of_changed_sessions() }}
+    {{ days_of_changed_sessions() }}
 )
 
 select
@@ -21,10 +21,10 @@ select
     count(distinct user_id) as users,
     sum(page_views)::bigint as page_views,
     count(*) filter (where is_bounce) as bounces,
-    {{ openpanel_userpilot.percent('count(*) filter (where is_bounce)', 'count(*)') }} as bounce_percent,
+    {{ percent('count(*) filter (where is_bounce)', 'count(*)') }} as bounce_percent,
     round(avg(duration_seconds) filter (where duration_seconds > 0), 3) as average_session_seconds,
     sum(revenue_cents)::bigint as revenue_cents,
     now() as built_at
 from {{ ref('sessions') }}
-where {{ openpanel_userpilot.days_to_build('day') }} or day in (select changed_days.day from changed_days)
+where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
 group by 1, 2, 3, 4, 5

@@ -16,7 +16,7 @@ openpanel as (
         unnest(case when len(group_ids) > 0 then group_ids else [null] end) as company_id,
         event_id
     from {{ ref('stg_openpanel__events') }}
-    where {{ openpanel_userpilot.days_to_build('event_day') }}
+    where {{ days_to_build('event_day') }}
 ),
 
 userpilot as (
@@ -28,7 +28,7 @@ userpilot as (
     where
         -- Being told about somebody is no activity of theirs.
         event_type not in ('identify_user', 'identify_company')
-        and {{ openpanel_userpilot.days_to_build('event_day') }}
+        and {{ days_to_build('event_day') }}
 ),
 
 together as (

@@ -11,14 +11,24 @@ names as (
     select
         coalesce(feature_key, feature_id) as feature_key,
         arg_max(
-            display_name, {'now': is_current, 'at': last_seen_at, 'id': feature_id}
+            display_name, row(is_current, last_seen_at, feature_id)
         ) filter (where display_name is not null) as feature_name
     from (
-        select feature_key, feature_id, display_name, is_current, last_seen_at
+        select
+            feature_key,
+            feature_id,
+            display_name,
+            is_current,
+            last_seen_at
         from {{ ref('stg_userpilot__features_events') }}
         union
         -- Where the list has ids, events of a feature name it by its id.
-        select feature_id as feature_key, feature_id, display_name, is_current, last_seen_at
+        select
+            feature_id as feature_key,
+            feature_id,
+            display_name,
+            is_current,
+            last_seen_at
         from {{ ref('stg_userpilot__features_events') }}
     ) as listed
     group by 1
@@ -33,7 +43,7 @@ select
     used.users,
     used.companies,
     used.active_users,
-    {{ openpanel_userpilot.percent('used.users', 'used.active_users') }} as adoption_percent,
+    {{ percent('used.users', 'used.active_users') }} as adoption_percent,
     used.built_at
 from {{ ref('int_userpilot__feature_days') }} as used
 left join names on used.feature_key = names.feature_key

@@ -22,7 +22,7 @@ titles as (
     select
         content_type,
         content_id,
-        arg_max(title, {'now': is_current, 'at': last_seen_at, 'title': title}) as title
+        arg_max(title, row(is_current, last_seen_at, title)) as title
     from (
         {% for content_type, table, id, title in listed %}
             select
@@ -54,8 +54,8 @@ select
     shown.users_completed,
     shown.times_dismissed,
     shown.users_dismissed,
-    {{ openpanel_userpilot.percent('shown.users_completed', 'shown.users') }} as completed_percent,
-    {{ openpanel_userpilot.percent('shown.users_dismissed', 'shown.users') }} as dismissed_percent,
+    {{ percent('shown.users_completed', 'shown.users') }} as completed_percent,
+    {{ percent('shown.users_dismissed', 'shown.users') }} as dismissed_percent,
     shown.built_at
 from {{ ref('int_userpilot__content_days') }} as shown
 left join titles

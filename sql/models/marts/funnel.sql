@@ -35,7 +35,7 @@ with
             occurred_at as reached_at,
             1 as step
         from events_{{ number }}
-        where event_name = '{{ funnel.steps[0] }}' and {{ openpanel_userpilot.days_to_build('event_day') }}
+        where event_name = '{{ funnel.steps[0] }}' and {{ days_to_build('event_day') }}
     ),
 
     {% for step in funnel.steps[1:] %}
@@ -98,8 +98,8 @@ select
     event_name,
     entrants,
     first_value(entrants) over in_order as entrants_at_start,
-    {{ openpanel_userpilot.percent('entrants', 'first_value(entrants) over in_order') }} as percent_of_start,
-    {{ openpanel_userpilot.percent('entrants', 'lag(entrants) over in_order') }} as percent_of_previous,
+    {{ percent('entrants', 'first_value(entrants) over in_order') }} as percent_of_start,
+    {{ percent('entrants', 'lag(entrants) over in_order') }} as percent_of_previous,
     now() as built_at
 from counted
 window in_order as (partition by funnel, day order by step)

@@ -7,7 +7,7 @@
 with
 
 changed_days as (
-    {{ openpanel_userpilot.days_of_changed_sessions() }}
+    {{ days_of_changed_sessions() }}
 ),
 
 events as (
@@ -23,7 +23,7 @@ events as (
     where
         event_name not in ('session_start', 'session_end')
         and (
-            {{ openpanel_userpilot.days_to_build('event_day') }}
+            {{ days_to_build('event_day') }}
             or event_day in (select changed_days.day from changed_days)
         )
     window in_session as (
@@ -35,7 +35,7 @@ events as (
 visits as (
     select *
     from {{ ref('sessions') }}
-    where {{ openpanel_userpilot.days_to_build('day') }} or day in (select changed_days.day from changed_days)
+    where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
 ),
 
 seen as (
@@ -87,7 +87,7 @@ select
     coalesce(entered.entries, 0) as entries,
     coalesce(left_from.exits, 0) as exits,
     coalesce(entered.bounces, 0) as bounces,
-    {{ openpanel_userpilot.percent('entered.bounces', 'entered.entries') }} as bounce_percent,
+    {{ percent('entered.bounces', 'entered.entries') }} as bounce_percent,
     now() as built_at
 from seen
 full join entered using (day, origin, path)

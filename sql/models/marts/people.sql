@@ -45,14 +45,18 @@ userpilot as (
 ),
 
 lonely_openpanel as (
-    select user_id, email
+    select
+        user_id,
+        email
     from openpanel_known
     where email is not null and user_id not in (select userpilot.user_id from userpilot)
     qualify count(*) over (partition by email) = 1
 ),
 
 lonely_userpilot as (
-    select user_id, email
+    select
+        user_id,
+        email
     from userpilot
     where email is not null and user_id not in (select openpanel_known.user_id from openpanel_known)
     qualify count(*) over (partition by email) = 1

@@ -72,6 +72,6 @@ select
     date_diff('day', weeks.cohort_week, weeks.week) // 7 as weeks_since,
     weeks.people,
     coalesce(active.active_people, 0) as active_people,
-    {{ openpanel_userpilot.percent('coalesce(active.active_people, 0)', 'weeks.people') }} as retained_percent
+    {{ percent('coalesce(active.active_people, 0)', 'weeks.people') }} as retained_percent
 from weeks
 left join active on weeks.cohort_week = active.cohort_week and weeks.week = active.week

@@ -15,7 +15,10 @@ all_parts as (
         -- A part was built after the session was, or parts came or went.
         select parts.session_id
         from (
-            select session_id, max(built_at) as built_at, count(*) as part_count
+            select
+                session_id,
+                max(built_at) as built_at,
+                count(*) as part_count
             from all_parts
             group by session_id
         ) as parts
@@ -45,9 +48,9 @@ whole as (
         sum(events) filter (where counts)::bigint as events,
         sum(page_views) filter (where counts)::bigint as page_views,
         sum(revenue_cents) filter (where counts)::bigint as revenue_cents,
-        arg_min(first_event, {'at': first_event.at, 'id': first_event.event_id}) filter (where counts) as entry,
-        arg_max(last_event, {'at': last_event.at, 'id': last_event.event_id}) filter (where counts) as leave,
-        arg_min(first_known.user_id, {'at': first_known.at, 'id': first_known.event_id}) filter (
+        arg_min(first_event, row(first_event.at, first_event.event_id)) filter (where counts) as entry,
+        arg_max(last_event, row(last_event.at, last_event.event_id)) filter (where counts) as leave,
+        arg_min(first_known.user_id, row(first_known.at, first_known.event_id)) filter (
             where counts and first_known is not null
         ) as user_id
     from parts
@@ -72,7 +75,7 @@ select
     entry.origin as entry_origin,
     leave.path as exit_path,
     leave.origin as exit_origin,
-    {{ openpanel_userpilot.channel(
+    {{ channel(
         'entry.utm_medium', 'entry.utm_source', 'entry.utm_campaign',
         'entry.referrer', 'entry.referrer_name', 'entry.referrer_type'
     ) }} as channel,

@@ -23,4 +23,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('openpanel', 'charts') }}
+from {{ landed('openpanel', 'charts') }}

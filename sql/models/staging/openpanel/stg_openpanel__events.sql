@@ -27,7 +27,9 @@ select
     nullif(referrer_type, '') as referrer_type,
     nullif(coalesce(properties ->> '__query.utm_source', properties ->> '$.__query.utm_source'), '') as utm_source,
     nullif(coalesce(properties ->> '__query.utm_medium', properties ->> '$.__query.utm_medium'), '') as utm_medium,
-    nullif(coalesce(properties ->> '__query.utm_campaign', properties ->> '$.__query.utm_campaign'), '') as utm_campaign,
+    nullif(
+        coalesce(properties ->> '__query.utm_campaign', properties ->> '$.__query.utm_campaign'), ''
+    ) as utm_campaign,
     nullif(coalesce(properties ->> '__query.utm_term', properties ->> '$.__query.utm_term'), '') as utm_term,
     nullif(coalesce(properties ->> '__query.utm_content', properties ->> '$.__query.utm_content'), '') as utm_content,
 
@@ -58,4 +60,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('openpanel', 'events') }}
+from {{ landed('openpanel', 'events') }}

@@ -15,4 +15,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('openpanel', 'insights_live') }}
+from {{ landed('openpanel', 'insights_live') }}

@@ -22,4 +22,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('openpanel', 'insights_pages') }}
+from {{ landed('openpanel', 'insights_pages') }}

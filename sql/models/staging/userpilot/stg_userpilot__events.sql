@@ -17,12 +17,16 @@ select
     _day as event_day,
 
     ---------- what a person did with what the product showed: type:id:status, split at the first and the last colon
-    case when event_type = 'interaction' and event_name like '%:%:%' then split_part(event_name, ':', 1) end as content_type,
+    case
+        when event_type = 'interaction' and event_name like '%:%:%' then split_part(event_name, ':', 1)
+    end as content_type,
     case
         when event_type = 'interaction' and event_name like '%:%:%'
             then array_to_string(string_split(event_name, ':')[2:-2], ':')
     end as content_id,
-    case when event_type = 'interaction' and event_name like '%:%:%' then split_part(event_name, ':', -1) end as content_status,
+    case
+        when event_type = 'interaction' and event_name like '%:%:%' then split_part(event_name, ':', -1)
+    end as content_status,
 
     ---------- where
     nullif(source, '') as source,
@@ -46,4 +50,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('userpilot', 'events') }}
+from {{ landed('userpilot', 'events') }}

@@ -21,4 +21,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('userpilot', 'features_events') }}
+from {{ landed('userpilot', 'features_events') }}

@@ -19,4 +19,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('userpilot', 'flows') }}
+from {{ landed('userpilot', 'flows') }}

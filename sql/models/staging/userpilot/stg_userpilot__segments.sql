@@ -24,4 +24,4 @@ select
     _extra as extra,
     _load_id as load_id,
     _landed_at as landed_at
-from {{ openpanel_userpilot.landed('userpilot', 'segments') }}
+from {{ landed('userpilot', 'segments') }}

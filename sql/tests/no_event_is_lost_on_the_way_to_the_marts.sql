@@ -1,0 +1,22 @@
+-- Days whose events are not all in the marts; of the days that were to be built, where these are named.
+with
+
+events as (
+    select
+        event_day as day,
+        count(distinct event_id) as openpanel_events
+    from {{ ref('stg_openpanel__events') }}
+    group by event_day
+)
+
+select
+    day,
+    events.openpanel_events as landed,
+    counted.openpanel_events as counted
+from events
+full join {{ ref('daily_active') }} as counted using (day)
+where
+    coalesce(events.openpanel_events, 0) is distinct from coalesce(counted.openpanel_events, 0)
+    {% if var('min_date', none) and var('max_date', none) %}
+        and day between date '{{ var("min_date") }}' and date '{{ var("max_date") }}'
+    {% endif %}
