@@ -100,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
     forget.set_defaults(run=_forget)
 
+    doctor = verbs.add_parser(
+        "doctor",
+        help="is everything well? says what to do if not",
+        description="Look at settings, credentials, vendors, clock, disks, warehouse, spool and the Dagster instance.",
+    )
+    doctor.add_argument("--offline", action="store_true", help="do not ask the vendors")
+    doctor.add_argument("--json", action="store_true", help="one JSON object a finding on standard output")
+    doctor.set_defaults(run=_doctor)
+
     sandbox = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
     sandbox.add_argument("--port", type=int, default=8890)
     sandbox.add_argument("--days", type=int, default=14, help="days of sample data, up to yesterday")
@@ -305,6 +314,25 @@ def _people(ids: Sequence[str]) -> list[str]:
     if not all(one.strip() for one in ids):
         raise SettingsError("--profile-id or --user-id", "is empty", next_step="nobody is not a person; name one.")
     return list(dict.fromkeys(ids))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from connector import doctor
+    from connector.openpanel.doctor import examine as openpanel_findings
+    from connector.settings import environment
+    from connector.userpilot.doctor import examine as userpilot_findings
+
+    env, code = environment(), DONE
+    vendors = () if options.offline else (openpanel_findings(env), userpilot_findings(env))
+    for findings in (doctor.examine(env), *vendors):
+        for finding in findings:
+            if finding.level == "fail":
+                code = FAILED
+            line = f"{finding.level:4}  {finding.about}: {finding.said}" + (
+                f" -> {finding.todo}" if finding.todo else ""
+            )
+            print(json.dumps(asdict(finding)) if options.json else line, flush=True)
+    return code
 
 
 def _say_job(job: "Job", *, as_json: bool) -> None:

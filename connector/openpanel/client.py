@@ -130,6 +130,10 @@ class OpenPanel:
             pages = self._reports.read_day(stream, day, meter=meter)
         return self.privacy.pages(stream, pages) if self.privacy else pages
 
+    def describe(self) -> bytes:
+        """The server's own description, by which servers of different age can be told apart; a 404 from old ones."""
+        return self._http.get("/documentation/json", where="openpanel")
+
     @property
     def reports(self) -> Reports:
         """Insights and charts for any period, as they are answered."""

@@ -19,6 +19,7 @@ import httpx
 
 from connector.errors import ContractError, RejectedError, TransientError, excerpt
 from connector.http import ATTEMPTS, Files, Http, Meter
+from connector.pacing import Budget
 from connector.privacy import Privacy
 from connector.settings import Secret, checked_url
 from connector.spool import prove_whole
@@ -62,6 +63,7 @@ class Userpilot:
         url: base URL of the API.
         api_key: lives in one header of one HTTP client.
         privacy: what is dropped or hashed when files and lookups are landed; None for nothing.
+        budget: sees every answer's headers; the vendor is not known to count requests.
         transport, files_transport: for tests that bring their own.
     """
 
@@ -71,6 +73,7 @@ class Userpilot:
         url: str = API_URL,
         api_key: str | Secret,
         privacy: Privacy | None = None,
+        budget: Budget | None = None,
         transport: httpx.BaseTransport | None = None,
         files_transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -79,6 +82,7 @@ class Userpilot:
         self._http = Http(
             self.url,
             headers={"authorization": f"Token {key.reveal()}"},
+            budget=budget,
             advice=_ADVICE,
             connections=2,
             transport=transport,

@@ -1,0 +1,109 @@
+"""What OpenPanel needs to be well: variables, credentials, the project, the clock, and which server it is.
+
+Two requests, one of them without credentials. Nothing is repaired.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from connector.doctor import Finding, clock_skew, failed, ok, variables, warn
+from connector.errors import ConnectorError, RejectedError, SettingsError
+from connector.openpanel.client import OpenPanel
+from connector.openpanel.settings import OpenPanelSettings
+from connector.openpanel.streams import EVENTS
+from connector.pacing import SharedBudget, Ticket
+from connector.settings import Environment
+
+ABOUT = "openpanel"
+_SECRET = "OPENPANEL_CLIENT_SECRET"  # noqa: S105  a variable's name
+_NEEDED = ("OPENPANEL_CLIENT_ID", _SECRET, "OPENPANEL_PROJECT_ID")
+_NAMES = ("OPENPANEL_API_URL", *_NEEDED, "OPENPANEL_TIMEZONE", "OPENPANEL_REPORTS")
+
+
+def examine(env: Environment) -> Iterator[Finding]:
+    """Findings about OpenPanel; one that says so if it is not configured at all."""
+    if not any(env.values.get(name, "").strip() for name in _NEEDED):
+        yield ok(ABOUT, "is not configured.")
+        return
+    yield from variables(env, _NAMES, secret=(_SECRET,))
+    try:
+        settings = OpenPanelSettings.load(env)
+        ear = _Ear(f"{settings.api_url} {settings.client_id.strip().lower()}")
+        client = OpenPanel(
+            url=settings.api_url,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            project_id=settings.project_id,
+            timezone=settings.timezone,
+            budget=ear,
+        )
+    except SettingsError as error:
+        yield failed(error.variable, error)
+        return
+    if not env.values.get("OPENPANEL_TIMEZONE", "").strip():
+        yield warn(
+            "OPENPANEL_TIMEZONE",
+            "is not set, so the organization's days are taken for UTC days.",
+            "if the organization has another timezone, set it: insights and charts answer in it.",
+        )
+    with client:
+        try:
+            count = client.count_day(EVENTS, datetime.now(UTC).date())
+        except ConnectorError as error:
+            yield failed(ABOUT, error)
+            if ear.headers:
+                yield clock_skew(f"{ABOUT} clock", ear.headers)
+            return
+        yield ok(ABOUT, f"the credentials work: {count:,} events today in project {settings.project_id}.")
+        yield clock_skew(f"{ABOUT} clock", ear.headers)
+        yield _limits(ear)
+        yield _server(client)
+
+
+def _limits(ear: "_Ear") -> Finding:
+    limit, left = ear.headers.get("x-ratelimit-limit"), ear.headers.get("x-ratelimit-remaining")
+    if limit is None:
+        return ok(f"{ABOUT} limit", "this server counts no requests.")
+    return ok(f"{ABOUT} limit", f"{left} of {limit} requests were left in this window.")
+
+
+def _server(client: OpenPanel) -> Finding:
+    about = f"{ABOUT} server"
+    try:
+        document = json.loads(client.describe())
+        names = {one.get("name") for one in _parameters(document) if isinstance(one, dict)}
+    except RejectedError as refused:
+        if refused.status != 404:
+            return failed(about, refused)
+        return warn(
+            about,
+            "does not describe itself: it is from before 2026-04-09, or a proxy hides it.",
+            "if it is yours, update it: servers before 2026-03-03 can cut days, which is noticed and fails.",
+        )
+    except (ValueError, RecursionError, AttributeError):
+        return warn(about, "describes itself in a way we do not know.", "nothing, as long as days land.")
+    except ConnectorError as error:
+        return failed(about, error)
+    return ok(about, f"is from {'2026-05-18 or later' if 'filters' in names else '2026-04-09 or later'}.")
+
+
+def _parameters(document: dict[str, object]) -> list[object]:
+    paths = document.get("paths")
+    routes = (
+        [body for path, body in paths.items() if path.rstrip("/").endswith("/export/events")]
+        if isinstance(paths, dict)
+        else []
+    )
+    found = routes[0].get("get", {}).get("parameters", []) if routes else []
+    return found if isinstance(found, list) else []
+
+
+class _Ear(SharedBudget):
+    """The shared budget, and the headers of the last answer."""
+
+    headers: Mapping[str, str] = {}
+
+    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
+        self.headers = headers
+        super().learn(ticket, headers, refused_for=refused_for)

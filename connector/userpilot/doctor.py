@@ -1,0 +1,59 @@
+"""What Userpilot needs to be well: variables, the key and its plan, the clock, the one export slot.
+
+One request. Nothing is repaired.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from connector.doctor import Finding, clock_skew, failed, ok, variables, warn
+from connector.errors import ConnectorError, SettingsError
+from connector.pacing import Ticket, Unlimited
+from connector.settings import Environment
+from connector.userpilot.client import Userpilot
+from connector.userpilot.settings import UserpilotSettings
+
+ABOUT = "userpilot"
+_SECRET = "USERPILOT_API_KEY"  # noqa: S105  a variable's name
+
+
+def examine(env: Environment) -> Iterator[Finding]:
+    """Findings about Userpilot; one that says so if it is not configured at all."""
+    if not env.values.get(_SECRET, "").strip():
+        yield ok(ABOUT, "is not configured.")
+        return
+    yield from variables(env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,))
+    try:
+        settings = UserpilotSettings.load(env)
+        ear = _Ear()
+        client = Userpilot(url=settings.api_url, api_key=settings.api_key, budget=ear)
+    except SettingsError as error:
+        yield failed(error.variable, error)
+        return
+    with client:
+        try:
+            jobs = client.list_jobs(where=ABOUT)
+        except ConnectorError as error:
+            yield failed(ABOUT, error)
+            if ear.headers:
+                yield clock_skew(f"{ABOUT} clock", ear.headers)
+            return
+    yield ok(ABOUT, f"the key works and the plan includes exports: {len(jobs)} jobs in the last three days.")
+    yield clock_skew(f"{ABOUT} clock", ear.headers)
+    running = [job for job in jobs if not job.ended and not job.links]
+    if running:
+        yield warn(
+            f"{ABOUT} slot",
+            f"job {running[0].job_id[:8]} is {running[0].status or 'under way'}; one export can run at a time.",
+            "nothing: the connector waits for it.",
+        )
+    else:
+        yield ok(f"{ABOUT} slot", "no export is under way.")
+
+
+class _Ear(Unlimited):
+    """Counts nothing, and keeps the headers of the last answer."""
+
+    headers: Mapping[str, str] = {}
+
+    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
+        self.headers = headers
