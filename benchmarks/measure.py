@@ -57,9 +57,10 @@ class Run:
 class Server:
     """The local source, as a child process; leaves with us even if we die."""
 
-    def __init__(self, *, events: int, latency_ms: float = 0, rate_limit: str = "") -> None:
+    def __init__(self, *, events: int, latency_ms: float = 0, rate_limit: str = "", chunks: int = 0) -> None:
         limit = ["--rate-limit", rate_limit] if rate_limit else []
-        options = ["--events", str(events), "--latency", str(latency_ms), *limit]
+        files = ["--chunks", str(chunks)] if chunks else []
+        options = ["--events", str(events), "--latency", str(latency_ms), *limit, *files]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.source", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -188,6 +189,13 @@ import duckdb
 connection = duckdb.connect(sys.argv[1], read_only=True)
 connection.execute("SET TimeZone='UTC'")
 columns = {row[0] for row in connection.execute(f"DESCRIBE {sys.argv[2]}").fetchall()}
+if "internal_event_id" in columns:
+    row = connection.execute(f'''
+        SELECT count(*), count(DISTINCT internal_event_id), sum(epoch_ms(inserted_at::TIMESTAMPTZ))::HUGEINT::VARCHAR,
+               count(*) FILTER (WHERE json_type(metadata::JSON) = 'OBJECT')
+        FROM {sys.argv[2]}''').fetchone()
+    print(json.dumps(dict(zip(("rows", "ids", "ms_sum", "metadata"), map(int, row)))))
+    raise SystemExit
 at = "created_at" if "created_at" in columns else "createdAt"
 row = connection.execute(f'''
     SELECT count(*), count(DISTINCT id), sum(('0x' || left(id::VARCHAR, 8))::BIGINT)::BIGINT,

@@ -153,8 +153,9 @@ class Result:
             title, names = f"{title}, least possible {self.minimum:.0f} s", _LIMITED
         else:
             names = _DAGSTER if in_dagster else _LATENCY if "before every answer" in self.title else _DAY
-        floor = self.median("floor")
-        ours = self.median("connector-dagster" if in_dagster else "connector")
+        export = "export-" if self.key.startswith("B") else ""
+        floor = self.median(f"{export}floor")
+        ours = self.median("connector-dagster" if in_dagster else f"{export}connector")
         rows = [cells(run, floor=floor, ours=ours, minimum=self.minimum) for run in medians if not run.skipped]
         notes = dict.fromkeys(
             f"- {run.contender}: {run.skipped or run.wrong}\n" for run in medians if run.skipped or run.wrong
@@ -207,6 +208,17 @@ def targets(results: list[Result]) -> str:
         if small and large and small.events < large.events:
             add(f"A4 peak RSS MB at {large.events:,} events", large.rss_mb, 350)
             add(f"A4 memory, {large.events:,} / {small.events:,} events", large.rss_mb / small.rss_mb, 1.25)
+    add("B1 CPU, connector / floor", quotient("B1", "export-connector", "export-floor-threads", "cpu"), 1.3)
+    add(
+        "B1 CPU, dlt read_jsonl / connector",
+        quotient("B1", "export-dlt-jsonl", "export-connector", "cpu"),
+        9,
+        at_least=True,
+    )
+    if "B1" in by_key and (ours := by_key["B1"].median("export-connector")):
+        add("B1 peak RSS MB", ours.rss_mb, 400)
+        if "B2" in by_key and (more := by_key["B2"].median("export-connector")):
+            add("B2 / B1 memory, four times the files", more.rss_mb / ours.rss_mb, 1.15)
     in_dagster = quotient("C-D1", "dagster-pandas", "connector-dagster", "cpu")
     add("C-D1 CPU, dagster-duckdb-pandas / connector in Dagster", in_dagster, 1.5, at_least=True)
     return table("Targets", ["what", "measured", "target", "met"], rows) if rows else ""

@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, report
+from benchmarks import exported, peers, report
 from benchmarks.events import PAGE_SIZE, fingerprint
 from benchmarks.measure import Run, Server, measure
 
@@ -48,6 +48,11 @@ CONTENDERS = {
     "dlt-rest-merge": Contender(module="dlt_rest", mode="merge", peer=True),
     "dagster-pandas": Contender(module="dagster_pandas", peer=True),
     "connector-dagster": Contender(module="connector_dagster"),
+    "export-floor": Contender(module="export_floor"),
+    "export-floor-threads": Contender(module="export_floor", mode="threads"),
+    "export-connector": Contender(module="export_connector"),
+    "export-dlt-duckdb": Contender(module="export_dlt", mode="duckdb", peer=True),
+    "export-dlt-jsonl": Contender(module="export_dlt", mode="jsonl", peer=True),
 }
 
 
@@ -66,6 +71,8 @@ class Scenario:
     """Ran only with ``--peers``: slow or hungry here, and no news."""
     repeat: int | None = None
     """At most so many repeats, where one run takes long and waits most of the time."""
+    chunks: int = 0
+    """So many files of an export instead of pages."""
     again: bool = False
     """Land the day once before, unmeasured, into the same file."""
 
@@ -102,6 +109,28 @@ SCENARIOS = {
         title="A5: the same day landed again into the same file, no latency",
         contenders=("floor", "connector", "dlt-arrow-merge", "dlt-rest-merge"),
         again=True,
+    ),
+    "B1": Scenario(
+        title="B1: one export in 10 gzip files",
+        contenders=(
+            "export-floor",
+            "export-floor-threads",
+            "export-connector",
+            "export-dlt-duckdb",
+            "export-dlt-jsonl",
+        ),
+        sizes=(1_000_000,),
+        quick=(10_000,),
+        chunks=10,
+        repeat=2,
+    ),
+    "B2": Scenario(
+        title="B2: the same export in 40 gzip files",
+        contenders=("export-connector",),
+        sizes=(1_000_000,),
+        quick=(10_000,),
+        chunks=40,
+        repeat=2,
     ),
     "C-D1": Scenario(
         title="C-D1: one day of events inside Dagster, one partition, in process",
@@ -164,8 +193,12 @@ class Bench:
             key=key, title=scenario.title, rate_limit=rate_limit, machine=self.machine() | {"repeat": repeat}, runs=[]
         )
         for events in sizes:
-            self._expected.setdefault(events, fingerprint(events))
-            with Server(events=events, latency_ms=scenario.latency_ms, rate_limit=rate_limit) as server:
+            self._expected[events] = (
+                exported.fingerprint(events, scenario.chunks) if scenario.chunks else fingerprint(events)
+            )
+            with Server(
+                events=events, latency_ms=scenario.latency_ms, rate_limit=rate_limit, chunks=scenario.chunks
+            ) as server:
                 for turn in range(repeat):
                     for name in names:
                         if scenario.again:
@@ -183,11 +216,17 @@ class Bench:
 
     def warm_up(self, keys: list[str]) -> None:
         """Every contender once on one page, unmeasured: bytecode is compiled, files are in the page cache."""
-        names = dict.fromkeys(name for key in keys for name in self.names(SCENARIOS[key]))
-        self._expected[PAGE_SIZE] = fingerprint(PAGE_SIZE)
-        with Server(events=PAGE_SIZE) as server:
-            for name in names:
-                self.land("warm-up", server, name, PAGE_SIZE, "")
+        for chunks in (0, 1):
+            names = dict.fromkeys(
+                name
+                for key in keys
+                if bool(SCENARIOS[key].chunks) == bool(chunks)
+                for name in self.names(SCENARIOS[key])
+            )
+            self._expected[PAGE_SIZE] = exported.fingerprint(PAGE_SIZE, 1) if chunks else fingerprint(PAGE_SIZE)
+            with Server(events=PAGE_SIZE, chunks=chunks) as server:
+                for name in names:
+                    self.land("warm-up", server, name, PAGE_SIZE, "")
         shutil.rmtree(SCRATCH / "work", ignore_errors=True)
 
     def machine(self) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Every full page is built before the first request and leaves as one ``send`` of 
 knows one route and one day, checks no secret, and serves every field whatever ``includes`` says. With ``--rate-limit``
 it keeps the real limiter's manners: a fixed window per client id, opened by the first request, refused calls counted.
 Without, it sends the same headers with a budget nobody can spend, because the real server always sends them.
+
+With ``--chunks`` it is Userpilot's export instead: a job that is complete as soon as it is asked for, and its files.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from benchmarks import exported
 from benchmarks.events import DAY, PAGE_SIZE, PROJECT, page
 
 _UNLIMITED = 1_000_000_000
@@ -83,6 +87,7 @@ class Source:
     def __init__(self, *, total: int, day: date = DAY, latency: float = 0.0, limit: Limit | None = None) -> None:
         self.total, self.day, self.latency, self.limit = total, day, latency, limit
         self.pages = [page(number, total, day=day) for number in range(1, -(-total // PAGE_SIZE) + 1)]
+        self.export: Export | None = None
         self.windows: dict[str, Window] = {}
         self.stats = Stats()
         self.in_flight = 0
@@ -133,12 +138,15 @@ class Source:
             if url.path == "/reset":
                 self.stats = Stats()
                 self.windows.clear()
+                if self.export:
+                    self.export.started = ""
             return _header(200, document), document
         if url.path.rstrip("/").endswith("/export/events"):
-            headers = {
-                name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-            }
-            return await self._events(url.query, headers)
+            return await self._events(url.query, headers_of(lines))
+        if self.export and (body := self.export.answer(request_line, headers_of(lines))):
+            self.stats.requests += 1
+            self.stats.bytes += len(body)
+            return _header(200, body), body
         body = b'{"message":"Route not found","error":"Not Found","statusCode":404}'
         return _header(404, body), body
 
@@ -188,6 +196,45 @@ class Source:
         return page(number, self.total, limit, self.day)
 
 
+class Export:
+    """One job over ready files, complete at once; links are on this very host and never end."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.names = [file.name for file in files]
+        self.bodies = {file.name: file.read_bytes() for file in files}
+        self.started = ""
+
+    def answer(self, request_line: str, headers: dict[str, str]) -> bytes:
+        """The body of one answer; empty if the route is unknown."""
+        method, target, _ = request_line.split(" ")
+        path = urlsplit(target).path.rstrip("/")
+        if path.startswith("/files/"):
+            return self.bodies.get(path.removeprefix("/files/"), b"")
+        if method == "POST" and path.endswith("/exports"):
+            self.started = datetime.now(UTC).isoformat()
+            return json.dumps({"job_id": "benchmark", "status": "in_progress"}).encode()
+        job = {
+            "job_id": "benchmark",
+            "status": "completed",
+            "type": "export",
+            "start_time": self.started,
+            "end_time": self.started,
+            "all_chunks": [name.partition(".")[0] for name in self.names],
+            "completed_chunks": [name.partition(".")[0] for name in self.names],
+        }
+        if path.endswith("/jobs"):
+            return json.dumps([job] if self.started else []).encode()
+        if path.endswith("/jobs/benchmark"):
+            urls = [{"filename": name, "url": f"http://{headers['host']}/files/{name}"} for name in self.names]
+            return json.dumps(job | {"presigned_urls": urls}).encode()
+        return b""
+
+
+def headers_of(lines: list[str]) -> dict[str, str]:
+    """Header lines by lower-case name."""
+    return {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 _REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -222,9 +269,14 @@ def main() -> None:
     parser.add_argument("--day", type=date.fromisoformat, default=DAY)
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="milliseconds before every answer")
     parser.add_argument("--rate-limit", type=Limit.parse, metavar="N/SECONDS", help="e.g. 100/10")
+    parser.add_argument("--chunks", type=int, default=0, help="serve an export of so many files instead of pages")
+    parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where the files are kept")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    source = Source(total=options.events, day=options.day, latency=options.latency / 1000, limit=options.rate_limit)
+    total = 0 if options.chunks else options.events
+    source = Source(total=total, day=options.day, latency=options.latency / 1000, limit=options.rate_limit)
+    if options.chunks:
+        source.export = Export(exported.files(options.cache, options.events, options.chunks))
     asyncio.run(_run(source, options.port))
 
 

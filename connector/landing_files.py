@@ -5,34 +5,28 @@ came; names of files mean nothing, every row is placed by its replication key. N
 or a schedule.
 """
 
-import contextlib
-import gzip
+import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
+from connector.ahead import ahead
 from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError
 from connector.forgotten import leave_out
-from connector.landing import (
-    DROP_MATTERS_FROM,
-    DROP_TO,
-    Transaction,
-    Work,
-)
+from connector.landing import DROP_MATTERS_FROM, DROP_TO, Transaction, Work
+from connector.lines import LONGEST_RECORD, File, fitted, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
-from connector.spool import GZIP
 from connector.sql import literal, quoted, text
 from connector.stream import Column, Stream
 from connector.warehouse import Warehouse
 
 # Two files an INSERT: memory stays flat in the number of files, and a row group is still filled.
 FILES_AT_ONCE = 2
-LONGEST_RECORD = 16 * 2**20
-# Times with an offset of their own; all others are UTC.
-_ZONED = r":\d{2}(\.\d+)?[+-]\d{2}(:?\d{2})?$"
 
 EXPORT_JOBS = """
 create table if not exists connector.export_jobs (
@@ -156,11 +150,11 @@ def land_files(
     """
     where = f"{stream.table}[{first}..{last}]"
     reading = reading or Reading()
-    kinds = [_looked_at(file, where) for file in files]
+    looks = [looked_at(file, where) for file in files]
     transaction = Transaction(warehouse, stream, where)
-    with transaction as work:
+    with _prepared(looks, stream, where) as batches, transaction as work:
         ranged = _Range(work._db, stream, where)
-        receipt = ranged.replace(kinds, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
+        receipt = ranged.replace(looks, batches, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
     return transaction.timed(receipt)
 
 
@@ -178,54 +172,13 @@ def record_range_failure(
             )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _File:
-    """What a file turned out to be; files that are alike are read together."""
-
-    path: Path
-    kind: Literal["lines", "array", "csv", "empty"]
-    packed: bool
-    names: tuple[str, ...] = ()
-
-    def like(self, other: "_File") -> bool:
-        mine, theirs = (self.kind, self.packed), (other.kind, other.packed)
-        return mine == theirs and (self.kind != "csv" or self.names == other.names)
-
-
-def _looked_at(path: Path, where: str) -> _File:
-    """Compressed or not, lines, array or CSV, by the first bytes; the names of the first record's fields."""
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == GZIP
-    try:
-        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
-            line = b"\n"
-            while line and not line.strip():
-                line = stream.readline(LONGEST_RECORD)
-    except (OSError, EOFError) as fault:
-        raise ContractError(
-            f"file {path.name} cannot be read: {fault}", where=where, next_step="rerun: it is fetched again."
-        ) from None
-    line = line.strip()
-    if not line:
-        return _File(path, "empty", packed)
-    if line.startswith(b"["):
-        return _File(path, "array", packed)
-    if line.startswith(b"{"):
-        with contextlib.suppress(ValueError, RecursionError):
-            return _File(path, "lines", packed, tuple(json.loads(line)))
-        return _File(path, "lines", packed)
-    import csv
-
-    (names,) = csv.reader([line.decode("utf-8-sig", "replace")])
-    return _File(path, "csv", packed, tuple(names))
-
-
 class _Range(Work):
     """The statements of one landing of files."""
 
     def replace(
         self,
-        files: Sequence[_File],
+        files: Sequence[File],
+        batches: Iterable["_Batch"],
         first: date,
         last: date,
         *,
@@ -243,7 +196,7 @@ class _Range(Work):
         )
         if before:
             self._db.execute(f"delete from {self._table} where {in_range}")
-        total = sum(self._insert_some(some) for some in _batches(files))
+        total = sum(map(self._insert_some, batches))
         self._every_row_has_a_day()
         self._nothing_else(origin)
         (outside,) = self._row(
@@ -290,23 +243,23 @@ class _Range(Work):
                 "run tag connector/allow_drop: true (Dagster).",
             )
 
-    def _insert_some(self, files: Sequence[_File]) -> int:
+    def _insert_some(self, batch: "_Batch") -> int:
         columns = self._stream.columns
-        if files[0].kind == "csv":
-            source, fields = (
-                _csv_source(files),
-                {c.field: quoted(c.field) for c in columns if c.field in files[0].names},
-            )
-            extra = _csv_extra(columns, files[0].names, fields)
+        if batch.lines:
+            source, extra = _lines_source(batch.lines, columns), "_extra"
+            values = ", ".join(f"{_from_json(c)} as {quoted(c.name)}" for c in columns)
         else:
-            source, fields = _json_source(files, columns), {c.field: f"r.{quoted(c.field)}" for c in columns}
-            extra = _json_extra(columns, files, fields)
-        values = ", ".join(f"{_value(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
+            names = batch.files[0].names
+            fields = {c.field: quoted(c.field) for c in columns if c.field in names}
+            source, extra = _csv_source(batch.files), f"{_csv_extra(columns, names, fields)} as _extra"
+            values = ", ".join(f"{_from_text(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
         (count,) = self._row(
             f"insert into {self._table} by name select *, {quoted(self._stream.replication_key)}::date as _day, "
             f"{literal(self._load_id)} as _load_id, {literal(self._now)} as _landed_at "
-            f"from (select {values}, {extra} as _extra from {source})"
+            f"from (select {values}, {extra} from {source})"
         )
+        for path in batch.lines:
+            path.unlink()
         return count
 
     def _every_row_has_a_day(self) -> None:
@@ -367,7 +320,7 @@ class _Range(Work):
         days: tuple[DayReceipt, ...],
         origin: Origin,
         outside: int,
-        files: Sequence[_File],
+        files: Sequence[File],
         reading: Reading,
         first: date,
         last: date,
@@ -411,9 +364,33 @@ class _Range(Work):
         return frozenset(str(name)[:80] for (name,) in rows)
 
 
-def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
+@dataclass(frozen=True)
+class _Batch:
+    """What one INSERT reads: files of lines made for it, or CSV files as they came."""
+
+    files: Sequence[File]
+    lines: Sequence[Path] = ()
+
+
+@contextmanager
+def _prepared(files: Sequence[File], stream: Stream, where: str) -> Iterator[Iterable[_Batch]]:
+    """Batches, the next one unpacked while one is inserted; the first is ready before the warehouse is asked for."""
+    if not files:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory(dir=files[0].path.parent, prefix="lines-") as folder:
+
+        def prepare(some: Sequence[File]) -> _Batch:
+            return _Batch(some, fitted(some, Path(folder), stream, where=where) if some[0].is_json else ())
+
+        batches = ahead((partial(prepare, some) for some in _batches(files)), at_once=2)
+        first = list(itertools.islice(batches, 1))
+        yield itertools.chain(first, batches)
+
+
+def _batches(files: Sequence[File]) -> Iterator[list[File]]:
     """Files that can be read by one statement, two at most."""
-    some: list[_File] = []
+    some: list[File] = []
     for file in files:
         if file.kind == "empty":
             continue
@@ -425,61 +402,57 @@ def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
         yield some
 
 
-def _json_source(files: Sequence[_File], columns: Sequence[Column]) -> str:
-    schema = json.dumps({c.field: "JSON" if c.type == "JSON" else "VARCHAR" for c in columns})
-    kind = "newline_delimited" if files[0].kind == "lines" else "array"
+def _lines_source(lines: Sequence[Path], columns: Sequence[Column]) -> str:
+    types = ", ".join(f"{text(c.field)}: {text(c.type)}" for c in columns)
     return (
-        f"(select json, from_json(json, {text(schema)}) as r from read_json_objects({_paths(files)}, "
-        f"format={text(kind)}, compression={_packing(files)}, maximum_object_size={_room_for(files)}))"
+        f"read_json({literal([str(path) for path in lines])}, format='newline_delimited', "
+        f"columns={{{types}, '_extra': 'JSON'}}, maximum_object_size={LONGEST_RECORD})"
     )
 
 
-def _csv_source(files: Sequence[_File]) -> str:
+def _csv_source(files: Sequence[File]) -> str:
     names = ", ".join(f"{text(name)}: 'VARCHAR'" for name in files[0].names)
+    paths, packing = literal([str(file.path) for file in files]), "gzip" if files[0].packed else "none"
     return (
-        f"read_csv({_paths(files)}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
-        f"escape='\"', nullstr='', compression={_packing(files)})"
+        f"read_csv({paths}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
+        f"escape='\"', nullstr='', compression={text(packing)})"
     )
 
 
-def _paths(files: Sequence[_File]) -> str:
-    return literal([str(file.path) for file in files])
+def _from_json(column: Column) -> str:
+    """A column's value as it was sent in JSON; the reader has typed it already."""
+    name = quoted(column.field)
+    if column.type != "JSON":
+        return _unless_absent(column, name)
+    # An object that was sent as a text is that object; a text that is no JSON stays a text.
+    inner = f"json_extract_string({name}, '$')"
+    parsed = f"coalesce(try_cast({inner} as json), to_json({inner}))"
+    written = f"{name}::varchar"
+    absent = ", ".join(text(word) for word in ("null", '""', *column.absent, *map(json.dumps, column.absent)))
+    return f"case when {written} in ({absent}) then null when prefix({written}, '\"') then {parsed} else {name} end"
 
 
-def _packing(files: Sequence[_File]) -> str:
-    return "'gzip'" if files[0].packed else "'none'" if files[0].kind == "csv" else "'uncompressed'"
-
-
-def _room_for(files: Sequence[_File]) -> int:
-    """Bytes one record may have; an array is one record to the reader's eye."""
-    if files[0].kind == "lines":
-        return LONGEST_RECORD
-    return max(LONGEST_RECORD, *(file.path.stat().st_size * (20 if file.packed else 1) for file in files))
-
-
-def _value(column: Column, sent: str | None) -> str:
-    """A column's value from the text that was sent."""
+def _from_text(column: Column, sent: str | None) -> str:
+    """A column's value from the text of a CSV cell."""
     if sent is None:
         return f"null::{column.type}"
     match column.type:
-        case "TIMESTAMPTZ":
-            zoned = f"suffix({sent}, 'Z') or regexp_matches({sent}, {text(_ZONED)})"
-            return f"(case when {zoned} then {sent} else {sent} || 'Z' end)::timestamptz"
         case "BIGINT" | "DOUBLE" | "BOOLEAN":
             return f"case when {_fits(column, sent)} then try_cast({sent} as {column.type}) end"
         case "JSON":
-            # An object that was sent as a text is that object; a text that is no JSON stays a text.
-            written = f"{sent}::varchar"
-            inner = f"json_extract_string({sent}::json, '$')" if sent.startswith("r.") else sent
-            parsed = f"coalesce(try_cast({inner} as json), to_json({inner}))"
-            value = parsed
-            if sent.startswith("r."):
-                value = f"case when prefix({written}, '\"') then {parsed} else {sent} end"
             absent = ", ".join(text(word) for word in ("null", "", *column.absent, *map(json.dumps, column.absent)))
-            return f"case when {written} in ({absent}) then null else {value} end"
-    if column.absent:
-        return f"case when {sent} in ({', '.join(text(word) for word in column.absent)}) then null else {sent} end"
-    return sent
+            parsed = f"coalesce(try_cast({sent} as json), to_json({sent}))"
+            return f"case when {sent} in ({absent}) then null else {parsed} end"
+        case "VARCHAR":
+            return _unless_absent(column, sent)
+    # Times without an offset are UTC, which is what the connection is set to.
+    return f"{sent}::{column.type}"
+
+
+def _unless_absent(column: Column, sent: str) -> str:
+    if not column.absent:
+        return sent
+    return f"case when {sent} in ({', '.join(text(word) for word in column.absent)}) then null else {sent} end"
 
 
 def _fits(column: Column, sent: str) -> str:
@@ -493,23 +466,6 @@ def _typed(columns: Sequence[Column], fields: Mapping[str, str]) -> list[tuple[s
         for c in columns
         if c.type in ("BIGINT", "DOUBLE", "BOOLEAN") and c.field in fields
     ]
-
-
-def _json_extra(columns: Sequence[Column], files: Sequence[_File], fields: Mapping[str, str]) -> str:
-    """What has no column or does not fit it. Records shaped like the first of their file are not looked at closer."""
-    known = {c.field for c in columns}
-    usual = {file.names for file in files if file.names and known.issuperset(file.names)}
-    typed = _typed(columns, fields)
-    always = ", ".join(f"{json.dumps(name)}: null" for name in sorted(known - {name for name, _ in typed}))
-    patch = " || ".join(
-        [text("{" + always)]
-        + [f"case when {fits} then {text(f', {json.dumps(name)}: null')} else '' end" for name, fits in typed]
-        + ["'}'"]
-    )
-    closer = f"nullif(json_merge_patch(json, ({patch})::json)::varchar, '{{}}')::json"
-    shaped = " or ".join(f"json_keys(json) = {literal(list(names))}" for names in sorted(usual)) or "false"
-    plain = " and ".join([f"({shaped})", *(f"({fits})" for _, fits in typed)])
-    return f"case when {plain} then null else {closer} end"
 
 
 def _csv_extra(columns: Sequence[Column], names: Sequence[str], fields: Mapping[str, str]) -> str:

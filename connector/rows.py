@@ -6,7 +6,7 @@ second, slower pass that sets the surprise aside in ``_extra``. Nothing here kno
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -57,12 +57,40 @@ def read_rows(body: bytes | memoryview, stream: Stream, *, where: str) -> Rows:
     return Rows(body, [r.key for r in records], [r.time for r in records])
 
 
+def lines_reader(stream: Stream) -> msgspec.json.Decoder[Any]:
+    """A strict reader of records that carry their own time: raises for whatever :func:`lines_slowly` is needed for."""
+    return msgspec.json.Decoder(_record_type(stream.columns, None, _field(stream, stream.replication_key)))
+
+
+def lines_slowly(records: Iterable[dict[str, msgspec.Raw]], stream: Stream, where: str) -> bytes:
+    """Records as JSON lines fit for their table; what does not fit is kept in ``_extra``.
+
+    Exports write numbers now and then as texts: such a text is its number, and an empty one is none.
+
+    Raises:
+        ContractError: a record has no time, so that no day is its own.
+    """
+    columns = {column.field: column for column in stream.columns}
+    time, rows = _field(stream, stream.replication_key), []
+    for number, record in enumerate(records, start=1):
+        row, extra = _sorted_out(record, columns, spelt=True)
+        _needed(row, time, number, where)
+        if extra:
+            row["_extra"] = msgspec.Raw(msgspec.json.encode(extra))
+        rows.append(row)
+    return msgspec.json.Encoder().encode_lines(rows)
+
+
 def _field(stream: Stream, column: str) -> str:
     return next(c.field for c in stream.columns if c.name == column)
 
 
 @lru_cache(maxsize=64)
 def _fast_reader(columns: tuple[Column, ...], key: str, time: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[_record_type(columns, key, time)])  # type: ignore[misc]
+
+
+def _record_type(columns: tuple[Column, ...], key: str | None, time: str) -> type[msgspec.Struct]:
     fields: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}
     for position, column in enumerate(columns):
@@ -71,16 +99,18 @@ def _fast_reader(columns: tuple[Column, ...], key: str, time: str) -> msgspec.js
         slot = f"c{position}"
         fields.append((slot, _FAST[column.type], None))
         names[slot] = column.field
-    needed: list[tuple[str, Any]] = [("key", Annotated[str, msgspec.Meta(min_length=1)]), ("time", str)]
-    record = msgspec.defstruct(
+    needed: list[tuple[str, Any]] = [("time", str)]
+    if key is not None:
+        needed.insert(0, ("key", Annotated[str, msgspec.Meta(min_length=1)]))
+        names["key"] = key
+    return msgspec.defstruct(
         "Record",
         # The time's form is left to whoever places rows in days: checking it here, too, doubles the cost of the pass.
         [*needed, *fields],
-        rename=names | {"key": key, "time": time},
+        rename=names | {"time": time},
         forbid_unknown_fields=True,
         gc=False,
     )
-    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
 
 
 _FAST: dict[str, Any] = {
@@ -113,17 +143,8 @@ def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
     strangers: set[str] = set()
     misfits = 0
     for number, record in enumerate(records, start=1):
-        row: dict[str, msgspec.Raw] = {}
-        extra: dict[str, msgspec.Raw] = {}
-        for name, raw in record.items():
-            column = columns.get(name)
-            if column is None:
-                strangers.add(excerpt(name, 80))
-                extra[name] = raw
-            elif (kept := _fitted(raw, column)) is not None:
-                row[name] = kept
-            else:
-                extra[name] = raw
+        row, extra = _sorted_out(record, columns)
+        strangers |= {excerpt(name, 80) for name in extra if name not in columns}
         keys.append(_needed(row, key, number, where))
         times.append(_needed(row, time, number, where))
         if extra:
@@ -131,6 +152,33 @@ def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
             row["_extra"] = msgspec.Raw(msgspec.json.encode(extra))
         rows.append(row)
     return Rows(msgspec.json.encode(rows), keys, times, frozenset(strangers), misfits)
+
+
+def _sorted_out(
+    record: dict[str, msgspec.Raw], columns: Mapping[str, Column], *, spelt: bool = False
+) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
+    """What stands in columns, and what has none or does not fit its own."""
+    row: dict[str, msgspec.Raw] = {}
+    extra: dict[str, msgspec.Raw] = {}
+    for name, raw in record.items():
+        column = columns.get(name)
+        kept = None if column is None else _fitted(_meant(raw, column) if spelt else raw, column)
+        if kept is None:
+            extra[name] = raw
+        else:
+            row[name] = kept
+    return row, extra
+
+
+def _meant(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
+    """A number or a truth value that was sent as a text; anything else as it is."""
+    if column.type not in ("BIGINT", "DOUBLE", "BOOLEAN") or bytes(memoryview(raw)[:1]) != b'"':
+        return raw
+    text = msgspec.json.decode(raw, type=str)
+    try:
+        return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text) if text else None))
+    except msgspec.DecodeError:
+        return raw
 
 
 def _needed(row: dict[str, msgspec.Raw], field: str, number: int, where: str) -> str:

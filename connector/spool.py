@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -17,11 +16,10 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from connector.errors import ContractError, TransientError, excerpt
+from connector.errors import ContractError, TransientError
 from connector.stream import Page, Stream
 
 FORMAT = 1
-GZIP = b"\x1f\x8b"
 _MANIFEST = "manifest.json"
 _LOCK = ".lock"
 
@@ -162,39 +160,6 @@ def spool_pages(
     except OSError as fault:
         raise _no_room(fault, stream.partition(day)) from None
     return Spool(folder, manifest)
-
-
-def prove_whole(file: Path, where: str) -> None:
-    """A compressed file ends where its compression says; any other file is taken as it is.
-
-    Readers are content with a file that was cut between two records; this is not.
-
-    Raises:
-        TransientError: it ends early; the file is removed, so that it is fetched again.
-    """
-    with open(file, "rb") as stream:
-        magic = stream.read(2)
-        if magic and magic != GZIP:
-            return
-        stream.seek(0)
-        inflate = zlib.decompressobj(31)
-        try:
-            while piece := stream.read(1 << 18):
-                while piece:
-                    inflate.decompress(piece)
-                    piece = inflate.unused_data
-                    if inflate.eof and piece:  # another member follows
-                        inflate = zlib.decompressobj(31)
-            whole = inflate.eof
-        except zlib.error:
-            whole = False
-    if not whole:
-        file.unlink()
-        raise TransientError(
-            f"file {excerpt(file.name, 60)} is damaged or ends early",
-            where=where,
-            next_step="rerun: it is fetched again; if it persists, ask for a new export.",
-        )
 
 
 def _write(folder: Path, name: str, page: Page, where: str) -> Part:

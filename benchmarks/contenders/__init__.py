@@ -56,6 +56,29 @@ COLUMNS = {
     "groups": "VARCHAR[]",
 }
 
+EXPORT_COLUMNS = {
+    "app_token": "VARCHAR",
+    "event_type": "VARCHAR",
+    "event_name": "VARCHAR",
+    "source": "VARCHAR",
+    "user_id": "VARCHAR",
+    "company_id": "VARCHAR",
+    "inserted_at": "TIMESTAMPTZ",
+    "internal_event_id": "VARCHAR",
+    "hostname": "VARCHAR",
+    "pathname": "VARCHAR",
+    "screen_width": "BIGINT",
+    "screen_height": "BIGINT",
+    "device_type": "VARCHAR",
+    "user_agent": "VARCHAR",
+    "operating_system": "VARCHAR",
+    "browser": "VARCHAR",
+    "browser_language": "VARCHAR",
+    "session": "VARCHAR",
+    "country_code": "VARCHAR",
+    "metadata": "JSON",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

@@ -19,10 +19,10 @@ import httpx
 
 from connector.errors import ContractError, RejectedError, TransientError, excerpt
 from connector.http import ATTEMPTS, Files, Http, Meter
+from connector.lines import prove_whole
 from connector.pacing import Budget
 from connector.privacy import Privacy
 from connector.settings import Secret, checked_url
-from connector.spool import prove_whole
 from connector.stream import Stream
 from connector.userpilot.export import Conflict, Created, Request, Seen, Unclear, utc
 from connector.userpilot.settings import API_URL, UserpilotSettings

@@ -1,0 +1,221 @@
+"""Exported files as JSON lines fit for their table: unpacked, proven to their end, every record looked at once.
+
+DuckDB reads lines with explicit types several times faster than it can tell which fields a record has, so the looking
+happens here, block by block, in the same strict pass that pages take (``rows.py``). Names of files mean nothing; what
+a file is, its first bytes say. CSV is left to DuckDB, whose reader is as fast as it is strict.
+"""
+
+import contextlib
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import msgspec
+from isal import igzip, isal_zlib
+
+from connector.errors import ContractError, TransientError, excerpt
+from connector.rows import lines_reader, lines_slowly
+from connector.stream import Stream
+
+GZIP = b"\x1f\x8b"
+LONGEST_RECORD = 16 * 2**20
+# What is looked at at once. The looking builds objects several times this size, and once they outgrow the processor's
+# cache it costs three times as much.
+BLOCK = 256 * 2**10
+# What a compressed file that is damaged or ends early raises.
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, cast("type[Exception]", isal_zlib.error))
+# An array is one document, so it is held whole; exports are lines, and an array this long is no export of theirs.
+LARGEST_ARRAY = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class File:
+    """What a file turned out to be; files that are alike are read together.
+
+    Attributes:
+        names: of the columns of a CSV file, in order.
+    """
+
+    path: Path
+    kind: Literal["lines", "array", "csv", "empty"]
+    packed: bool
+    names: tuple[str, ...] = ()
+
+    def like(self, other: "File") -> bool:
+        if self.is_json and other.is_json:
+            return True
+        return (self.kind, self.packed, self.names) == (other.kind, other.packed, other.names)
+
+    @property
+    def is_json(self) -> bool:
+        return self.kind in ("lines", "array")
+
+
+def looked_at(path: Path, where: str) -> File:
+    """Compressed or not, lines, array or CSV, by the first bytes.
+
+    Raises:
+        ContractError: it cannot be read.
+    """
+    packed = is_packed(path)
+    try:
+        with _unpacked(path) as stream:
+            line = b"\n"
+            while line and not line.strip():
+                line = stream.readline(LONGEST_RECORD)
+    except _DAMAGED as fault:
+        raise ContractError(
+            f"file {excerpt(path.name, 60)} cannot be read: {excerpt(str(fault), 120)}",
+            where=where,
+            next_step="rerun: it is fetched again.",
+        ) from None
+    line = line.strip()
+    if not line:
+        return File(path, "empty", packed)
+    if line.startswith((b"[", b"{")):
+        return File(path, "array" if line.startswith(b"[") else "lines", packed)
+    (names,) = csv.reader([line.decode("utf-8-sig", "replace")])
+    return File(path, "csv", packed, tuple(names))
+
+
+def is_packed(path: Path) -> bool:
+    with open(path, "rb") as raw:
+        return raw.read(2) == GZIP
+
+
+def prove_whole(file: Path, where: str) -> None:
+    """A compressed file ends where its compression says, with the checksum it says; others need only hold something.
+
+    Raises:
+        TransientError: it ends early or is damaged; the file is removed, so that it is fetched again.
+    """
+    packed = is_packed(file)
+    if not packed and file.stat().st_size:
+        return
+    with contextlib.suppress(*_DAMAGED), _unpacked(file) as stream:
+        while stream.read(BLOCK):
+            pass
+        if packed:
+            return
+    file.unlink()
+    raise TransientError(
+        f"file {excerpt(file.name, 60)} is damaged or ends early",
+        where=where,
+        next_step="rerun: it is fetched again; if it persists, ask for a new export.",
+    )
+
+
+def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -> list[Path]:
+    """JSON files as files of lines holding only declared fields and ``_extra``, one each.
+
+    A value that does not fit its column, and a field that has none, stand in ``_extra``. A number that was sent as a
+    text is that number, an empty text is none.
+
+    Raises:
+        ContractError: a record is no JSON object, or has no time that could place it.
+        TransientError: the disk is full.
+    """
+    made = []
+    for file in files:
+        target = folder / f"{file.path.name}.lines"
+        try:
+            with _unpacked(file.path) as source, open(target, "wb", opener=_private) as out:
+                _fit(file, source, out.write, stream, where)
+        except _DAMAGED as fault:
+            if isinstance(fault, OSError) and fault.errno:
+                raise TransientError(
+                    f"an exported file cannot be unpacked: {fault.strerror}",
+                    where=where,
+                    next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
+                ) from None
+            raise ContractError(
+                f"file {excerpt(file.path.name, 60)} is damaged: {excerpt(str(fault), 120)}",
+                where=where,
+                next_step="ask for a new export of these days; nothing was landed from this one.",
+            ) from None
+        made.append(target)
+    return made
+
+
+def _fit(file: File, source: BinaryIO, write: Callable[[bytes], object], stream: Stream, where: str) -> None:
+    if file.kind == "array":
+        write(lines_slowly(_records_of(source, file, where), stream, where))
+        return
+    reader = lines_reader(stream)
+    for block in _blocks(source, where):
+        try:
+            reader.decode_lines(block)
+        except msgspec.DecodeError:
+            write(lines_slowly(_records_in(block, where), stream, where))
+        else:
+            write(block)
+
+
+def _blocks(source: BinaryIO, where: str) -> Iterator[bytes]:
+    """Whole lines, a few megabytes at a time; the last line may lack its end."""
+    rest = b""
+    while piece := source.read(BLOCK):
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield rest + piece[:end]
+            rest = piece[end:]
+        else:
+            rest += piece
+        if len(rest) > LONGEST_RECORD:
+            raise ContractError(
+                f"a record is longer than {LONGEST_RECORD // 2**20} MiB",
+                where=where,
+                next_step="nothing was landed; report the record to the vendor.",
+            )
+    if rest.strip():
+        yield rest + b"\n"
+
+
+def _records_in(block: bytes, where: str) -> Iterator[dict[str, msgspec.Raw]]:
+    for line in block.split(b"\n"):
+        if line.strip():
+            try:
+                yield _RECORD(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+                raise _no_record(line, fault, where) from None
+
+
+def _records_of(source: BinaryIO, file: File, where: str) -> list[dict[str, msgspec.Raw]]:
+    document = source.read(LARGEST_ARRAY + 1)
+    if len(document) > LARGEST_ARRAY:
+        raise ContractError(
+            f"file {excerpt(file.path.name, 60)} is one array of more than {LARGEST_ARRAY // 2**20} MiB",
+            where=where,
+            next_step="ask for fewer days at a time.",
+        )
+    try:
+        return msgspec.json.decode(document, type=list[dict[str, msgspec.Raw]])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise _no_record(document, fault, where) from None
+
+
+def _no_record(text: bytes, fault: Exception, where: str) -> ContractError:
+    return ContractError(
+        f"the file holds something that is no record: {excerpt(str(fault), 120)}; it begins with "
+        f"{excerpt(text[:200], 80)!r}",
+        where=where,
+        next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
+    )
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """A file's content, every member of it if it is compressed."""
+    opener = cast("Callable[[Path, str], BinaryIO]", igzip.open if is_packed(path) else open)
+    with opener(path, "rb") as stream:
+        yield stream
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+_RECORD = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
