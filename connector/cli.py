@@ -100,6 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
     forget.set_defaults(run=_forget)
 
+    prune = verbs.add_parser(
+        "prune",
+        help="remove files and receipts that nobody needs any more",
+        description="Remove what dead runs left and receipts that no row refers to; what is needed to go on stays.",
+    )
+    prune.add_argument("--files-days", type=float, default=4.0, metavar="DAYS", help="age of waiting export files")
+    prune.add_argument("--receipts-days", type=float, default=400.0, metavar="DAYS", help="age of receipts")
+    prune.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
+    prune.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    prune.set_defaults(run=_prune)
+
     doctor = verbs.add_parser(
         "doctor",
         help="is everything well? says what to do if not",
@@ -314,6 +325,24 @@ def _people(ids: Sequence[str]) -> list[str]:
     if not all(one.strip() for one in ids):
         raise SettingsError("--profile-id or --user-id", "is empty", next_step="nobody is not a person; name one.")
     return list(dict.fromkeys(ids))
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from connector.retention import Pruned, prune_files, prune_receipts
+    from connector.userpilot.sync import prune_files as prune_exports
+    from connector.warehouse import Warehouse
+
+    settings, dry = Settings.load(), bool(options.dry_run)
+    exports = prune_exports(settings.spool_dir, older_than=options.files_days * 86_400, dry_run=dry)
+    found = [
+        *prune_files(settings.spool_dir, older_than_days=options.files_days, dry_run=dry),
+        Pruned("files of exports that nobody landed", len(exports)),
+        *prune_receipts(Warehouse(settings.warehouse), older_than_days=options.receipts_days, dry_run=dry),
+    ]
+    for one in found:
+        text = f"{one.what}  {one.count} {'to remove' if dry else 'removed'}"
+        print(json.dumps({**asdict(one), "dry_run": dry}) if options.json else text, flush=True)
+    return DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -98,8 +98,8 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
         lock.release()
 
 
-def sweep(spool_dir: Path) -> list[Path]:
-    """Remove what dead processes left; returns the folders that were removed."""
+def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
+    """Remove what dead processes left; returns the folders that were (or, in a dry run, would be) removed."""
     removed = []
     for folder in spool_dir.glob("*/*-????????????"):
         # A folder without a lock file is one whose owner is about to lock it: it is a few milliseconds old.
@@ -111,7 +111,8 @@ def sweep(spool_dir: Path) -> list[Path]:
             lock.acquire(blocking=False)
         except (Timeout, OSError):
             continue
-        shutil.rmtree(folder, ignore_errors=True)
+        if not dry_run:
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
         removed.append(folder)
     return removed

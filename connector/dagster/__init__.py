@@ -17,6 +17,7 @@ from connector.dagster.schedules import (
 )
 from connector.dagster.track import track_asset
 from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.upkeep import prune_schedule
 from connector.dagster.waiting import userpilot_export_sensor
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
+    "prune_schedule",
     "track_asset",
     "userpilot_assets",
     "userpilot_export_sensor",

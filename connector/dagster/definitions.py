@@ -1,6 +1,6 @@
 """Everything for the usual project in one call. Who wants less takes the builders one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from connector.dagster.schedules import (
     userpilot_nightly_export_schedule,
 )
 from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.upkeep import prune_schedule
 from connector.dagster.waiting import userpilot_export_sensor
+from connector.errors import SettingsError
 from connector.openpanel.questions import Questions
 from connector.openpanel.streams import DIMENSIONS, EVENTS, streams
 from connector.privacy import Privacy
 from connector.settings import Environment, Settings, environment
+from connector.stream import Stream
 from connector.userpilot.streams import EVENTS as EXPORTED_EVENTS
+from connector.userpilot.streams import LOOKUPS
 
 
 def build_definitions(
@@ -59,56 +63,150 @@ def build_definitions(
     Raises:
         SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
     """
+    Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
+    return dg.Definitions.merge(
+        openpanel_definitions(
+            start_date=start_date,
+            questions=questions,
+            timezone=timezone,
+            instance=instance,
+            translator=translator,
+            openpanel=openpanel,
+            warehouse=warehouse,
+            lookback_days=lookback_days,
+        ),
+        userpilot_definitions(
+            start_date=start_date,
+            options=export_options,
+            instance=instance,
+            translator=translator,
+            userpilot=userpilot,
+            warehouse=warehouse,
+            reexport_days=reexport_days,
+        ),
+        dg.Definitions(
+            schedules=[
+                prune_schedule(
+                    name=f"connector_prune_{instance}" if instance else "connector_prune", warehouse=warehouse
+                )
+            ]
+        ),
+    )
+
+
+def openpanel_definitions(
+    *,
+    start_date: date | None = None,
+    questions: Questions | Path | None = None,
+    tables: Collection[str] = (),
+    timezone: str = "",
+    instance: str = "",
+    translator: ConnectorTranslator | None = None,
+    openpanel: OpenPanelResource | None = None,
+    warehouse: WarehouseResource | None = None,
+    lookback_days: int | None = None,
+) -> dg.Definitions:
+    """One OpenPanel project alone; arguments as for :func:`build_definitions`.
+
+    Args:
+        tables: names of streams, such as ``events``; all of them if left out.
+
+    Raises:
+        SettingsError: a table does not exist, START_DATE is not a date ...
+    """
     env = environment()
-    Privacy.from_environment(env)  # rules that cannot be kept are told when the code location loads
     assets = openpanel_assets(
         start_date=start_date or Settings.load(env).start_date,
-        streams=streams(_questions(questions, env)),
+        streams=chosen(streams(_questions(questions, env)), tables),
         timezone=timezone or env.timezone("OPENPANEL_TIMEZONE", "UTC"),
         instance=instance,
         translator=translator,
         openpanel=openpanel or OpenPanelResource(),
         warehouse=warehouse or WarehouseResource(),
     )
-    exported = userpilot_assets(
-        start_date=start_date or Settings.load(env).start_date,
-        options=export_options,
+    events = [asset for asset in assets if asset.key.path[-1] == EVENTS.name]
+    prefix = f"openpanel_{instance}" if instance else "openpanel"
+    schedules = [openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)]
+    if events:
+        schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"))
+    return dg.Definitions(
+        assets=assets,
+        schedules=schedules,
+        sensors=[
+            openpanel_drift_sensor(
+                asset,
+                EVENTS.of(instance) if instance else EVENTS,
+                name=f"{prefix}_drift_sensor",
+                openpanel=openpanel,
+                warehouse=warehouse,
+            )
+            for asset in events
+        ],
+        # The work waits for the network, not for cores; a process per step would cost more than the step.
+        executor=dg.in_process_executor,
+    )
+
+
+def userpilot_definitions(
+    *,
+    start_date: date | None = None,
+    options: Mapping[str, Any] | None = None,
+    lookups: Collection[str] = (),
+    instance: str = "",
+    translator: ConnectorTranslator | None = None,
+    userpilot: UserpilotResource | None = None,
+    warehouse: WarehouseResource | None = None,
+    reexport_days: int = 3,
+) -> dg.Definitions:
+    """One Userpilot environment alone; arguments as for :func:`build_definitions`.
+
+    Args:
+        options: of every export, see :func:`userpilot_assets`.
+        lookups: names of lookups, such as ``flows``; all of them if left out.
+
+    Raises:
+        SettingsError: a lookup does not exist, START_DATE is not a date.
+    """
+    assets = userpilot_assets(
+        start_date=start_date or Settings.load(environment()).start_date,
+        options=options,
+        lookups=chosen(LOOKUPS, lookups),
         instance=instance,
         translator=translator,
         userpilot=userpilot,
         warehouse=warehouse,
     )
-    other = f"userpilot_{instance}" if instance else "userpilot"
-    events = next(asset for asset in assets if asset.key.path[-1] == "events")
-    prefix = f"openpanel_{instance}" if instance else "openpanel"
+    prefix = f"userpilot_{instance}" if instance else "userpilot"
     return dg.Definitions(
-        assets=[*assets, *exported],
+        assets=assets,
         schedules=[
-            openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days),
-            openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"),
-            userpilot_nightly_export_schedule(exported, name=f"{other}_nightly_export", lookback_days=reexport_days),
-            userpilot_lookups_schedule(exported, name=f"{other}_lookups"),
+            userpilot_nightly_export_schedule(assets, name=f"{prefix}_nightly_export", lookback_days=reexport_days),
+            userpilot_lookups_schedule(assets, name=f"{prefix}_lookups"),
         ],
         sensors=[
-            openpanel_drift_sensor(
-                events,
-                EVENTS.of(instance) if instance else EVENTS,
-                name=f"{prefix}_drift_sensor",
-                openpanel=openpanel,
-                warehouse=warehouse,
-            ),
             userpilot_export_sensor(
-                exported,
+                assets,
                 EXPORTED_EVENTS.of(instance) if instance else EXPORTED_EVENTS,
-                name=f"{other}_export_sensor",
+                name=f"{prefix}_export_sensor",
                 translator=translator,
                 userpilot=userpilot,
                 warehouse=warehouse,
             ),
         ],
-        # The work waits for the network, not for cores; a process per step would cost more than the step.
         executor=dg.in_process_executor,
     )
+
+
+def chosen(catalogue: Sequence[Stream], names: Collection[str]) -> list[Stream]:
+    """The streams of these names, in the catalogue's order; all of them without names.
+
+    Raises:
+        SettingsError: there is no such stream.
+    """
+    known = [stream.name for stream in catalogue]
+    if unknown := sorted(set(names) - set(known)):
+        raise SettingsError("tables", f"has {unknown[0]!r}", next_step=f"use {', '.join(known)}.")
+    return [stream for stream in catalogue if not names or stream.name in names]
 
 
 def _questions(questions: Questions | Path | None, env: Environment) -> Questions:

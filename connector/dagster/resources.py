@@ -122,4 +122,13 @@ class WarehouseResource(DuckDBResource):
 
 
 def _over_environment(given: dict[str, str]) -> Environment:
-    return Environment({**environment().values, **{name: value for name, value in given.items() if value}})
+    """The environment with what the fields hold; an ``EnvVar`` in a field is looked up now, and only now.
+
+    Raises:
+        SettingsError: an ``EnvVar`` names a variable that is not set.
+    """
+    env = environment()
+    held = {
+        name: env.text(value.env_var_name) if isinstance(value, dg.EnvVar) else value for name, value in given.items()
+    }
+    return Environment({**env.values, **{name: value for name, value in held.items() if value}})

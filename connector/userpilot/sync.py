@@ -56,6 +56,7 @@ ADOPTABLE = timedelta(hours=6)
 # How long a process waits in place for an export, and for a slot that somebody else holds.
 PATIENCE = 6 * 3600.0
 FILES_KEPT = 4 * 86_400.0
+_LEDGER_LOCKS = ("slot.lock", "exports.lock")
 
 Tell = Callable[[str], None]
 
@@ -348,11 +349,7 @@ class Exports:
 
     def sweep(self) -> None:
         """Remove files that nobody landed within days; their job is forgotten by then."""
-        for folder in self.folder.glob("*.chunks"):
-            with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > FILES_KEPT:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    folder.with_suffix(".lock").unlink(missing_ok=True)
+        prune_files(self.spool_dir)
 
     def _cost(self, started: float) -> Reading:
         meter = self.meter
@@ -406,6 +403,32 @@ class Exports:
     def _remember(self, job: Job) -> Job:
         self.ledger.write(job)
         return job
+
+
+def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: bool = False) -> list[str]:
+    """Remove fetched files that nobody landed in time, in every instance, and locks that are left of landed ones.
+
+    Args:
+        older_than: seconds since a file arrived last; the vendor forgets an export after three days.
+
+    Returns:
+        The ids of the exports whose files were removed; whoever still wants their days asks for a new one.
+    """
+    found = []
+    for path in (*spool_dir.glob("*.exports/*.chunks"), *spool_dir.glob("*.exports/*.lock")):
+        is_lock = path.suffix == ".lock"
+        if path.name in _LEDGER_LOCKS or (is_lock and (dry_run or path.with_suffix(".chunks").exists())):
+            continue
+        with suppress(OSError, Timeout):
+            if time.time() - path.stat().st_mtime <= older_than:
+                continue
+            with FileLock(path.with_suffix(".lock"), timeout=0, mode=0o600):
+                if not is_lock:
+                    found.append(path.name.removesuffix(".chunks"))
+                if not dry_run:
+                    shutil.rmtree(path, ignore_errors=True)
+                    path.with_suffix(".lock").unlink(missing_ok=True)
+    return found
 
 
 def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:

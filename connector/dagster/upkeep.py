@@ -1,0 +1,56 @@
+"""Upkeep by the clock: what nobody needs any more is removed every night. Stopped until somebody switches it on.
+
+What is removed, and what never is, is decided below the wall, in ``retention.py``.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from connector.dagster.failures import as_dagster_failure
+from connector.dagster.resources import WarehouseResource
+
+
+def prune_schedule(
+    *,
+    name: str = "connector_prune",
+    cron: str = "30 5 * * *",
+    warehouse: WarehouseResource | None = None,
+    files_days: float = 4.0,
+    receipts_days: float = 400.0,
+) -> dg.ScheduleDefinition:
+    """A job that does what ``connector prune`` does, and the schedule for it; stopped unless switched on.
+
+    Args:
+        cron: in UTC.
+        files_days: age after which export files that nobody landed are removed.
+        receipts_days: age after which receipts that no row refers to are removed.
+    """
+    target = warehouse or WarehouseResource()
+
+    @dg.op(name=f"{name}_op", description="Removes files of dead runs and receipts that no row refers to.")
+    def _op(context: dg.OpExecutionContext) -> None:
+        from connector.retention import prune_files, prune_receipts
+        from connector.userpilot.sync import prune_files as prune_exports
+
+        with as_dagster_failure():
+            exports = prune_exports(target.spool_path, older_than=files_days * 86_400)
+            found = [
+                *prune_files(target.spool_path, older_than_days=files_days),
+                *prune_receipts(target.warehouse(), older_than_days=receipts_days),
+            ]
+        removed: dict[str, Any] = {one.what: one.count for one in found}
+        context.add_output_metadata({**removed, "files of exports that nobody landed": len(exports)})
+
+    @dg.job(name=name, description="Removes what nobody needs any more; see connector prune.")
+    def _job() -> None:
+        _op()
+
+    return dg.ScheduleDefinition(
+        name=f"{name}_nightly",
+        job=_job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Removes files of dead runs and old receipts every night; what is needed to go on stays.",
+    )
