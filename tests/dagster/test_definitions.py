@@ -54,6 +54,7 @@ def test_asset_keys_are_a_promise(defs):
 def test_schedules_are_a_promise(defs):
     assert {schedule.name for schedule in defs.schedules} == {
         "openpanel_nightly", "openpanel_intraday", "userpilot_nightly_export", "userpilot_lookups",
+        "connector_prune_nightly",
     }  # fmt: skip
 
 
@@ -112,6 +113,19 @@ def test_no_secret_is_in_the_code_locations_snapshot(monkeypatch):
     defs = build_definitions(openpanel=OpenPanelResource(client_secret=dg.EnvVar("OPENPANEL_CLIENT_SECRET")))
     snapshot = RepositorySnap.from_def(defs.get_repository_def())
     assert "very-secret-value" not in dg.serialize_value(snapshot)
+
+
+def test_a_field_may_name_the_variable_that_holds_its_value(monkeypatch):
+    """Bound to assets, a resource is never resolved by Dagster: the variable's name would go out as the secret."""
+    monkeypatch.setenv("SHOP_SECRET", "very-secret-value")
+    monkeypatch.setenv("OPENPANEL_CLIENT_ID", "11111111-1111-4111-8111-111111111111")
+    monkeypatch.setenv("OPENPANEL_PROJECT_ID", "shop")
+    resource = OpenPanelResource(client_secret=dg.EnvVar("SHOP_SECRET"), project_id=dg.EnvVar("SHOP_PROJECT"))
+    with pytest.raises(SettingsError, match="SHOP_PROJECT is not set"):
+        resource.settings()
+    monkeypatch.setenv("SHOP_PROJECT", "another")
+    settings = resource.settings()
+    assert (settings.client_secret.reveal(), settings.project_id) == ("very-secret-value", "another")
 
 
 def tick(defs, name, at):
