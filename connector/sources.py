@@ -66,7 +66,12 @@ def _table(table: Table) -> Mapping[str, Any]:
     if table.asset:
         # The schema is the first part of the asset's key: one name, three places.
         first = _WITH_SCHEMA_VARIABLE.format(source=table.schema, schema=table.schema)
-        config["meta"] = {"dagster": {"asset_key": [first, table.asset[1]]}}
+        # dagster-dbt wants every source to have a key of its own, so one that another's asset lands only says so.
+        config["meta"] = (
+            {"dagster": {"asset_key": [first, table.name]}}
+            if table.asset[1] == table.name
+            else {"landed_by": [first, table.asset[1]]}
+        )
     if table.vendor:
         config["loaded_at_field"] = "_landed_at"
         config["freshness"] = None if table.is_optional else FRESHNESS

@@ -1,5 +1,8 @@
 """Everything Dagster shows, gathered once. Settings come from the environment; see the README's table."""
 
-from connector.dagster import build_definitions
+import dagster as dg
 
-defs = build_definitions()
+from connector.dagster import build_definitions
+from dagster_project.dbt import models
+
+defs = dg.Definitions.merge(build_definitions(), models())

@@ -5,7 +5,8 @@
 {% macro landed(source_name, table_name) -%}
     {%- set relation = source(source_name, table_name) -%}
     {%- if not execute or load_relation(relation) is not none -%}
-        {{ relation }}
+        {#- Without the name of the database, which is the file's: a renamed or copied warehouse keeps its views. -#}
+        {{ relation.include(database=false) }}
     {%- else -%}
         {%- set about = graph.sources.values()
             | selectattr('package_name', 'equalto', 'openpanel_userpilot')

@@ -1,4 +1,6 @@
 -- Days whose events are not all in the marts; of the days that were to be built, where these are named.
+{{ config(meta={'dagster': {'ref': {'name': 'daily_active'}}}) }}
+
 with
 
 events as (

@@ -1,4 +1,4 @@
--- How a tracked feature or event was used on a day. Names are joined when read: a renamed feature is renamed everywhere.
+-- How a tracked feature or event was used on a day. Names come later: they may change for every day.
 -- grain:  one row per kind, feature and UTC day
 -- key:    feature_kind, feature_key, day
 -- late:   yes; a landed day replaces its rows here

@@ -1,8 +1,8 @@
 -- Who used which tracked feature or event in Userpilot, by the names they have now.
 -- grain:  one row per UTC day, kind and feature that was used
 -- key:    day, feature_kind, feature_key
--- late:   yes; a landed day replaces its rows. Names are looked up when read.
-{{ config(materialized='view') }}
+-- late:   yes; built whole from days, so that a new name reaches every day
+{{ config(materialized='table') }}
 
 with
 

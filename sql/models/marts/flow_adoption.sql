@@ -1,8 +1,8 @@
 -- What became of the flows, checklists, surveys, banners and spotlights that people were shown, by their titles now.
 -- grain:  one row per UTC day, kind of content and content
 -- key:    day, content_type, content_id
--- late:   yes; a landed day replaces its rows. Titles are looked up when read.
-{{ config(materialized='view') }}
+-- late:   yes; built whole from days, so that a new title reaches every day
+{{ config(materialized='table') }}
 
 {%- set listed = [
     ('experience', 'flows', 'flow_id', 'title'),

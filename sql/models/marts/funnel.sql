@@ -6,7 +6,7 @@
 {%- for funnel in var('funnels') %}
     {%- set ns.reach = [ns.reach, (funnel.within_hours / 24) | round(0, 'ceil') | int] | max %}
 {%- endfor %}
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={
+{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
     'landed': ['openpanel.events'], 'reach_days': ns.reach
 }) }}
 

@@ -2,7 +2,9 @@
 -- grain:  one row per UTC day, origin and path
 -- key:    day, origin, path
 -- late:   yes; a landed day replaces its rows, and those of the day on which a visit into it began
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
+    'landed': ['openpanel.events']
+}) }}
 
 with
 

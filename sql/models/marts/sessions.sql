@@ -2,7 +2,9 @@
 -- grain:  one row per session
 -- key:    session_id
 -- late:   yes; a session is computed again when any of its days is landed again, also the part before or after midnight
-{{ config(materialized='incremental', incremental_strategy='replace_sessions', meta={'landed': ['openpanel.events']}) }}
+{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_sessions', meta={
+    'landed': ['openpanel.events']
+}) }}
 
 with
 

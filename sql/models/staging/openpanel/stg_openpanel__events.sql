@@ -2,6 +2,8 @@
 -- grain:  one row per event
 -- key:    event_id
 -- late:   yes; a phone that was offline sends yesterday's events today
+{{ config(tags='by_day') }}
+
 select
     ---------- ids
     id as event_id,

@@ -2,6 +2,8 @@
 -- grain:  one row per exported event
 -- key:    none that is proven: records that differ in metadata alone are both real
 -- late:   yes; imports are back-dated without limit
+{{ config(tags='by_day') }}
+
 select
     ---------- ids
     app_token as environment_id,

@@ -1,0 +1,262 @@
+"""dbt models as assets below the landed tables: built day by day after a landing, whenever that is and whatever day.
+
+Importing this room imports dbt, so nothing else here does; the caller decides. It takes a prepared manifest and
+parses nothing. Which days a model rebuilds is the models' affair (``sql/macros/days.sql``).
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
+
+from connector.dagster.assets import RETRIES, days_of
+from connector.dagster.resources import WarehouseResource
+from connector.openpanel.streams import EVENTS
+from connector.sql import literal, quoted
+from connector.userpilot.streams import EVENTS as EXPORTED
+from connector.userpilot.streams import LOOKUPS
+from connector.warehouse import Warehouse
+
+POOL = "dbt"
+# Models of one day carry this tag; all others are built whole.
+BY_DAY = "by_day"
+DAY_COLUMNS = ("day", "event_day")
+# Morning reports read the marts at nine; a mart is stale when its last build is older than that night.
+FRESH_AT = "0 9 * * *"
+
+
+class ModelTranslator(DagsterDbtTranslator):
+    """Schema and name are the key; marts say when they are stale. Override it like any dbt translator.
+
+    Args:
+        condition: when a model is built by itself; None leaves that to schedules and people.
+    """
+
+    def __init__(self, condition: dg.AutomationCondition[Any] | None = None) -> None:
+        # Tests are checks of their models. Source tests stay dbt's: a check on a landed table that dbt yields would
+        # exempt dbt from waiting for the landing's own blocking checks.
+        super().__init__(
+            DagsterDbtTranslatorSettings(
+                enable_asset_checks=True, enable_source_tests_as_checks=False, enable_duplicate_source_asset_keys=True
+            )
+        )
+        self._condition = condition
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Of a table that another's asset lands: that asset."""
+        meta = (dbt_resource_props.get("config") or {}).get("meta") or {}
+        if "landed_by" in meta:
+            return dg.AssetKey(meta["landed_by"])
+        return super().get_asset_key(dbt_resource_props)
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        schema = (dbt_resource_props.get("config") or {}).get("schema")
+        return schema or super().get_group_name(dbt_resource_props)
+
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition[Any] | None:
+        return self._condition
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if self.get_resource_props(manifest, unique_id).get("resource_type") == "model" and spec.group_name == "marts":
+            return spec.replace_attributes(
+                freshness_policy=dg.FreshnessPolicy.cron(
+                    deadline_cron=FRESH_AT, lower_bound_delta=timedelta(hours=9), timezone="UTC"
+                )
+            )
+        return spec
+
+
+def after_any(
+    updated: Sequence[dg.AssetKey], *, partitioned_with: Sequence[dg.AssetKey] = ()
+) -> dg.AutomationCondition[Any]:
+    """Build when one of these was landed or built, be it today's partition or one of last year.
+
+    Dagster's ``eager`` looks at the newest partition only, so what a lookback or a backfill lands would stop above the
+    models. Every model of a run gets the same condition: one run builds all of them, also those of a vendor that was
+    not landed and has not been seen yet. Nothing starts while one of them is being written, nor while a blocking check
+    of one says that its day is not whole.
+
+    Args:
+        updated: assets whose update asks for a build.
+        partitioned_with: more assets to wait for while they are written.
+    """
+
+    def any_of(keys: Sequence[dg.AssetKey], condition: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
+        return reduce(or_, (dg.AutomationCondition.asset_matches(key, condition) for key in keys))
+
+    failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
+    return (
+        any_of(updated, dg.AutomationCondition.newly_updated()).since_last_handled()
+        & ~any_of([*updated, *partitioned_with], dg.AutomationCondition.in_progress())
+        & ~any_of(updated, failed)
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("landed since it was built")
+
+
+def model_assets(
+    *,
+    project_dir: Path,
+    manifest: Path,
+    start_date: date,
+    profiles_dir: Path | None = None,
+    warehouse: WarehouseResource | None = None,
+    instance: str = "",
+    translator: type[ModelTranslator] = ModelTranslator,
+    automatic: bool = True,
+    dbt_executable: str = "dbt",
+    pool: str = POOL,
+    retry_policy: dg.RetryPolicy | None = RETRIES,
+) -> list[dg.AssetsDefinition]:
+    """The models by day, and those that are built whole because a day is not their grain.
+
+    Args:
+        project_dir: where ``dbt_project.yml`` lies.
+        manifest: ``manifest.json`` of a ``dbt parse`` of the project.
+        start_date: the first partition, as for the landed tables.
+        profiles_dir: where ``profiles.yml`` lies; the project's folder if left out.
+        warehouse: where the models are, for counting rows; the WAREHOUSE variable if left out.
+        instance: name of a second project; the models read its schemas and are asked for after its landings.
+        translator: a class, made once with each condition.
+        automatic: False leaves out automation conditions.
+        dbt_executable: the dbt to run.
+        pool: the concurrency pool of both runs.
+        retry_policy: of a build that failed, for instance because the warehouse was kept locked.
+    """
+    target = warehouse or WarehouseResource()
+    known = at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target)
+    events = [stream.of(instance) if instance else stream for stream in (EVENTS, EXPORTED)]
+    landed = [dg.AssetKey([stream.schema, stream.name]) for stream in events]
+    named = [dg.AssetKey([(s.of(instance) if instance else s).schema, s.name]) for s in LOOKUPS]
+    days = [
+        key
+        for node in known["nodes"].values()
+        if node["resource_type"] == "model" and BY_DAY in node["tags"]
+        for key in [DagsterDbtTranslator().get_asset_key(node)]
+    ]
+    by_day = translator(after_any(landed) if automatic else None)
+    whole = translator(after_any([*days, *named], partitioned_with=landed) if automatic else None)
+    client = DbtCliResource(
+        project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
+    )
+    schemas = {f"{stream.vendor}_schema": stream.schema for stream in events} if instance else {}
+    suffix = f"_{instance}" if instance else ""
+
+    @dbt_assets(
+        manifest=known,
+        select=f"tag:{BY_DAY}",
+        name=f"models_by_day{suffix}",
+        partitions_def=days_of(EVENTS, start_date, "UTC"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        dagster_dbt_translator=by_day,
+        pool=pool,
+        retry_policy=retry_policy,
+    )
+    def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        first, last = context.partition_keys[0], context.partition_keys[-1]
+        yield from _build(context, client, {**schemas, "min_date": first, "max_date": last}, target.warehouse())
+
+    @dbt_assets(
+        manifest=known,
+        select="fqn:*",
+        exclude=f"tag:{BY_DAY}",
+        name=f"models_whole{suffix}",
+        dagster_dbt_translator=whole,
+        pool=pool,
+        retry_policy=retry_policy,
+    )
+    def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from _build(context, client, schemas, target.warehouse())
+
+    return [_by_day, _whole]
+
+
+def model_sensor(assets: Sequence[dg.AssetsDefinition], *, name: str = "models_sensor") -> dg.SensorDefinition:
+    """Evaluates the models' conditions; runs without a click, or late days would wait for one."""
+    return dg.AutomationConditionSensorDefinition(
+        name,
+        target=dg.AssetSelection.assets(*(key for asset in assets for key in asset.keys)),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Builds the models of every day that was landed, and then those that look at all days.",
+    )
+
+
+def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[str, Any]:
+    """The manifest as if it had been parsed for this warehouse: DuckDB names a database after its file."""
+    name = Path(target.warehouse().name).name.lstrip(".").split(".")[0]
+    for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
+        old = node.get("database")
+        if node.get("relation_name"):
+            node["relation_name"] = node["relation_name"].replace(quoted(old), quoted(name), 1)
+        node["database"] = name
+    return manifest
+
+
+def _build(
+    context: dg.AssetExecutionContext, client: DbtCliResource, variables: Mapping[str, str], warehouse: Warehouse
+) -> Iterator[Any]:
+    """Run and test the selected models; report rows, columns and lineage when dbt has let go of the warehouse."""
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables)]
+    # A test that looks at several models runs when all of them were built: others may not exist yet.
+    arguments += ["--indirect-selection", "cautious"]
+    invocation = client.cli(arguments, context=context)
+    try:
+        events = list(invocation.stream().fetch_column_metadata())
+    finally:
+        _let_go(invocation.adapter)
+    counts = _rows(warehouse, invocation.manifest, context)
+    for event in events:
+        key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
+        if key in counts:
+            total, by_day = counts[key]
+            if not by_day:
+                event = event.with_metadata({**event.metadata, "dagster/row_count": total})
+            for day, rows in by_day.items():
+                context.add_asset_metadata(
+                    {"dagster/partition_row_count": rows}, asset_key=key, partition_key=day.isoformat()
+                )
+        yield event
+
+
+def _rows(
+    warehouse: Warehouse, manifest: Mapping[str, Any], context: dg.AssetExecutionContext
+) -> dict[dg.AssetKey, tuple[int, dict[date, int]]]:
+    """Rows of each selected model: of each day of this run where rows have a day, else of all."""
+    days = [date.fromisoformat(key) for key in context.partition_keys] if context.has_partition_key_range else []
+    if not days and context.has_partition_key:
+        days = [date.fromisoformat(context.partition_key)]
+    found: dict[dg.AssetKey, tuple[int, dict[date, int]]] = {}
+    with warehouse.read() as connection:
+        for node in manifest["nodes"].values():
+            key = DagsterDbtTranslator().get_asset_key(node) if node["resource_type"] == "model" else None
+            if key not in context.selected_asset_keys:
+                continue
+            table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
+            day = next((column for column in DAY_COLUMNS if column in node["columns"]), None)
+            if days and day:
+                rows = connection.execute(
+                    f"select {day}, count(*) from {table} where list_contains({literal(days)}, {day}) group by {day}"
+                ).fetchall()
+                found[key] = (0, dict.fromkeys(days, 0) | dict(rows))
+            else:
+                row = connection.execute(f"select count(*) from {table}").fetchone()
+                found[key] = (row[0] if row else 0, {})
+    return found
+
+
+def _let_go(adapter: Any) -> None:
+    """Close the connection that reading columns opened in this process; the next landing here needs the file."""
+    if adapter is None:
+        return
+    manager = adapter.connections
+    adapter.cleanup_connections()
+    environment = manager._ENV  # dbt-duckdb keeps it for the life of the process and offers no other way
+    manager.close_all_connections()
+    if environment is not None:
+        environment.close()
