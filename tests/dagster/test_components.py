@@ -1,0 +1,109 @@
+"""Components: the builders' arguments as YAML, checked where they are written."""
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+
+from connector import EVENTS
+from connector.dagster.components import OpenPanelComponent, UserpilotComponent
+
+
+@pytest.fixture
+def load():
+    """The definitions of one component, written as YAML into a project of its own."""
+
+    def load(component, files=(), **attributes):
+        with create_defs_folder_sandbox() as sandbox:
+            folder = sandbox.scaffold_component(component)
+            name = f"{component.__module__.rsplit('.', 1)[0]}.{component.__name__}"
+            (folder / "defs.yaml").write_text(yaml.safe_dump({"type": name, "attributes": attributes}))
+            for file, text in dict(files).items():
+                (folder / file).write_text(text)
+            with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
+                dg.Definitions.validate_loadable(defs)
+                return defs
+
+    return load
+
+
+def keys(defs):
+    return {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_yaml_with_nothing_in_it_is_the_whole_project(load):
+    assert {"openpanel/events", "openpanel/charts"} <= keys(load(OpenPanelComponent))
+    assert {"userpilot/export_job", "userpilot/events", "userpilot/flows"} <= keys(load(UserpilotComponent))
+
+
+def test_a_second_project_has_its_own_names(load):
+    defs = load(OpenPanelComponent, instance="shop", tables=["events"])
+    assert keys(defs) == {"openpanel_shop/events"}
+    assert {schedule.name for schedule in defs.schedules} == {"openpanel_shop_nightly", "openpanel_shop_intraday"}
+
+
+def test_some_tables_are_some_schedules(load):
+    defs = load(OpenPanelComponent, tables=["charts"])
+    assert keys(defs) == {"openpanel/charts"}
+    assert [schedule.name for schedule in defs.schedules] == ["openpanel_nightly"]
+    assert not defs.sensors
+
+
+def test_translation_changes_what_people_see(load):
+    translation = {"group_name": "product", "owners": ["team:data"], "key": "web/{{ data.name }}"}
+    graph = load(OpenPanelComponent, translation=translation, tables=["events"]).resolve_asset_graph()
+    node = graph.get(dg.AssetKey(["web", "events"]))
+    assert (node.group_name, node.owners) == ("product", ["team:data"])
+
+
+def test_a_subclass_may_say_it_in_python():
+    class Ours(OpenPanelComponent):
+        def get_asset_spec(self, stream):
+            return super().get_asset_spec(stream).replace_attributes(group_name=f"raw_{stream.name}")
+
+    translator = Ours().translator
+    assert translator.spec(EVENTS).group_name == "raw_events"
+
+
+def test_reports_lie_beside_the_yaml(load):
+    defs = load(OpenPanelComponent, files={"reports.yaml": "charts:\n  views: {series: [screen_view]}\n"},
+                reports="reports.yaml", tables=["charts"])  # fmt: skip
+    assert keys(defs) == {"openpanel/charts"}
+
+
+@pytest.mark.parametrize(
+    "component, attributes, said",
+    [
+        (OpenPanelComponent, {"tables": ["evnts"]}, "evnts"),
+        (OpenPanelComponent, {"start_date": "2026-02-30"}, "no such day"),
+        (OpenPanelComponent, {"start_date": "yesterday"}, "start_date"),
+        (OpenPanelComponent, {"client_secret": "oops"}, "client_secret"),
+        (UserpilotComponent, {"lookups": ["flow"]}, "flow"),
+        (UserpilotComponent, {"export": {"user": "x"}}, "user"),
+    ],
+)
+def test_what_cannot_be_is_said_when_the_project_loads(load, component, attributes, said):
+    with pytest.raises(Exception) as caught:
+        load(component, **attributes)
+    fault, chain = caught.value, []
+    while fault:
+        chain.append(str(fault))
+        fault = fault.__cause__ or fault.__context__
+    assert said in " ".join(chain)
+
+
+def test_no_secret_is_in_the_snapshot_of_a_project(load, monkeypatch):
+    from dagster._core.remote_representation.external_data import RepositorySnap
+
+    monkeypatch.setenv("SHOP_SECRET", "very-secret-value")
+    defs = load(OpenPanelComponent, client_secret_variable="SHOP_SECRET")
+    assert "very-secret-value" not in dg.serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+
+
+def test_a_days_error_names_the_variable_that_is_missing(load, monkeypatch, tmp_path):
+    defs = load(OpenPanelComponent, client_id_variable="SHOP_ID", warehouse=str(tmp_path / "w.duckdb"))
+    asset = next(asset for asset in defs.assets if asset.key.path[-1] == "events")
+    result = dg.materialize([asset], partition_key="2026-03-04", raise_on_error=False)
+    assert not result.success
+    failure = result.get_step_failure_events()[0].event_specific_data
+    assert "SHOP_ID is not set" in str(failure)
