@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any
 
 import duckdb
 
@@ -153,6 +154,39 @@ def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: da
         except duckdb.CatalogException:
             return {}
     return {day: count for day, count in rows if count is not None}
+
+
+def moved_days(warehouse: Warehouse, tables: Sequence[str]) -> list[tuple[str, date, int, int]]:
+    """Landed days whose vendor count is another one by now: table, day, the count when landed, the count now."""
+    return _asked(
+        warehouse,
+        "select c.table_name, c.day, l.announced, c.vendor_count from connector.coverage c join (select table_name, "
+        "day, arg_max(announced, landed_at) as announced from connector.landings where status = 'landed' "
+        "group by all) l using (table_name, day) where c.state = 'moved' and l.announced is not null "
+        "and c.vendor_count is not null "
+        f"and list_contains({literal(list(tables))}, c.table_name) order by all",
+    )
+
+
+def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What the newest failed receipt of each table and day says; nothing for those without one."""
+    names = [f"{table} {day}" for table, day in days]
+    rows = _asked(
+        warehouse,
+        "select table_name, day::varchar, arg_max(error, landed_at) from connector.landings where status = 'failed' "
+        f"and list_contains({literal(names)}, table_name || ' ' || day) group by all",
+    )
+    return {(table, day): error or "" for table, day, error in rows}
+
+
+def _asked(warehouse: Warehouse, sql: str) -> list[Any]:
+    if not warehouse.exists():
+        return []
+    with warehouse.read() as connection:
+        try:
+            return connection.execute(sql).fetchall()
+        except duckdb.CatalogException:
+            return []
 
 
 def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, int]) -> None:

@@ -3,6 +3,7 @@
 Nothing below this folder imports Dagster; nothing in it speaks HTTP or SQL.
 """
 
+from connector.dagster.alerts import Alert, connector_alerts
 from connector.dagster.assets import openpanel_assets
 from connector.dagster.definitions import build_definitions
 from connector.dagster.drift import openpanel_drift_sensor
@@ -21,12 +22,14 @@ from connector.dagster.upkeep import prune_schedule
 from connector.dagster.waiting import userpilot_export_sensor
 
 __all__ = [
+    "Alert",
     "ConnectorTranslator",
     "OpenPanelResource",
     "UserpilotResource",
     "WarehouseResource",
     "as_dagster_failure",
     "build_definitions",
+    "connector_alerts",
     "openpanel_assets",
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from connector.dagster.alerts import Tell, connector_alerts
 from connector.dagster.assets import openpanel_assets
 from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.exports import userpilot_assets
@@ -43,6 +44,7 @@ def build_definitions(
     lookback_days: int | None = None,
     export_options: Mapping[str, Any] | None = None,
     reexport_days: int = 3,
+    tell: Tell | None = None,
 ) -> dg.Definitions:
     """Assets, schedules, sensors and resources of one OpenPanel project and one Userpilot environment.
 
@@ -59,12 +61,13 @@ def build_definitions(
         lookback_days: see :func:`openpanel_nightly_schedule`.
         export_options: of every export of Userpilot, see :func:`userpilot_assets`.
         reexport_days: days before yesterday that are exported again every night.
+        tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
 
     Raises:
         SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
-    return dg.Definitions.merge(
+    found = dg.Definitions.merge(
         openpanel_definitions(
             start_date=start_date,
             questions=questions,
@@ -84,12 +87,14 @@ def build_definitions(
             warehouse=warehouse,
             reexport_days=reexport_days,
         ),
+    )
+    assets = [asset for asset in found.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    suffix = f"_{instance}" if instance else ""
+    return dg.Definitions.merge(
+        found,
         dg.Definitions(
-            schedules=[
-                prune_schedule(
-                    name=f"connector_prune_{instance}" if instance else "connector_prune", warehouse=warehouse
-                )
-            ]
+            schedules=[prune_schedule(name=f"connector_prune{suffix}", warehouse=warehouse)],
+            sensors=connector_alerts(assets, tell=tell, name=f"connector_alerts{suffix}", warehouse=warehouse),
         ),
     )
 

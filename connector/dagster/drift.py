@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
+from connector.dagster.schedules import UNFINISHED
 from connector.errors import BusyError, ConnectorError, SettingsError, TransientError
 from connector.receipts import announced_counts, record_counts
 from connector.stream import Stream
@@ -112,7 +113,14 @@ def openpanel_drift_sensor(
         started = cursor.pass_started if cursor.next else now.isoformat(timespec="seconds")
         after = _Cursor(next=rest[0].isoformat() if rest else "", pass_started=started)
         moved = [day for day, count in counts.items() if count != landed[day]]
-        reason = f"{len(counts)} days asked, {len(moved)} moved" + (f", {len(rest)} to go" if rest else ", pass done")
+        under_way = _under_way(context, name)
+        moved, waiting = [day for day in moved if str(day) not in under_way], len(moved)
+        waiting -= len(moved)
+        reason = f"{len(counts)} days asked, {len(moved) + waiting} moved" + (
+            f", {len(rest)} to go" if rest else ", pass done"
+        )
+        if waiting:
+            reason += f"; {waiting} wait for a run that was requested before"
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
@@ -144,3 +152,11 @@ def _ask(
             counts[left[0]] = client.count_day(stream, left[0])
             left.pop(0)
     return counts, left + rest
+
+
+def _under_way(context: dg.SensorEvaluationContext, name: str) -> set[str]:
+    """Days for which a run that this sensor requested has not ended: a second one would only stand behind it."""
+    runs = context.instance.get_runs(
+        dg.RunsFilter(tags={"dagster/sensor_name": name}, statuses=list(UNFINISHED)), limit=200
+    )
+    return {run.tags.get("dagster/partition", "") for run in runs}

@@ -12,6 +12,14 @@ import dagster as dg
 from connector.dagster.assets import INCREMENTAL_TAG
 from connector.openpanel.streams import STREAMS
 
+# A run in one of these states has not ended: its days need no second run behind it.
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -40,12 +48,15 @@ def openpanel_nightly_schedule(
         description=f"Lands yesterday and the {days} days before it again, because rows arrive late.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        requests = []
+        requests, waiting = [], []
         for kind, (partitions, keys) in _by_days(assets).items():
             # Yesterday as the asset's own timezone has it: a day that has not ended there is not asked for.
             at = context.scheduled_execution_time.astimezone(ZoneInfo(partitions.timezone))
             start, last = partitions.start.date(), (at - timedelta(days=1)).date()
             if last < start:
+                continue
+            if run := _unfinished(context, name, keys):
+                waiting.append(f"{kind}: {run}")
                 continue
             first = max(last - timedelta(days=days), start)
             requests.append(
@@ -56,7 +67,7 @@ def openpanel_nightly_schedule(
                     asset_selection=keys,
                 )
             )
-        return requests or dg.SkipReason("the first partition has not ended yet")
+        return requests or dg.SkipReason("; ".join(waiting) or "the first partition has not ended yet")
 
     return _schedule
 
@@ -76,8 +87,11 @@ def openpanel_intraday_schedule(
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(UTC)
-        requests = []
+        requests, waiting = [], []
         for asset in chosen:
+            if run := _unfinished(context, name, [asset.key]):
+                waiting.append(run)
+                continue
             partitions, key = asset.partitions_def, f"{name}:{asset.key.path[-1]}:{at.isoformat()}"
             if partitions is None:
                 requests.append(dg.RunRequest(run_key=key, asset_selection=[asset.key]))
@@ -90,7 +104,7 @@ def openpanel_intraday_schedule(
                         asset_selection=[asset.key],
                     )
                 )
-        return requests or dg.SkipReason("the first partition lies in the future")
+        return requests or dg.SkipReason("; ".join(waiting) or "the first partition lies in the future")
 
     return _schedule
 
@@ -127,6 +141,8 @@ def userpilot_nightly_export_schedule(
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         partitions = asking.partitions_def
         assert isinstance(partitions, dg.DailyPartitionsDefinition)
+        if run := _unfinished(context, name, [asking.key]):
+            return dg.SkipReason(run)
         last = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
         start = partitions.start.date()
         landed = context.instance.get_materialized_partitions(landing)
@@ -158,10 +174,27 @@ def userpilot_lookups_schedule(
         target=dg.AssetSelection.assets(*chosen),
         description="Lands the names of features, flows, surveys and properties that events refer to.",
     )
-    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if run := _unfinished(context, name, chosen):
+            return dg.SkipReason(run)
         return dg.RunRequest(run_key=f"{name}:{context.scheduled_execution_time.isoformat()}")
 
     return _schedule
+
+
+def _unfinished(context: dg.ScheduleEvaluationContext, name: str, keys: Sequence[dg.AssetKey]) -> str:
+    """A sentence about a run of this schedule and these assets that has not ended; empty if there is none.
+
+    The days a tick leaves out for it are in the next tick's lookback. Without this, nights that take longer than a day
+    pile up in the queue, each landing the same days.
+    """
+    runs = context.instance.get_runs(
+        dg.RunsFilter(tags={"dagster/schedule_name": name}, statuses=list(UNFINISHED)), limit=50
+    )
+    for run in runs:
+        if not run.asset_selection or run.asset_selection & set(keys):
+            return f"run {run.run_id[:8]} of an earlier tick is still {run.status.value.lower()}; nothing is requested"
+    return ""
 
 
 def ranges(days: Iterable[date]) -> list[tuple[date, date]]:

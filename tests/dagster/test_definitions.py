@@ -62,6 +62,8 @@ def test_sensors_are_a_promise_and_run_without_a_click(defs):
     assert {sensor.name: sensor.default_status for sensor in defs.sensors} == {
         "openpanel_drift_sensor": dg.DefaultSensorStatus.RUNNING,
         "userpilot_export_sensor": dg.DefaultSensorStatus.RUNNING,
+        "connector_alerts": dg.DefaultSensorStatus.RUNNING,
+        "connector_alerts_broken": dg.DefaultSensorStatus.RUNNING,
     }
 
 
@@ -130,8 +132,11 @@ def test_a_field_may_name_the_variable_that_holds_its_value(monkeypatch):
 
 def tick(defs, name, at):
     schedule = next(schedule for schedule in defs.schedules if schedule.name == name)
-    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
-    return schedule.evaluate_tick(context)
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
+        )
+        return schedule.evaluate_tick(context)
 
 
 def ranges(result):
