@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         SuddenDropError,
         TransientError,
     )
+    from connector.frames import frame
     from connector.landing import land, land_newer
     from connector.openpanel.client import OpenPanel
     from connector.openpanel.settings import OpenPanelSettings
@@ -47,6 +48,7 @@ _ROOMS = {
         "SuddenDropError",
         "TransientError",
     ),
+    "frames": ("frame",),
     "landing": ("land", "land_newer"),
     "openpanel.client": ("OpenPanel",),
     "openpanel.settings": ("OpenPanelSettings",),
@@ -91,6 +93,7 @@ __all__ = [
     "UserpilotSettings",
     "Warehouse",
     "Window",
+    "frame",
     "land",
     "land_newer",
     "sync_day",

@@ -19,7 +19,7 @@ def test_public_names_change_only_on_purpose():
         "EVENTS", "LOOKUPS", "BusyError", "Column", "ConnectorError", "ContractError", "Exports", "InProgressError",
         "IncompleteError", "OpenPanel", "OpenPanelSettings", "Page", "Privacy", "Receipt", "RejectedError", "Settings",
         "SettingsError", "Spool", "Stream", "SuddenDropError", "TransientError", "Userpilot", "UserpilotSettings",
-        "Warehouse", "Window", "land", "land_newer", "sync_day", "sync_lookup",
+        "Warehouse", "Window", "frame", "land", "land_newer", "sync_day", "sync_lookup",
     }  # fmt: skip
 
 
