@@ -16,6 +16,7 @@ import msgspec
 from pydantic import Field
 
 from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of
+from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.preview import rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
@@ -34,7 +35,6 @@ LEDGER = "connector/export"
 REQUESTED, LOST, LANDED, GAVE_UP = "requested", "lost", "landed", "gave up"
 # How long a run that was started by hand waits in place.
 PATIENCE = 3600.0
-SURPRISES = "nothing_unexpected"
 
 
 class ExportConfig(dg.Config):
@@ -217,13 +217,7 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         specs=[spec],
-        check_specs=[
-            dg.AssetCheckSpec(
-                SURPRISES,
-                asset=key,
-                description="No row holds a field or a value that the catalogue has no column for.",
-            )
-        ],
+        check_specs=file_check_specs(stream, key),
         partitions_def=made.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=made.retry_policy,
@@ -233,19 +227,10 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ExportConfig
     ) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         receipts = list(_landed(context, made, _options(made.options, config)))
-        days = [day for receipt in receipts for day in receipt.days]
-        odd = [str(day.day) for day in days if day.misfits]
         yield dg.MaterializeResult(asset_key=key, metadata=_of_run(receipts))
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name=SURPRISES,
-            passed=not odd,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"days": ", ".join(odd[:20])},
-            description="read _extra of these days; a field that stays deserves a column in the catalogue"
-            if odd
-            else "every field has its column",
-        )
+        landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
+        strangers = {name for receipt in receipts for name in receipt.strangers}
+        yield from file_check_results(stream, key, landed, strangers, made.warehouse.warehouse())
 
     return _asset
 

@@ -1,13 +1,16 @@
 """Checks look at the table and say what to do; they fail when it is not what it should be."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
 from connector import EVENTS, Receipt
-from connector.dagster.checks import check_results, check_specs
+from connector.dagster.checks import check_results, check_specs, file_check_results, file_check_specs
+from connector.landing_files import Origin, land_files
 from connector.openpanel.streams import STREAMS
+from connector.userpilot.streams import EVENTS as EXPORTED
 from tests.conftest import DAY
 
 KEY = dg.AssetKey(["openpanel", "events"])
@@ -76,3 +79,50 @@ def test_a_cut_list_is_a_failed_check():
 def test_what_would_make_a_model_wrong_is_blocking():
     blocking = {spec.name for stream in STREAMS for spec in check_specs(stream, KEY) if spec.blocking}
     assert blocking == {"key_is_unique", "vendor_count_matches"}
+
+
+FILES = dg.AssetKey(["userpilot", "events"])
+
+
+@pytest.fixture
+def exported(tmp_path, warehouse):
+    """Two rows of one key that differ, and a third, landed from a file."""
+    rows = [
+        {
+            "app_token": "NX",
+            "event_type": "track",
+            "user_id": "u",
+            "inserted_at": f"{DAY}T01:00:00Z",
+            "metadata": {"n": n},
+        }
+        for n in (1, 2)
+    ]
+    rows.append(rows[0] | {"inserted_at": f"{DAY}T02:00:00Z", "surprise": 1})
+    file = tmp_path / "chunk"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return land_files(warehouse, EXPORTED, [file], DAY, DAY, origin=Origin(job_id="j", fingerprint="f"))
+
+
+def file_results(receipt, warehouse):
+    landed = {day.day: day.landed for day in receipt.days}
+    found = file_check_results(EXPORTED, FILES, landed, receipt.strangers, warehouse)
+    return {result.check_name: result for result in found}
+
+
+def test_rows_of_one_key_that_differ_warn_and_block_nothing(exported, warehouse):
+    found = file_results(exported, warehouse)
+    assert found["landed_rows_are_there"].passed
+    assert not found["keys_are_told_apart"].passed
+    assert found["keys_are_told_apart"].severity == dg.AssetCheckSeverity.WARN
+    assert found["keys_are_told_apart"].metadata["days"].value == f"{DAY}: 1"
+    assert found["nothing_unexpected"].metadata["fields"].value == "surprise"
+
+
+def test_exported_rows_that_left_the_table_block(exported, warehouse):
+    with warehouse.write() as connection:
+        connection.execute("delete from userpilot.events where _extra is not null")
+    found = file_results(exported, warehouse)
+    assert not found["landed_rows_are_there"].passed
+    assert found["landed_rows_are_there"].severity == dg.AssetCheckSeverity.ERROR
+    assert "3 landed, 2 there" in found["landed_rows_are_there"].metadata["days"].value
+    assert {spec.name for spec in file_check_specs(EXPORTED, FILES) if spec.blocking} == {"landed_rows_are_there"}
