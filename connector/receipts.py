@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -226,6 +226,39 @@ def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dic
             f"from {quoted_table(stream)} where list_contains({literal(list(days))}, _day) group by _day"
         ).fetchall()
     return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Rows per hour of one UTC day, and per hour of the ``days`` landed days before it, on average."""
+
+    counts: tuple[int, ...]
+    usual: tuple[float, ...]
+    days: int
+
+
+USUAL_DAYS = 7
+
+
+def hours_of_days(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, Hours]:
+    """How each day went, hour by hour, beside the week before it; in one short reading."""
+    if not days or not warehouse.exists():
+        return {}
+    first, last = min(days) - timedelta(days=USUAL_DAYS), max(days)
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f"select _day, hour({quoted(stream.replication_key)}), count(*) from {quoted_table(stream)} "
+            f"where _day between {literal(first)} and {literal(last)} group by all"
+        ).fetchall()
+    counted: dict[date, list[int]] = {}
+    for day, hour, count in rows:
+        counted.setdefault(day, [0] * 24)[hour] = count
+    found = {}
+    for day in days:
+        before = [counted[past] for back in range(1, USUAL_DAYS + 1) if (past := day - timedelta(days=back)) in counted]
+        usual = tuple(sum(hours) / len(before) for hours in zip(*before, strict=True)) if before else (0.0,) * 24
+        found[day] = Hours(tuple(counted.get(day, [0] * 24)), usual, len(before))
+    return found
 
 
 def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: ConnectorError, reading: Reading) -> None:

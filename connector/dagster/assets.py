@@ -14,6 +14,7 @@ import dagster as dg
 
 from connector.dagster.checks import check_results, check_specs
 from connector.dagster.failures import failure
+from connector.dagster.picture import picture
 from connector.dagster.preview import preview
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
@@ -119,6 +120,8 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
         source: OpenPanelResource = made.openpanel or context.resources.openpanel
         target: WarehouseResource = made.warehouse or context.resources.warehouse
         receipts = _land(context, stream, source, target)
+        if stream.walk == "pages":
+            add_pictures(context, stream, [receipt.day for receipt in receipts], target)
         yield dg.MaterializeResult(asset_key=made.translator.key(stream), metadata=_of_run(stream, receipts))
         yield from check_results(stream, made.translator.key(stream), receipts, target.warehouse())
 
@@ -196,6 +199,20 @@ def _keep(context: dg.AssetExecutionContext, stream: Stream, receipts: Sequence[
                 partition=receipt.day.isoformat(),
                 metadata={"dagster/partition_row_count": receipt.landed, "load id": receipt.load_id},
             )
+        )
+
+
+def add_pictures(
+    context: dg.AssetExecutionContext, stream: Stream, days: Sequence[date], target: WarehouseResource
+) -> None:
+    """A picture of each day beside its numbers."""
+    from connector.receipts import hours_of_days
+
+    for day, hours in hours_of_days(target.warehouse(), stream, days).items():
+        context.add_asset_metadata(
+            {"the day": dg.MetadataValue.md(picture(hours))},
+            asset_key=context.asset_key,
+            partition_key=day.isoformat(),
         )
 
 

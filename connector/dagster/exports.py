@@ -15,7 +15,7 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of
+from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, add_pictures, days_of
 from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.preview import rows_as_table
@@ -227,6 +227,9 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ExportConfig
     ) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         receipts = list(_landed(context, made, _options(made.options, config)))
+        asked = set(context.partition_keys)
+        shown = [day.day for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
+        add_pictures(context, stream, shown, made.warehouse)
         yield dg.MaterializeResult(asset_key=key, metadata=_of_run(receipts))
         landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
         strangers = {name for receipt in receipts for name in receipt.strangers}
