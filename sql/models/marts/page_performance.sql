@@ -20,7 +20,10 @@ events as (
         session_id,
         visitor_id,
         event_name = '{{ var("page_view_event") }}' as is_page_view,
-        date_diff('millisecond', occurred_at, lead(occurred_at) over in_session) / 1000.0 as seconds_on_page
+        -- A decimal: averages of it are the same in any order.
+        (
+            date_diff('millisecond', occurred_at, lead(occurred_at) over in_session) / 1000
+        )::decimal(18, 3) as seconds_on_page
     from {{ ref('stg_openpanel__events') }}
     where
         event_name not in ('session_start', 'session_end')

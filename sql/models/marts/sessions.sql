@@ -68,7 +68,8 @@ select
     (entry.at at time zone '{{ var("openpanel_timezone") }}')::date as local_day,
     entry.at as started_at,
     leave.at as ended_at,
-    date_diff('millisecond', entry.at, leave.at) / 1000.0 as duration_seconds,
+    -- A decimal: sums of it are the same in any order.
+    (date_diff('millisecond', entry.at, leave.at) / 1000)::decimal(18, 3) as duration_seconds,
     events,
     page_views,
     page_views <= 1 as is_bounce,
