@@ -74,8 +74,8 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def built(sample):
-    """The sample with every model built and tested; the output of dbt beside it."""
-    sample.output = dbt("build", warehouse=sample.path)
+    """The sample with every model built and tested, and what dbt said of each."""
+    sample.results = dbt("build", warehouse=sample.path)
     return sample
 
 

@@ -1,18 +1,20 @@
-"""The dbt project as a user runs it: a process of its own, beside a warehouse file."""
+"""The dbt project beside a warehouse file, and what it made of it."""
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
+import warnings
+from contextlib import chdir
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 import pandas as pd
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "sql"
+PLACES = ("--quiet", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
 TARGET = tempfile.mkdtemp(prefix="dbt-target-")
 MARTS = (
     "daily_active", "sessions", "funnel", "page_performance", "channel_performance", "feature_adoption",
@@ -26,24 +28,30 @@ DAYS = (
 )  # fmt: skip
 
 
-def dbt(*arguments, warehouse, variables=None, fails=False):
-    """Run dbt; its output. Parses once for each set of variables and warehouse."""
-    command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments]
-    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+def dbt(*arguments, warehouse, variables=None):
+    """Run dbt in this process, which has imported it once; its results, one for each model and test."""
+    folder = Path(warehouse).parent
+    settings = {"WAREHOUSE": Path(warehouse).name, "DBT_TARGET_PATH": TARGET, "DBT_LOG_PATH": str(folder / "logs")}
+    command = [*arguments, *PLACES]
     if variables:
         command += ["--vars", json.dumps(variables)]
-    # One name for every warehouse, seen from its folder: dbt parses the project again whenever the profile changes.
-    place = Path(warehouse)
-    environment = {
-        **os.environ,
-        "WAREHOUSE": place.name,
-        "DBT_TARGET_PATH": TARGET,
-        "DBT_LOG_PATH": str(place.parent / "logs"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place.parent)
-    assert (done.returncode != 0) == fails, done.stdout[-6000:]
-    return done.stdout
+    with patch.dict(os.environ, settings), chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what dbt's own dependencies deprecate
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.cli.main import dbtRunner
+
+        try:
+            done = dbtRunner().invoke(command)
+        finally:
+            if DuckDBConnectionManager._ENV is not None:  # it keeps the file open for the life of the process
+                DuckDBConnectionManager._ENV.close()
+                DuckDBConnectionManager._ENV = None
+    results = list(done.result or [])
+    assert done.success, (
+        done.exception,
+        [(one.node.name, one.message) for one in results if one.failures or one.message],
+    )
+    return results
 
 
 def frame(warehouse, query, **named):
