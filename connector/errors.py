@@ -16,18 +16,32 @@ This room holds no policy: who retries what is decided where the retry happens.
 import re
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_SIGNED_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+")
+# A JSON text may write a link's slashes with backslashes.
+_SIGNED_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]+")
+_SIGNATURE = re.compile(r"(?i)\b(x-amz-[a-z-]+|signature|sig|awsaccesskeyid|key-pair-id)(=|%3d)[^&\s\"'<>]+")
+# Texts that are never shown, whoever sends them back to us; shorter ones would cut words in two.
+_CONCEALED: set[str] = set()
+_SHORTEST_CONCEALED = 8
+
+
+def conceal(secret: str) -> None:
+    """From now on this text is cut out of everything that :func:`excerpt` shows: a vendor may echo what we sent."""
+    if len(secret) >= _SHORTEST_CONCEALED:
+        _CONCEALED.add(secret)
 
 
 def excerpt(text: str | bytes, limit: int = 300) -> str:
-    """What may be shown of something a vendor sent: one line, at most ``limit`` characters, no signed links.
+    """What may be shown of something a vendor sent: one line, at most ``limit`` characters, no secrets of ours.
 
     Control characters would let a vendor (or whoever typed an event name) forge lines in our logs; the query of a
     presigned link is a password.
     """
     if isinstance(text, bytes):
         text = text[: limit * 8].decode("utf-8", "replace")
-    text = _CONTROL.sub(" ", _SIGNED_QUERY.sub(r"\1?[cut]", text)).strip()
+    for secret in tuple(_CONCEALED):
+        text = text.replace(secret, "[cut]")
+    text = _SIGNATURE.sub(r"\1\2[cut]", _SIGNED_QUERY.sub(r"\1?[cut]", text))
+    text = _CONTROL.sub(" ", text).strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from connector.ahead import ahead
-from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError
+from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError, excerpt
 from connector.forgotten import leave_out
 from connector.landing import DROP_MATTERS_FROM, DROP_TO, Transaction, Work
 from connector.lines import LONGEST_RECORD, File, fitted, looked_at
@@ -361,7 +361,7 @@ class _Range(Work):
             f"select distinct unnest(json_keys(_extra)) from {self._table} "
             f"where _load_id = {literal(self._load_id)} and _extra is not null limit 100"
         ).fetchall()
-        return frozenset(str(name)[:80] for (name,) in rows)
+        return frozenset(excerpt(str(name), 80) for (name,) in rows)
 
 
 @dataclass(frozen=True)

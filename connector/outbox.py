@@ -19,6 +19,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from connector.errors import BusyError, ContractError
+from connector.spool import private_folder
 from connector.sql import literal
 from connector.warehouse import Warehouse
 
@@ -91,7 +92,7 @@ def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
     Raises:
         BusyError: another run is sending this outbox.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60]
     path = folder / f"{name}.journal"
     lock = FileLock(folder / f"{name}.lock", mode=0o600)

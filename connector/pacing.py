@@ -22,6 +22,8 @@ from typing import Protocol
 
 import msgspec
 
+from connector.errors import SettingsError
+
 # An opener that died with its process must not hold everybody: after this many seconds another one may go.
 OPENER_LEASE = 15.0
 # Seconds the vendor's clock may be apart from ours between its window's end and our next request.
@@ -98,10 +100,17 @@ class SharedBudget:
         self._clock, self._sleep = clock, sleep
         folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            # Whoever made this folder in a place that everybody may write to could read and bend what is in it.
+            raise SettingsError(
+                "TMPDIR",
+                f"holds a folder {folder.name} that belongs to somebody else",
+                next_step="remove that folder, or set TMPDIR to a folder of your own.",
+            )
         self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
         self._threads = threading.Lock()
         # Kept open: the lock belongs to this file description, and opening costs more than the request's bookkeeping.
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
     def take(self) -> Ticket:
         """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room."""

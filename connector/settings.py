@@ -13,18 +13,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from connector.errors import SettingsError
+from connector.errors import SettingsError, conceal
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Secret:
-    """A value that prints as stars; ``reveal()`` is the only way to the text."""
+    """A value that prints as stars; ``reveal()`` is the only way to the text, and no message of ours repeats it."""
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        conceal(value)
 
     def reveal(self) -> str:
         return self._value

@@ -83,7 +83,7 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
     """A private, locked folder for one reading; gone when the block ends, however it ends."""
     parent = spool_dir / stream.table
     try:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(parent)
         sweep(spool_dir)
         folder = parent / f"{day.isoformat()}-{uuid.uuid4().hex[:12]}"
         folder.mkdir(mode=0o700)
@@ -96,6 +96,16 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder and what is missing above it, for this user alone; ``parents=True`` would open those above."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:

@@ -6,6 +6,7 @@ jitter, until its patience ends. Nothing above this room may assume a file.
 """
 
 import contextlib
+import os
 import random
 import re
 import threading
@@ -72,13 +73,14 @@ class Warehouse:
         if not self._turn.acquire(timeout=self._lock_wait):
             raise self._busy("another thread of this process")
         try:
-            connection = self._open(read_only=False, until=until)
-            try:
-                for name, value in WRITE_SETTINGS.items():
-                    connection.execute(f"set {name} = '{value}'")
-                yield connection
-            finally:
-                connection.close()
+            with _private_files():
+                connection = self._open(read_only=False, until=until)
+                try:
+                    for name, value in WRITE_SETTINGS.items():
+                        connection.execute(f"set {name} = '{value}'")
+                    yield connection
+                finally:
+                    connection.close()
         finally:
             self._turn.release()
 
@@ -145,6 +147,29 @@ class Warehouse:
             where="warehouse",
             next_step="check that WAREHOUSE is a DuckDB file in a folder that exists and may be written.",
         )
+
+
+_WRITERS, _MASK, _MASK_GUARD = 0, 0, threading.Lock()
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """While anybody writes, files made by this process are its user's alone.
+
+    DuckDB makes its log and its spill files by itself, with rows in them, and asks for no mode.
+    """
+    global _WRITERS, _MASK
+    with _MASK_GUARD:
+        if _WRITERS == 0:
+            _MASK = os.umask(0o077)
+        _WRITERS += 1
+    try:
+        yield
+    finally:
+        with _MASK_GUARD:
+            _WRITERS -= 1
+            if _WRITERS == 0:
+                os.umask(_MASK)
 
 
 def _is_taken(fault: Exception) -> bool:

@@ -294,7 +294,7 @@ def _seen(item: Any, where: str) -> Seen:
     ends = [end for url in links.values() if (end := link_ends(url))]
     return Seen(
         job_id=item["job_id"],
-        status=str(item.get("status") or ""),
+        status=excerpt(str(item.get("status") or ""), 40),
         type=str(item.get("type") or "export"),
         started=utc(_text(item.get("start_time"))),
         ended=utc(_text(item.get("end_time"))),

@@ -13,6 +13,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from connector.errors import ContractError, TransientError
+from connector.spool import private_folder
 from connector.userpilot.export import Job, State
 
 FORMAT = 1
@@ -107,7 +108,7 @@ class Ledger:
 
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.folder)
         except OSError as fault:
             raise _not_writable(fault) from None
 

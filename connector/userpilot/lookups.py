@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, excerpt
 from connector.http import Meter
 from connector.landing_snapshot import land_snapshot
 from connector.receipts import Reading, record_failure
@@ -96,7 +96,7 @@ def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str
         rows=len(rows),
         announced=len(rows),
         body=msgspec.json.encode(rows),
-        strangers=frozenset(str(name)[:80] for name in strangers),
+        strangers=frozenset(excerpt(str(name), 80) for name in strangers),
         misfits=sum("_extra" in row for row in rows),
         warnings=warnings,
     )

@@ -27,6 +27,7 @@ from connector.errors import (
 from connector.http import Meter
 from connector.landing_files import Origin, RangeReceipt, land_files, record_range_failure
 from connector.receipts import Reading
+from connector.spool import private_folder
 from connector.stream import Stream
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.export import (
@@ -246,8 +247,9 @@ class Exports:
         return msgspec.structs.replace(job, fetched=fetched)
 
     def _write_names(self, folder: Path, job: Job) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         unfinished = folder / "files.unfinished"
+        unfinished.touch(mode=0o600)
         unfinished.write_text(json.dumps(list(job.files)))
         unfinished.replace(folder / "files.json")
 
@@ -259,7 +261,7 @@ class Exports:
     def locked(self, job_id: str) -> Iterator[Path]:
         """The folder of a job's files, for one process at a time."""
         folder = self.folder / f"{job_id}.chunks"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         lock = FileLock(self.folder / f"{job_id}.lock", mode=0o600)
         try:
             lock.acquire(timeout=60.0)
