@@ -3,16 +3,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# What dbt knows of the models, for Dagster to load without parsing.
+MANIFEST := sql/target/manifest.json
+MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: install demo test test-all test-duckdb2 mutants check dev bench clean
+.PHONY: docs install demo test test-all test-duckdb2 mutants check dev bench clean
 
-install: $(INSTALLED)
+install: $(INSTALLED) $(MANIFEST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+$(MANIFEST): $(INSTALLED) $(MODELS)
+	$(BIN)/python -m dagster_project.dbt
 
 demo: install
 	$(BIN)/python -m dagster_project.demo
@@ -37,6 +43,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql --processes 2
+
+docs: install
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 dev: install
 	$(BIN)/python -m dagster_project.dev

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Days = date | str | tuple[date | str, date | str]
 
+# What the day of a row is called: in landed tables, in marts, in staging.
+_DAYS = ("_day", "day", "event_day")
 # Where a NULL may stand, so that a missing count is not the float NaN.
 _NULLABLE = {"BIGINT": "Int64", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
 
@@ -30,7 +32,8 @@ def frame(
 
     Args:
         table: schema and name, such as ``openpanel.events`` or ``marts.sessions``.
-        days: one day, or the first and the last one, both included; of ``_day``. All rows if left out.
+        days: one day, or the first and the last one, both included; of ``_day``, of a model its day. All rows if
+            left out.
         columns: in this order; all if left out. Naming the few you need is many times faster.
         warehouse: the one that WAREHOUSE names if left out.
 
@@ -66,9 +69,10 @@ def frame(
         wanted = list(types) if columns is None else list(columns)
         if unknown := [column for column in wanted if column not in types]:
             raise _not_there(table, f"there is no column {unknown[0]!r}", f"use {', '.join(types)}.")
-        where = _of_days(days, table) if days is not None else ""
-        if where and "_day" not in types:
+        day = next((name for name in _DAYS if name in types), None)
+        if days is not None and day is None:
             raise _not_there(table, "it has no days", "leave the days out.")
+        where = _of_days(days, table, str(day)) if days is not None else ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # DuckDB 1.5's own use of pandas 3.1
             rows = connection.execute(f"select {listed(wanted)} from {quoted(schema)}.{quoted(name)}{where}").df()
@@ -76,7 +80,7 @@ def frame(
     return rows.astype(kinds)
 
 
-def _of_days(days: Days, table: str) -> str:
+def _of_days(days: Days, table: str, column: str) -> str:
     first, last = days if isinstance(days, tuple) else (days, days)
     try:
         bounds = [date.fromisoformat(day) if isinstance(day, str) else day for day in (first, last)]
@@ -84,7 +88,7 @@ def _of_days(days: Days, table: str) -> str:
         raise _not_there(table, f"{excerpt(str(days), 60)} are no days", "write YYYY-MM-DD.") from None
     if bounds[1] < bounds[0]:
         raise _not_there(table, f"{bounds[1]} is before {bounds[0]}", "swap the two days.")
-    return f" where _day between {literal(bounds[0])} and {literal(bounds[1])}"
+    return f" where {quoted(column)} between {literal(bounds[0])} and {literal(bounds[1])}"
 
 
 def _not_there(table: str, what: str, next_step: str) -> RejectedError:

@@ -13,9 +13,12 @@ NEXT = DAY + timedelta(days=1)
 
 
 @pytest.fixture
-def landed(vendor, sync):
+def landed(vendor, sync, warehouse):
     vendor.load_sample(DAY, NEXT)
-    return [sync(DAY), sync(NEXT)]
+    receipts = [sync(DAY), sync(NEXT)]
+    with warehouse.write() as connection:
+        connection.execute("create table openpanel.without as select 1 as n")
+    return receipts
 
 
 def test_a_day_is_its_rows(landed, warehouse):
@@ -34,7 +37,8 @@ def test_a_range_includes_both_ends_and_texts_are_days_too(landed, warehouse):
 
 def test_all_rows_without_days_and_any_table(landed, warehouse):
     assert len(connector.frame("openpanel.events", warehouse=warehouse)) == sum(r.landed for r in landed)
-    assert set(connector.frame("connector.landings", warehouse=warehouse)["status"]) == {"landed"}
+    receipts = connector.frame("connector.landings", NEXT, warehouse=warehouse)
+    assert list(receipts["landed"]) == [landed[1].landed]
 
 
 def test_the_warehouse_is_free_again(landed, warehouse, sync):
@@ -50,7 +54,7 @@ def test_the_warehouse_is_free_again(landed, warehouse, sync):
         ("openpanel.events", "yesterday", None, "no days"),
         ("openpanel.events", (date(2026, 3, 5), date(2026, 3, 4)), None, "swap"),
         ("openpanel.events", None, ["id", 'x"; drop table openpanel.events; --'], "no column"),
-        ("connector.coverage", DAY, None, "has no days"),
+        ("openpanel.without", DAY, None, "has no days"),
         ('openpanel.events" where false --', None, None, "no such table"),
     ],
 )

@@ -5,7 +5,7 @@ Nothing below this folder imports Dagster; nothing in it speaks HTTP or SQL.
 
 from connector.dagster.alerts import Alert, connector_alerts
 from connector.dagster.assets import openpanel_assets
-from connector.dagster.definitions import build_definitions
+from connector.dagster.definitions import build_definitions, openpanel_definitions, userpilot_definitions
 from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.exports import userpilot_assets
 from connector.dagster.failures import as_dagster_failure
@@ -31,12 +31,14 @@ __all__ = [
     "build_definitions",
     "connector_alerts",
     "openpanel_assets",
+    "openpanel_definitions",
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
     "prune_schedule",
     "track_asset",
     "userpilot_assets",
+    "userpilot_definitions",
     "userpilot_export_sensor",
     "userpilot_lookups_schedule",
     "userpilot_nightly_export_schedule",
