@@ -5,7 +5,9 @@ parses nothing. Which days a model rebuilds is the models' affair (``sql/macros/
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import reduce
 from operator import or_
@@ -205,11 +207,12 @@ def _build(
     arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables)]
     # A test that looks at several models runs when all of them were built: others may not exist yet.
     arguments += ["--indirect-selection", "cautious"]
-    invocation = client.cli(arguments, context=context)
-    try:
-        events = list(invocation.stream().fetch_column_metadata())
-    finally:
-        _let_go(invocation.adapter)
+    with _named(warehouse):
+        invocation = client.cli(arguments, context=context)
+        try:
+            events = list(invocation.stream().fetch_column_metadata())
+        finally:
+            _let_go(invocation.adapter)
     counts = _rows(warehouse, invocation.manifest, context)
     for event in events:
         key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
@@ -248,6 +251,17 @@ def _rows(
                 row = connection.execute(f"select count(*) from {table}").fetchone()
                 found[key] = (row[0] if row else 0, {})
     return found
+
+
+@contextmanager
+def _named(warehouse: Warehouse) -> Iterator[None]:
+    """The profile reads WAREHOUSE, and dbt runs in the project's folder, where a relative path is another file."""
+    before = os.environ.get("WAREHOUSE")
+    os.environ["WAREHOUSE"] = str(Path(warehouse.name).expanduser().absolute())
+    try:
+        yield
+    finally:
+        os.environ.pop("WAREHOUSE") if before is None else os.environ.__setitem__("WAREHOUSE", before)
 
 
 def _let_go(adapter: Any) -> None:

@@ -1,0 +1,234 @@
+"""Models below the landed tables: which days they ask for, what they report and wait for, and how to do without."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from connector import EVENTS, SettingsError, Warehouse
+from connector.dagster import WarehouseResource, build_definitions
+from dagster_project import dbt as deployed
+from tests.sql.conftest import DAYS, FIRST, Landed, sample  # noqa: F401  the fixture
+from tests.sql.project import BY_DAY, PROJECT, frame
+from tests.sql.test_late_days import late_visit, of_other_days
+
+ROOT = Path(__file__).parents[2]
+OPENPANEL, USERPILOT = dg.AssetKey(["openpanel", "events"]), dg.AssetKey(["userpilot", "events"])
+MARTS_BY_DAY = {dg.AssetKey(["marts", name]) for name in BY_DAY}
+LATE = DAYS[1]
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    deployed.prepare()
+    return deployed.MANIFEST
+
+
+def made(manifest, path):
+    from connector.dagster.dbt import model_assets, model_sensor
+
+    assets = model_assets(
+        project_dir=PROJECT, manifest=manifest, start_date=FIRST, warehouse=WarehouseResource(database=str(path)),
+        dbt_executable=deployed.DBT, retry_policy=None,
+    )  # fmt: skip
+    return dg.Definitions.merge(
+        build_definitions(start_date=FIRST), dg.Definitions(assets=assets, sensors=[model_sensor(assets)])
+    ), assets
+
+
+@pytest.fixture
+def defs(manifest, tmp_path):
+    return made(manifest, tmp_path / "warehouse.duckdb")[0]
+
+
+class Clockwork:
+    """Ticks of the automation sensor against one instance."""
+
+    def __init__(self, defs, instance):
+        self.defs, self.instance, self.cursor = defs, instance, None
+
+    def tick(self):
+        """What is asked for now: asset -> partitions, or None for an asset without."""
+        found = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)
+        self.cursor = found.cursor
+        asked = {}
+        for result in found.results:
+            if result.true_subset.size:
+                found_in = result.true_subset
+                asked[result.key] = (
+                    set(found_in.expensively_compute_partition_keys()) if found_in.is_partitioned else None
+                )
+        return asked
+
+    def landed(self, key, day=None):
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day and str(day)))
+
+
+@pytest.fixture
+def clockwork(defs):
+    with dg.DagsterInstance.ephemeral() as instance:
+        works = Clockwork(defs, instance)
+        works.tick()
+        yield works
+
+
+def test_nothing_is_built_before_something_landed(clockwork):
+    assert clockwork.tick() == {}
+
+
+def test_a_landing_of_an_old_day_asks_for_that_days_models_and_no_others(clockwork):
+    clockwork.landed(OPENPANEL, LATE)
+    asked = clockwork.tick()
+    assert set(asked) >= MARTS_BY_DAY
+    assert set(map(frozenset, asked.values())) == {frozenset({str(LATE)})}
+    assert clockwork.tick() == {}
+
+
+def test_days_of_a_backfill_are_asked_for_together_whichever_vendor_they_are_of(clockwork):
+    for day in DAYS[2:5]:
+        clockwork.landed(USERPILOT, day)
+    clockwork.landed(OPENPANEL, DAYS[0])
+    asked = clockwork.tick()
+    assert asked[dg.AssetKey(["marts", "sessions"])] == {str(day) for day in (DAYS[0], *DAYS[2:5])}
+
+
+def test_models_of_all_days_follow_the_models_by_day_in_one_go(clockwork):
+    clockwork.landed(OPENPANEL, LATE)
+    for key in clockwork.tick():
+        clockwork.landed(key, LATE)
+    asked = clockwork.tick()
+    assert {dg.AssetKey(["marts", n]) for n in ("people", "companies", "retention_cohorts", "flow_adoption")} <= set(
+        asked
+    )
+    assert dg.AssetKey(["staging", "stg_userpilot__flows"]) in asked
+    assert set(asked.values()) == {None}
+
+
+def test_new_names_reach_the_marts_without_building_days(clockwork):
+    clockwork.landed(dg.AssetKey(["userpilot", "flows"]))
+    asked = clockwork.tick()
+    assert dg.AssetKey(["marts", "flow_adoption"]) in asked
+    assert not MARTS_BY_DAY & set(asked)
+
+
+def test_a_day_that_is_not_whole_builds_nothing_until_it_is(clockwork):
+    clockwork.landed(OPENPANEL, LATE)
+    judged = {"asset_key": OPENPANEL, "check_name": "vendor_count_matches"}
+    clockwork.instance.report_runless_asset_event(dg.AssetCheckEvaluation(passed=False, **judged))
+    assert clockwork.tick() == {}
+    clockwork.landed(OPENPANEL, LATE)
+    clockwork.instance.report_runless_asset_event(dg.AssetCheckEvaluation(passed=True, **judged))
+    assert clockwork.tick()[dg.AssetKey(["marts", "sessions"])] == {str(LATE)}
+
+
+def test_lineage_runs_from_the_landed_table_to_the_mart(defs):
+    graph = defs.resolve_asset_graph()
+    above = graph.get_ancestor_asset_keys(dg.AssetKey(["marts", "people"]))
+    assert {OPENPANEL, USERPILOT, dg.AssetKey(["staging", "stg_openpanel__events"])} <= above
+    modules = graph.get(dg.AssetKey(["staging", "stg_userpilot__surveys_modules"]))
+    assert modules.parent_keys == {dg.AssetKey(["userpilot", "surveys"])}
+    assert graph.get(dg.AssetKey(["marts", "sessions"])).freshness_policy
+    sensor = next(one for one in defs.sensors if one.name == "models_sensor")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_models_can_be_left_out(manifest, monkeypatch):
+    monkeypatch.setenv("CONNECTOR_DBT", "off")
+    assert not deployed.models().assets
+    monkeypatch.setattr(deployed, "MANIFEST", Path("nowhere.json"))
+    monkeypatch.setenv("CONNECTOR_DBT", "")
+    assert not deployed.models().assets
+    for value, said in (("on", "make install"), ("maybe", "on or off")):
+        monkeypatch.setenv("CONNECTOR_DBT", value)
+        with pytest.raises(SettingsError, match=said):
+            deployed.models()
+
+
+def test_without_models_loading_imports_no_dbt():
+    code = (
+        "import sys, dagster_project.definitions; print([m for m in sys.modules if m.split('.')[0].find('dbt') >= 0])"
+    )
+    environment = {**os.environ, "CONNECTOR_DBT": "off"}
+    found = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT, env=environment)
+    assert found.strip() == "[]"
+
+
+@contextmanager
+def landing_all_the_time(path):
+    """Another process's landings, as often as they can be had: a writer that takes the file and lets it go."""
+    code = (
+        "import sys, time\nfrom connector import Warehouse\nuntil = time.monotonic() + float(sys.argv[2])\nn = 0\n"
+        "w = Warehouse(sys.argv[1], lock_wait=120)\n"
+        "while time.monotonic() < until:\n"
+        "    with w.write() as c:\n"
+        "        c.execute('create table if not exists connector.busy as select 1 as n'); time.sleep(0.3)\n"
+        "    n += 1; time.sleep(0.5)\nprint(n)\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(path), "8"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        yield
+    finally:
+        said, _ = writer.communicate(timeout=180)
+        assert writer.returncode == 0
+        assert int(said) > 2
+
+
+def test_a_late_event_reaches_the_marts_of_its_day_alone_while_others_land(sample, manifest, tmp_path):  # noqa: F811
+    """The whole way, nobody clicking: landed again, asked for by the sensor's condition, built in this process while
+    another one keeps writing; and this process can land again right after."""
+    path = tmp_path / "warehouse.duckdb"
+    shutil.copy(sample.path, path)
+    defs, (by_day, whole) = made(manifest, path)
+    tags = {"dagster/asset_partition_range_start": str(DAYS[0]), "dagster/asset_partition_range_end": str(DAYS[-1])}
+    with dg.DagsterInstance.ephemeral() as instance:
+        with landing_all_the_time(path):
+            first = dg.materialize([by_day], instance=instance, tags=tags)
+        assert first.success
+        rows = {
+            event.materialization.partition: event.materialization.metadata["dagster/partition_row_count"].value
+            for event in first.get_asset_materialization_events()
+            if event.materialization.asset_key == dg.AssetKey(["marts", "sessions"])
+        }
+        days = frame(path, "select day::varchar as day, count(*) as n from marts.sessions group by 1")
+        assert rows == dict(zip(days["day"], days["n"], strict=True))
+        lineage = next(
+            event.materialization.metadata["dagster/column_lineage"].value.deps_by_column
+            for event in first.get_asset_materialization_events()
+            if event.materialization.asset_key == dg.AssetKey(["marts", "daily_active"])
+        )
+        assert {dep.asset_key.path[-1] for dep in lineage["users"]} == {
+            "stg_openpanel__events",
+            "stg_userpilot__events",
+        }
+        assert len(first.get_asset_check_evaluations()) > 10
+        before = {name: frame(path, f"select * from marts.{name}") for name in BY_DAY}
+
+        works = Clockwork(defs, instance)
+        works.tick()
+        landed = Landed(tmp_path, type(sample.vendor)())
+        landed.vendor.load_sample(DAYS[0], DAYS[-1])
+        landed.vendor.load(late_visit("late-session")[:2])
+        landed.land([LATE])
+        works.landed(OPENPANEL, LATE)
+        (asked,) = set(map(frozenset, works.tick().values()))
+        assert asked == {str(LATE)}
+        assert dg.materialize([by_day], instance=instance, partition_key=str(LATE)).success
+        for name in BY_DAY:
+            after = frame(path, f"select * from marts.{name}")
+            days = [LATE - timedelta(days=1), LATE] if name == "funnel" else [LATE]
+            assert of_other_days(before[name], days).equals(of_other_days(after, days)), name
+            assert not before[name].equals(after), name
+        assert set(works.tick()) >= {dg.AssetKey(["marts", "people"])}
+        assert dg.materialize([whole], instance=instance).success
+        assert list(frame(path, "select person_id from marts.people where person_id = 'u-late'")["person_id"])
+        landed.land([LATE])
+    with Warehouse(path).read() as connection:
+        assert connection.execute(f"select count(*) > 0 from {EVENTS.table}").fetchone() == (True,)
