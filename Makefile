@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test test-all test-duckdb2 mutants check dev bench clean
+.PHONY: docs install demo test test-all test-duckdb2 mutants check dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -54,6 +54,12 @@ dev: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# What others install, and the list of all that comes with it.
+wheel: install
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python .ci/sbom.py > dist/sbom.json
+	@ls dist
 
 clean:
 	rm -rf .demo .dagster .spool .mypy_cache .pytest_cache .ruff_cache build dist
