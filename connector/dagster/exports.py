@@ -22,7 +22,7 @@ from connector.dagster.preview import rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
 from connector.dagster.schedules import ranges
 from connector.dagster.translator import ConnectorTranslator
-from connector.errors import InProgressError
+from connector.errors import InProgressError, RejectedError, SettingsError, SuddenDropError
 from connector.stream import SEEN, Receipt, Stream
 from connector.userpilot.export import Job, Options, Request
 from connector.userpilot.streams import EVENTS, LOOKUPS
@@ -261,6 +261,10 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
             if remembered and remembered.job_id:
                 record(context.log_event, made.request_key, REQUESTED, remembered)  # from here the sensor waits
             raise dg.Failure(str(error), metadata={"next step": error.next_step}, allow_retries=False) from None
+        except (RejectedError, SuddenDropError) as error:
+            if job and not isinstance(error, SettingsError):  # asking again gets the same answer: the sensor lets go
+                record(context.log_event, made.request_key, GAVE_UP, job, f"{error.what} {error.next_step}")
+            raise
         except LostError as error:
             if job:
                 record(context.log_event, made.request_key, LOST, job, error.what)

@@ -197,6 +197,24 @@ def test_a_failed_landing_is_asked_for_again_up_to_a_limit(pilot, daemon, instan
     assert "gave up" in [line.asset_observation.metadata["stage"].value for line in lines]
 
 
+def test_a_landing_that_cannot_succeed_is_not_asked_for_again(pilot, daemon, instance, query, no_waits):
+    """A day that shrank is somebody's decision; three runs would say the same three times."""
+    daemon.materialize("export_job", tags=RANGE)
+    daemon.ticks()
+    before = per_day(query)
+    for kind in machine.EVENT_TYPES[:-1]:
+        pilot.delete_events(event_type=kind)
+    daemon.keys.clear()
+    daemon.materialize("export_job", tags=RANGE)
+    daemon.ticks()
+    assert [key.rsplit(":", 1)[1] for key in daemon.keys] == ["1"]
+    assert per_day(query) == before
+    lines = instance.fetch_observations(dg.AssetKey(["userpilot", "export_job"]), limit=100).records
+    told = [line.asset_observation.metadata for line in lines]
+    (gave_up,) = [metadata for metadata in told if metadata["stage"].value == "gave up"]
+    assert "allow_drop" in str(gave_up)
+
+
 def test_a_second_landing_run_succeeds_where_the_first_failed(pilot, daemon, query, no_waits):
     daemon.materialize("export_job", tags=RANGE)
     pilot.faults.add("cut", path="/exports/*", times=1)
