@@ -1,5 +1,6 @@
 """A person who is to be forgotten is in no table, no file and no later landing; everybody else is untouched."""
 
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connector import Warehouse
+from connector import EVENTS, Warehouse
 from connector.cli import main
 from connector.dagster.checks import check_results
 from connector.receipts import prepare_receipts
@@ -78,8 +79,6 @@ def test_later_landings_do_not_bring_them_back_and_still_add_up(seen, sync, forg
         assert (receipt.landed, receipt.forgotten, receipt.received, receipt.announced) == (3, 5, 8, 8)
     import dagster as dg
 
-    from connector import EVENTS
-
     results = check_results(EVENTS, dg.AssetKey("x"), [again, fresh], warehouse)
     assert {r.check_name: r.passed for r in results if r.check_name != "newest_day_is_recent"} == {
         "key_is_unique": True,
@@ -98,6 +97,20 @@ def test_a_growing_day_is_refreshed_without_them(vendor, seen, sync, forget, que
     receipt = sync(DAY, incremental=True)
     assert (receipt.landed, receipt.forgotten, receipt.received) == (4, 6, 10)
     assert [name for name, _ in who(query)] == ["", "c" * 32, BOB]
+
+
+def test_a_new_row_of_theirs_is_not_taken_for_the_one_that_is_missing(vendor, sync, forget, query):
+    """The newest pages hold only the new row: landed and newer rows would add up, the person among them."""
+    two_row_pages = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
+    vendor.add("ada-1", at=f"{DAY}T01:00:00Z", profile_id=ADA)
+    for at in ("05:00", "06:00", "08:00", "08:10"):
+        vendor.add(f"bob-{at}", at=f"{DAY}T{at}:00Z", profile_id=BOB)
+    sync(DAY, stream=two_row_pages)
+    forget("--profile-id", ADA)
+    vendor.add("ada-2", at=f"{DAY}T09:00:00Z", profile_id=ADA)
+    receipt = sync(DAY, stream=two_row_pages, incremental=True)
+    assert (receipt.landed, receipt.forgotten, receipt.received) == (4, 2, 6)
+    assert who(query) == [(BOB, 4)]
 
 
 def test_devices_can_be_kept(seen, sync, forget, query):
@@ -137,8 +150,6 @@ def test_hashed_people_are_found_by_their_own_id(seen, private_sync, forget, que
 
 
 def test_another_instance_can_be_spared(seen, sync, forget, query):
-    from connector import EVENTS
-
     sync(DAY)
     sync(DAY, stream=EVENTS.of("shop"))
     found = forget("--profile-id", ADA, "--instance", "shop")
