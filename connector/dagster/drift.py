@@ -15,6 +15,7 @@ import dagster as dg
 
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.schedules import UNFINISHED
+from connector.dagster.silent import without_silent
 from connector.errors import BusyError, ConnectorError, SettingsError, TransientError
 from connector.receipts import announced_counts, record_counts
 from connector.stream import Stream
@@ -159,4 +160,5 @@ def _under_way(context: dg.SensorEvaluationContext, name: str) -> set[str]:
     runs = context.instance.get_runs(
         dg.RunsFilter(tags={"dagster/sensor_name": name}, statuses=list(UNFINISHED)), limit=200
     )
-    return {run.tags.get("dagster/partition", "") for run in runs}
+    alive = [run for run in without_silent(context.instance, runs) if run.status in UNFINISHED]
+    return {run.tags.get("dagster/partition", "") for run in alive}

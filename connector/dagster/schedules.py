@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from connector.dagster.assets import INCREMENTAL_TAG
+from connector.dagster.silent import without_silent
 from connector.openpanel.streams import STREAMS
 
 # A run in one of these states has not ended: its days need no second run behind it.
@@ -191,8 +192,8 @@ def _unfinished(context: dg.ScheduleEvaluationContext, name: str, keys: Sequence
     runs = context.instance.get_runs(
         dg.RunsFilter(tags={"dagster/schedule_name": name}, statuses=list(UNFINISHED)), limit=50
     )
-    for run in runs:
-        if not run.asset_selection or run.asset_selection & set(keys):
+    for run in without_silent(context.instance, runs):
+        if run.status in UNFINISHED and (not run.asset_selection or run.asset_selection & set(keys)):
             return f"run {run.run_id[:8]} of an earlier tick is still {run.status.value.lower()}; nothing is requested"
     return ""
 

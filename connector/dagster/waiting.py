@@ -25,6 +25,7 @@ from connector.dagster.exports import (
 )
 from connector.dagster.resources import UserpilotResource, WarehouseResource
 from connector.dagster.schedules import RANGE_END, RANGE_START
+from connector.dagster.silent import without_silent
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import ConnectorError, SettingsError
 from connector.stream import Stream
@@ -213,7 +214,8 @@ class _Tick:
 
     def _look_at_runs(self, key: str, entry: _Entry) -> None:
         tags = {JOB_TAG: entry.job.job_id} if entry.stage == "landing" else {REQUEST_TAG: f"{key}:{entry.line}"}
-        runs = self._context.instance.get_runs(RunsFilter(tags=tags))
+        instance = self._context.instance
+        runs = without_silent(instance, instance.get_runs(RunsFilter(tags=tags)))
         states = [run.status for run in runs]
         if DagsterRunStatus.SUCCESS in states:
             del self.cursor.entries[key]  # what was asked for has a line of its own in the log

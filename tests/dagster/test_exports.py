@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
+import connector.dagster.silent as silent
 import connector.userpilot.export as machine
 from connector.dagster import (
     UserpilotResource,
@@ -219,6 +220,25 @@ def test_a_second_landing_run_succeeds_where_the_first_failed(pilot, daemon, que
     daemon.materialize("export_job", tags=RANGE)
     pilot.faults.add("cut", path="/exports/*", times=1)
     daemon.ticks()
+    assert [key.rsplit(":", 1)[1] for key in daemon.keys] == ["1", "2"]
+    assert per_day(query) == truth(pilot)
+
+
+def test_a_landing_run_whose_process_died_is_noticed_and_landed_again(
+    pilot, daemon, instance, query, no_waits, monkeypatch
+):
+    """After a power cut a run stays started for ever where Dagster cannot ask its worker."""
+    daemon.materialize("export_job", tags=RANGE)
+    while not (wanted := daemon.tick(run=False)):
+        pass
+    dead = dg.DagsterRun(job_name="landing", tags=dict(wanted[0].tags), status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(dead)
+    instance.report_engine_event("downloading file 1", dead)
+    daemon.tick()
+    assert "landing" in daemon.reasons[-1]  # a run that spoke a moment ago is alive
+    monkeypatch.setattr(silent, "SILENT", timedelta(0))
+    daemon.ticks()
+    assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
     assert [key.rsplit(":", 1)[1] for key in daemon.keys] == ["1", "2"]
     assert per_day(query) == truth(pilot)
 
