@@ -179,12 +179,15 @@ def model_assets(
     return [_by_day, _whole]
 
 
-def model_sensor(assets: Sequence[dg.AssetsDefinition], *, name: str = "models_sensor") -> dg.SensorDefinition:
+def model_sensor(
+    assets: Sequence[dg.AssetsDefinition], *, name: str = "models_sensor", every_seconds: int = 15
+) -> dg.SensorDefinition:
     """Evaluates the models' conditions; runs without a click, or late days would wait for one."""
     return dg.AutomationConditionSensorDefinition(
         name,
         target=dg.AssetSelection.assets(*(key for asset in assets for key in asset.keys)),
         default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=every_seconds,
         description="Builds the models of every day that was landed, and then those that look at all days.",
     )
 
