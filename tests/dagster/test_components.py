@@ -1,20 +1,24 @@
 """Components: the builders' arguments as YAML, checked where they are written."""
 
+from contextlib import ExitStack
+
 import dagster as dg
 import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
-from connector import EVENTS
+from connector import EVENTS, Warehouse, frame
 from connector.dagster.components import OpenPanelComponent, UserpilotComponent
+from connector.sandbox import READ
 
 
 @pytest.fixture
-def load():
-    """The definitions of one component, written as YAML into a project of its own."""
+def load(request):
+    """The definitions of one component, written as YAML into a project of its own; ``keep`` leaves it there."""
 
-    def load(component, files=(), **attributes):
-        with create_defs_folder_sandbox() as sandbox:
+    def load(component, files=(), keep=False, **attributes):
+        with ExitStack() as stack:
+            sandbox = stack.enter_context(create_defs_folder_sandbox())
             folder = sandbox.scaffold_component(component)
             name = f"{component.__module__.rsplit('.', 1)[0]}.{component.__name__}"
             (folder / "defs.yaml").write_text(yaml.safe_dump({"type": name, "attributes": attributes}))
@@ -22,7 +26,9 @@ def load():
                 (folder / file).write_text(text)
             with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
                 dg.Definitions.validate_loadable(defs)
-                return defs
+            if keep:
+                request.addfinalizer(stack.pop_all().close)
+            return defs
 
     return load
 
@@ -69,6 +75,23 @@ def test_reports_lie_beside_the_yaml(load):
     defs = load(OpenPanelComponent, files={"reports.yaml": "charts:\n  views: {series: [screen_view]}\n"},
                 reports="reports.yaml", tables=["charts"])  # fmt: skip
     assert keys(defs) == {"openpanel/charts"}
+
+
+def test_rules_for_personal_data_lie_beside_the_yaml_and_hold(load, vendor, url, tmp_path, monkeypatch):
+    for name, value in (("ID", READ.id), ("SECRET", READ.secret), ("PROJECT", "demo"), ("KEY", "k" * 32)):
+        monkeypatch.setenv(f"SHOP_{name}", value)
+    vendor.add("e", at="2026-03-04T01:00:00Z", profile_id="user-1")
+    with_rules = {"rules.yaml": "openpanel.events: {hash: [profile_id], drop: [path]}\n"}
+    defs = load(
+        OpenPanelComponent, files=with_rules, keep=True, api_url=url, tables=["events"], start_date="2026-03-04",
+        client_id_variable="SHOP_ID", client_secret_variable="SHOP_SECRET", project_id_variable="SHOP_PROJECT",
+        hash_key_variable="SHOP_KEY", personal_data="rules.yaml", warehouse=str(tmp_path / "w.duckdb"),
+        spool_dir=str(tmp_path / "spool"),
+    )  # fmt: skip
+    assert dg.materialize(list(defs.assets), partition_key="2026-03-04").success
+    row = frame("openpanel.events", columns=["profile_id", "path"], warehouse=Warehouse(tmp_path / "w.duckdb")).iloc[0]
+    assert len(row.profile_id) == 32
+    assert row.path is None or row.path != row.path
 
 
 @pytest.mark.parametrize(

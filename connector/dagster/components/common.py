@@ -28,6 +28,13 @@ class LandingComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     warehouse: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
     spool_dir: str = Field(default="", description="Where files wait to be landed; SPOOL_DIR or .spool if empty.")
+    personal_data: str = Field(
+        default="",
+        description="File of rules for personal data, relative to this one; CONNECTOR_PERSONAL_DATA if empty.",
+    )
+    hash_key_variable: str = Field(
+        default="", description="Variable that holds the key of hashes; CONNECTOR_HASH_KEY if empty."
+    )
     translation: ResolvedTranslationFn[Stream] = Field(
         default=None, description="Changes of every asset's key, group, owners, tags ...; `data` is the stream."
     )
@@ -45,6 +52,11 @@ class LandingComponent(dg.Component, dg.Model, dg.Resolvable):
             raise SettingsError(
                 "start_date", f"is {self.start_date!r}, and there is no such day", next_step="write YYYY-MM-DD."
             ) from None
+
+    def rules(self, context: dg.ComponentLoadContext) -> dict[str, Any]:
+        """The fields of a resource that say what of a person's data is landed."""
+        file = str(context.path / self.personal_data) if self.personal_data else ""
+        return {"personal_data": file, "hash_key": variable(self.hash_key_variable)}
 
     @property
     def target(self) -> WarehouseResource:

@@ -61,6 +61,7 @@ class OpenPanelComponent(LandingComponent):
                 client_secret=variable(self.client_secret_variable),
                 project_id=self.project_id or variable(self.project_id_variable),
                 timezone=self.timezone,
+                **self.rules(context),
             ),
             warehouse=self.target,
             lookback_days=self.lookback_days,

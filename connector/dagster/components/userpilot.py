@@ -42,7 +42,9 @@ class UserpilotComponent(LandingComponent):
             lookups=self.lookups,
             instance=self.instance,
             translator=self.translator,
-            userpilot=UserpilotResource(api_url=self.api_url, api_key=variable(self.api_key_variable)),
+            userpilot=UserpilotResource(
+                api_url=self.api_url, api_key=variable(self.api_key_variable), **self.rules(context)
+            ),
             warehouse=self.target,
             reexport_days=self.reexport_days,
         )
