@@ -88,7 +88,7 @@ def test_every_variable_is_in_the_table_and_every_row_is_a_variable():
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", table))
     read = set()
     names = r'"((?:OPENPANEL|USERPILOT|CONNECTOR)_[A-Z_]+|WAREHOUSE|START_DATE|SPOOL_DIR)"'
-    for file in (ROOT / "connector").rglob("*.py"):
+    for file in (*(ROOT / "connector").rglob("*.py"), *(ROOT / "dagster_project").rglob("*.py")):
         if "sandbox" not in file.parts:
             read |= set(re.findall(names, file.read_text()))
     assert named - {"UTC"} == read - {"UTC"}
