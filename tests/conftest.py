@@ -16,8 +16,6 @@ from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
 DAY = date(2026, 3, 4)
-# Code locations that tests start show the landed tables alone; tests of the models ask for them by name.
-os.environ.setdefault("CONNECTOR_DBT", "off")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +35,8 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_"))
         if ours or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
             monkeypatch.delenv(name)
+    # Code locations that tests start show the landed tables alone; tests of the models ask for them by name.
+    monkeypatch.setenv("CONNECTOR_DBT", "off")
 
 
 @pytest.fixture

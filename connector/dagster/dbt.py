@@ -241,7 +241,7 @@ def _rows(
     with warehouse.read() as connection:
         for node in manifest["nodes"].values():
             key = DagsterDbtTranslator().get_asset_key(node) if node["resource_type"] == "model" else None
-            if key not in context.selected_asset_keys:
+            if key is None or key not in context.selected_asset_keys:
                 continue
             table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
             day = next((column for column in DAY_COLUMNS if column in node["columns"]), None)
