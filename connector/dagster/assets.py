@@ -120,8 +120,11 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
         source: OpenPanelResource = made.openpanel or context.resources.openpanel
         target: WarehouseResource = made.warehouse or context.resources.warehouse
         receipts = _land(context, stream, source, target)
-        if stream.walk == "pages":
-            add_pictures(context, stream, [receipt.day for receipt in receipts], target)
+        if stream.days != "none":
+            pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
+            for receipt in receipts:
+                numbers = pictures.get(receipt.day, {}) | _of_day(receipt)
+                context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
         yield dg.MaterializeResult(asset_key=made.translator.key(stream), metadata=_of_run(stream, receipts))
         yield from check_results(stream, made.translator.key(stream), receipts, target.warehouse())
 
@@ -144,9 +147,6 @@ def _land(
                         break
                     continue
                 context.log.info(_sentence(outcome))
-                if stream.days != "none":
-                    key = outcome.day.isoformat()
-                    context.add_asset_metadata(_of_day(outcome), asset_key=context.asset_key, partition_key=key)
                 receipts.append(outcome)
     except ConnectorError as error:
         failed.append(error)
@@ -202,18 +202,14 @@ def _keep(context: dg.AssetExecutionContext, stream: Stream, receipts: Sequence[
         )
 
 
-def add_pictures(
-    context: dg.AssetExecutionContext, stream: Stream, days: Sequence[date], target: WarehouseResource
-) -> None:
-    """A picture of each day beside its numbers."""
+def pictures_of(stream: Stream, days: Sequence[date], target: WarehouseResource) -> dict[date, dict[str, Any]]:
+    """A picture of each day as metadata, for streams whose rows have an hour."""
     from connector.receipts import hours_of_days
 
-    for day, hours in hours_of_days(target.warehouse(), stream, days).items():
-        context.add_asset_metadata(
-            {"the day": dg.MetadataValue.md(picture(hours))},
-            asset_key=context.asset_key,
-            partition_key=day.isoformat(),
-        )
+    if stream.walk not in ("pages", "export"):
+        return {}
+    found = hours_of_days(target.warehouse(), stream, days)
+    return {day: {"the day": dg.MetadataValue.md(picture(hours))} for day, hours in found.items()}
 
 
 def _is_on(context: dg.AssetExecutionContext, tag: str) -> bool:

@@ -15,7 +15,7 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, add_pictures, days_of
+from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of, pictures_of
 from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.preview import rows_as_table
@@ -227,9 +227,7 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ExportConfig
     ) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         receipts = list(_landed(context, made, _options(made.options, config)))
-        asked = set(context.partition_keys)
-        shown = [day.day for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
-        add_pictures(context, stream, shown, made.warehouse)
+        _report_days(context, made, receipts)
         yield dg.MaterializeResult(asset_key=key, metadata=_of_run(receipts))
         landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
         strangers = {name for receipt in receipts for name in receipt.strangers}
@@ -289,20 +287,25 @@ def _report(context: dg.AssetExecutionContext, receipt: Any) -> None:
         f"({receipt.duplicates} duplicates dropped, {receipt.outside:,} rows of other days left out), "
         f"{receipt.bytes / 1e6:.1f} MB, {receipt.seconds:.1f} s"
     )
+
+
+def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Sequence[Any]) -> None:
+    """The numbers and the picture of every day that was asked for."""
     asked = set(context.partition_keys)
-    for day in receipt.days:
-        if day.day.isoformat() in asked:
-            numbers = {
-                "dagster/partition_row_count": day.landed,
-                "received": day.received,
-                "duplicates": day.duplicates,
-                "rows replaced": day.replaced,
-                "rows with extras": day.misfits,
-                "load id": receipt.load_id,
-            }
-            if day.forgotten:
-                numbers["rows of forgotten people"] = day.forgotten
-            context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
+    landed = [(receipt, day) for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
+    pictures = pictures_of(made.events, [day.day for _, day in landed], made.warehouse)
+    for receipt, day in landed:
+        numbers = pictures.get(day.day, {}) | {
+            "dagster/partition_row_count": day.landed,
+            "received": day.received,
+            "duplicates": day.duplicates,
+            "rows replaced": day.replaced,
+            "rows with extras": day.misfits,
+            "load id": receipt.load_id,
+        }
+        if day.forgotten:
+            numbers["rows of forgotten people"] = day.forgotten
+        context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
 
 
 def _of_run(receipts: Sequence[Any]) -> dict[str, Any]:

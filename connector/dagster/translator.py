@@ -5,6 +5,8 @@ Subclass and pass an instance to the builders; nothing else in this package deci
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -47,6 +49,7 @@ class ConnectorTranslator:
         return {
             "dagster/table_name": stream.table,
             "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/code_references": _entry(stream.vendor, stream.name),
             "vendor documentation": dg.MetadataValue.url(stream.docs_url) if stream.docs_url else "none",
         }
 
@@ -70,3 +73,14 @@ class ConnectorTranslator:
             kinds={stream.vendor, "duckdb"},
             metadata=dict(self.metadata(stream)),
         )
+
+
+@cache
+def _entry(vendor: str, name: str) -> dg.CodeReferencesMetadataValue:
+    """Where the catalogue says what this stream is and why."""
+    file = Path(__file__).parent.parent / vendor / "streams.py"
+    lines = file.read_text().splitlines()
+    line = next((number for number, text in enumerate(lines, start=1) if f'"{name}"' in text), 1)
+    return dg.CodeReferencesMetadataValue(
+        code_references=[dg.LocalFileCodeReference(file_path=str(file), line_number=line, label="catalogue entry")]
+    )
