@@ -90,9 +90,9 @@ def main() -> int:
             asked = dagster.backfill(["userpilot", "export_job"], partitions=[day.isoformat() for day in days])
             assets = [["openpanel", table] for table in TABLES]
             backfill = dagster.backfill(*assets, partitions=[day.isoformat() for day in days])
-            _launch(dagster, [["userpilot", name] for name in LOOKUPS])
             runs = dagster.wait_for_backfill(asked, tell=lambda line: print(f"   userpilot/export_job: {line}"))
             runs += dagster.wait_for_backfill(backfill, tell=lambda line: print(f"   openpanel/*: {line}"))
+            _launch(dagster, [["userpilot", name] for name in LOOKUPS])
             status = dagster.wait_for_tagged_run(
                 JOB_TAG, "userpilot_export_sensor", tell=lambda line: print(f"   userpilot_export_sensor: {line}")
             )
@@ -221,7 +221,7 @@ def _show_marts(vendor: OpenPanel, days: list[date]) -> bool:
         theirs[began] = theirs.get(began, 0) + 1
     same = all(ours.get(day, 0) == theirs.get(day, 0) for day in days)
     told = f"{sum(ours.values()):,}, the vendor's: {sum(theirs.values()):,}"
-    print(f"   sessions rebuilt from events: {told}  {_sign(same)}")
+    print(f"   sessions rebuilt from events: {told} {_sign(same)}")
     return same and all(found and found[0] for found in rows.values())
 
 
