@@ -95,7 +95,10 @@ def after_any(
 
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     return (
-        any_of(updated, dg.AutomationCondition.newly_updated()).since_last_handled()
+        # Not since_last_handled: it forgets what was landed while a build that began before it was under way.
+        any_of(updated, dg.AutomationCondition.newly_updated()).since(
+            dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
+        )
         & ~any_of([*updated, *partitioned_with], dg.AutomationCondition.in_progress())
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()

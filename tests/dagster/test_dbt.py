@@ -90,6 +90,17 @@ def test_a_landing_of_an_old_day_asks_for_that_days_models_and_no_others(clockwo
     assert clockwork.tick() == {}
 
 
+def test_what_lands_while_a_build_is_under_way_asks_for_another(clockwork):
+    clockwork.landed(OPENPANEL, LATE)
+    building = clockwork.tick()
+    assert clockwork.tick() == {}
+    clockwork.landed(USERPILOT, LATE)
+    for key in building:
+        clockwork.landed(key, LATE)
+    asked = clockwork.tick()
+    assert asked[dg.AssetKey(["marts", "daily_active"])] == {str(LATE)}
+
+
 def test_days_of_a_backfill_are_asked_for_together_whichever_vendor_they_are_of(clockwork):
     for day in DAYS[2:5]:
         clockwork.landed(USERPILOT, day)
@@ -170,9 +181,7 @@ def landing_all_the_time(path):
         "        c.execute('create table if not exists connector.busy as select 1 as n'); time.sleep(0.3)\n"
         "    n += 1; time.sleep(0.5)\nprint(n)\n"
     )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(path), "8"], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path), "8"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         yield
     finally:
