@@ -1,15 +1,15 @@
 """The picture of a day: what a person reads off it, and that it is drawn from the landed rows."""
 
-import base64
 import re
 from datetime import timedelta
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import dagster as dg
 import pytest
 
 from connector.dagster import OpenPanelResource, WarehouseResource, openpanel_assets
-from connector.dagster.picture import picture, sentence
+from connector.dagster.picture import SHOWN_AT_ONCE, picture, sentence
 from connector.receipts import Hours, hours_of_days
 from connector.sandbox import READ
 from connector.stream import Stream
@@ -32,13 +32,22 @@ def test_a_first_day_has_no_usual_and_an_empty_day_says_so():
     assert sentence(Hours(hours(), tuple(float(n) for n in hours(h9=100)), 3)) == "no events; usually 100"
 
 
-@pytest.mark.parametrize("counts", [hours(), hours(h0=1), hours(h0=7, h23=70_000)])
-def test_it_is_a_drawing_that_fits_its_frame(counts):
-    encoded = re.search(r"base64,([^)]+)\)", picture(Hours(counts, tuple(map(float, counts)), 1)))[1]
-    drawing = ElementTree.fromstring(base64.b64decode(encoded))
-    bars = drawing.findall(".//{http://www.w3.org/2000/svg}rect")
-    assert len(bars) == 24
-    assert all(float(bar.get("y")) >= 0 and float(bar.get("height")) <= 96 for bar in bars)
+BUSY = tuple(50_000 + 997 * hour % 83 * 600 for hour in range(24))
+
+
+@pytest.mark.parametrize("counts", [hours(), hours(h0=1), hours(h0=7, h23=70_000), BUSY])
+def test_it_is_a_drawing_that_fits_its_frame_and_is_shown_without_a_click(counts):
+    usual = tuple(float(count) * (0.4 + hour % 3 / 5) for hour, count in enumerate(counts))
+    markdown = picture(Hours(counts, usual, 7))
+    assert len(markdown) < SHOWN_AT_ONCE
+    drawing = ElementTree.fromstring(unquote(re.search(r"svg\+xml,(.*)>\)", markdown)[1]))
+    bars, line = drawing.findall("{http://www.w3.org/2000/svg}path")
+    for path in (bars, line):
+        y = int(re.match(r"M\d+ (\d+)", path.get("d"))[1])
+        for step in re.findall(r"v(-?\d+)", path.get("d")):
+            y += int(step)
+            assert 0 <= y <= 96
+    assert sum(map(int, re.findall(r"h(\d+)", bars.get("d")))) == 480
 
 
 def test_hours_come_from_the_landed_rows(vendor, sync, warehouse):
