@@ -15,21 +15,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import duckdb
 
-from connector.errors import (
-    ConnectorError,
-    ContractError,
-    IncompleteError,
-    RejectedError,
-    SuddenDropError,
-    TransientError,
-    excerpt,
-)
+from connector.errors import ContractError, IncompleteError, RejectedError, SuddenDropError
 from connector.forgotten import leave_out
 from connector.receipts import Landed, Reading, insert_receipt, landed_before, prepare_receipts
 from connector.spool import Spool
 from connector.sql import columns, literal, quoted, quoted_table, text
 from connector.stream import BOOKKEEPING, Column, Receipt, Stream
-from connector.warehouse import Warehouse
+from connector.warehouse import Warehouse, translated
 
 # One INSERT reads this many files. More than a row group (122,880 rows) at once inside an open transaction makes
 # DuckDB write and rewrite: 1.8 x the file, 1.35 x the CPU.
@@ -121,7 +113,7 @@ class Transaction:
     """
 
     def __init__(self, warehouse: Warehouse, stream: Stream, where: str) -> None:
-        self._context, self._stream, self._where = warehouse.write(), stream, where
+        self._context, self._stream, self._where = warehouse.write(where=where), stream, where
         self.waited = self.held = 0.0
 
     def timed(self, receipt: Timed) -> Timed:
@@ -148,7 +140,7 @@ class Transaction:
             self._context.__exit__(None, None, None)
             self.held = time.monotonic() - self._opened
         if isinstance(failure, duckdb.Error):
-            raise _translated(failure, self._where) from None
+            raise translated(failure, self._where) from None
 
 
 class Work:
@@ -392,26 +384,3 @@ def _is_stub(name: str, column: Column) -> str:
 
 def _type_name(kind: str) -> str:
     return {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}.get(kind.upper(), kind.upper())
-
-
-def _translated(fault: duckdb.Error, where: str) -> ConnectorError:
-    said = excerpt(str(fault), 300)
-    if isinstance(fault, duckdb.InvalidInputException | duckdb.ConversionException):
-        return ContractError(
-            f"a value does not fit its column: {said}",
-            where=where,
-            next_step="nothing was landed; report the message: the catalogue needs another type for this column.",
-        )
-    if isinstance(fault, duckdb.IOException | duckdb.OutOfMemoryException):
-        return TransientError(
-            f"the warehouse could not be written: {said}",
-            where=where,
-            next_step="free space on the warehouse's disk, then rerun; the old rows are still in place.",
-        )
-    if isinstance(fault, duckdb.TransactionException):
-        return TransientError(
-            f"another landing changed the table at the same time: {said}", where=where, next_step="rerun the partition."
-        )
-    return RejectedError(
-        f"the warehouse refused the landing: {said}", where=where, next_step="report it with this message."
-    )

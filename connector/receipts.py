@@ -126,7 +126,7 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
     """What is landed for a day, or None if nothing that newer rows could be added to."""
     if not warehouse.exists():
         return None
-    with warehouse.read() as connection:
+    with warehouse.read(where=stream.partition(day)) as connection:
         return landed_before(connection, stream, day)
 
 
@@ -263,7 +263,7 @@ def hours_of_days(warehouse: Warehouse, stream: Stream, days: Sequence[date]) ->
 
 def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: ConnectorError, reading: Reading) -> None:
     """Write a receipt of status ``failed``, so that the table of landings tells the bad nights as well."""
-    with warehouse.write() as connection:
+    with warehouse.write(where=stream.partition(day)) as connection:
         prepare_receipts(connection)
         insert_receipt(
             connection,

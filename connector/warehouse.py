@@ -16,7 +16,15 @@ from pathlib import Path
 
 import duckdb
 
-from connector.errors import BusyError, ContractError, RejectedError, SettingsError, TransientError, excerpt
+from connector.errors import (
+    BusyError,
+    ConnectorError,
+    ContractError,
+    RejectedError,
+    SettingsError,
+    TransientError,
+    excerpt,
+)
 
 LOCK_WAIT = 300.0
 # Loading needs one thread and little memory; the file is spilled to beside it when a day is larger than this.
@@ -58,40 +66,48 @@ class Warehouse:
         return f"Warehouse({self.name!r})"
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that may write, in UTC; closed when the block ends. Waits for others up to ``lock_wait``.
+
+        Args:
+            where: for messages, what is to be written, such as a partition.
 
         Raises:
             BusyError: somebody else held the file all the time; the message names the process.
             RejectedError: the file cannot be written here, or was written by a newer DuckDB.
+            TransientError: the disk is full; errors in the block's own statements stay what they are.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise self._cannot_open(fault) from None
+            raise self._cannot_open(fault, where) from None
         until = time.monotonic() + self._lock_wait
         if not self._turn.acquire(timeout=self._lock_wait):
-            raise self._busy("another thread of this process")
+            raise self._busy("another thread of this process", where)
         try:
             with _private_files():
-                connection = self._open(read_only=False, until=until)
+                connection = self._open(read_only=False, until=until, where=where)
                 try:
                     for name, value in WRITE_SETTINGS.items():
                         connection.execute(f"set {name} = '{value}'")
                     yield connection
+                except duckdb.Error as fault:
+                    if _is_full(fault):
+                        raise translated(fault, where) from None
+                    raise
                 finally:
                     connection.close()
         finally:
             self._turn.release()
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that only reads, in UTC; closed when the block ends. Many may read at once.
 
         Keep the block short: while anybody reads, nobody can land.
         """
         until = time.monotonic() + self._lock_wait
-        connection = self._open(read_only=True, until=until)
+        connection = self._open(read_only=True, until=until, where=where)
         try:
             yield connection
         finally:
@@ -101,7 +117,7 @@ class Warehouse:
         """Whether anything was ever written to it."""
         return self._path.exists()
 
-    def _open(self, *, read_only: bool, until: float) -> duckdb.DuckDBPyConnection:
+    def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
         pause = 0.01
         while True:
             try:
@@ -114,37 +130,39 @@ class Warehouse:
                 return connection
             except duckdb.Error as fault:  # its class differs between DuckDB versions; what it says does not
                 if not _is_taken(fault):
-                    raise self._cannot_open(fault) from None
+                    raise self._cannot_open(fault, where) from None
                 if time.monotonic() >= until:
                     holder = _HOLDER.search(str(fault))
-                    raise self._busy(f"process {holder[1]}" if holder else "another process") from None
+                    raise self._busy(f"process {holder[1]}" if holder else "another process", where) from None
             time.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(pause * 1.5, 0.5)
 
-    def _busy(self, holder: str) -> BusyError:
+    def _busy(self, holder: str, where: str) -> BusyError:
         return BusyError(
             f"{holder} has kept the warehouse {self.name} locked for {self._lock_wait:.0f} s",
-            where="warehouse",
+            where=where,
             next_step="close what holds the file open (a database tool, a notebook, a long query), then rerun.",
         )
 
-    def _cannot_open(self, fault: Exception) -> RejectedError | TransientError | ContractError:
-        text = excerpt(str(fault), 200)
+    def _cannot_open(self, fault: Exception, where: str) -> ConnectorError:
+        text = excerpt(str(fault), 300)
+        if isinstance(fault, duckdb.Error) and _is_full(fault):
+            return translated(fault, where)
         if "does not exist" in text:
             return RejectedError(
                 f"{self.name} does not exist yet",
-                where="warehouse",
+                where=where,
                 next_step="land a partition first, or point WAREHOUSE to the file that holds the data.",
             )
         if "version number" in text or "newer version" in text:
             return RejectedError(
                 f"{self.name} was written by another DuckDB version: {text}",
-                where="warehouse",
+                where=where,
                 next_step=f"this environment has DuckDB {duckdb.__version__}; install the version that wrote the file.",
             )
         return RejectedError(
             f"{self.name} cannot be opened: {text}",
-            where="warehouse",
+            where=where,
             next_step="check that WAREHOUSE is a DuckDB file in a folder that exists and may be written.",
         )
 
@@ -180,4 +198,36 @@ def _is_taken(fault: Exception) -> bool:
         or "being used by another process" in text
         or "different configuration" in text
         or "Unique file handle conflict" in text
+    )
+
+
+def _is_full(fault: duckdb.Error) -> bool:
+    """The disk or the memory has no room; a commit that cannot be written says so as an error of the transaction."""
+    text = str(fault)
+    return isinstance(fault, duckdb.OutOfMemoryException) or any(
+        words in text for words in ("No space left", "File too large", "Disk quota", "Could not write file")
+    )
+
+
+def translated(fault: duckdb.Error, where: str) -> ConnectorError:
+    """What DuckDB said while rows were written, as one of ours; the transaction is rolled back."""
+    said = excerpt(str(fault), 300)
+    if isinstance(fault, duckdb.IOException) or _is_full(fault):
+        return TransientError(
+            f"the warehouse could not be written: {said}",
+            where=where,
+            next_step="free space on the warehouse's disk, then rerun; the old rows are still in place.",
+        )
+    if isinstance(fault, duckdb.InvalidInputException | duckdb.ConversionException):
+        return ContractError(
+            f"a value does not fit its column: {said}",
+            where=where,
+            next_step="nothing was landed; report the message: the catalogue needs another type for this column.",
+        )
+    if isinstance(fault, duckdb.TransactionException):
+        return TransientError(
+            f"another landing changed the table at the same time: {said}", where=where, next_step="rerun the partition."
+        )
+    return RejectedError(
+        f"the warehouse refused the landing: {said}", where=where, next_step="report it with this message."
     )
