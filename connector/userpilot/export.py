@@ -34,6 +34,8 @@ SEARCHES, SEARCH_PAUSE = 3, timedelta(seconds=4)
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 ATTEMPTS = 3
 REFUSED_LINKS = 2
+# Exports of one request whose files could not be had; each costs the vendor a whole export, so they are few.
+LOSSES = 3
 STALLED = timedelta(minutes=30)
 
 
@@ -189,9 +191,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempts: jobs that the vendor let fail. Refusals for want of a slot are not attempts.
+        lost: jobs that were forgotten, or whose files could not be had.
         intent_at: when the POST was about to be sent; known: the jobs listed just before.
         searches: how often an unanswered POST has been looked for; posts: how often it was sent since.
-        job_id, started: of the job we wait for.
+        job_id, started: of the job we wait for; by our clock, where we saw it start.
         asked_at: when we looked last; looks: how often since it started.
         listed_at: when the slot was last seen free. conflict: the last POST was refused because it is taken.
         halved: this is half of a request that failed twice.
@@ -207,6 +210,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     state: State = State.IDLE
     attempts: int = 0
+    lost: int = 0
     intent_at: datetime | None = None
     known: tuple[str, ...] = ()
     searches: int = 0
@@ -319,6 +323,7 @@ class LinkRefused(msgspec.Struct, frozen=True):
     """The host of the files did not accept a link; ``gone`` if there is nothing behind it."""
 
     gone: bool = False
+    problem: str = ""
 
 
 Said = Listed | Created | Conflict | Unclear | Shown | Fetched | LinkRefused
@@ -340,8 +345,10 @@ def submitting(job: Job, now: datetime, known: Collection[str] = ()) -> Job:
 def heard(job: Job, said: Said, now: datetime) -> Job:
     """The job after the vendor said something."""
     match said:
-        case Created(job_id=job_id, started=started):
-            return _polling(job, job_id, started or now, now)
+        case Created(job_id=job_id):
+            return _polling(
+                job, job_id, now, now
+            )  # not by the vendor's clock: days apart, the job would look forgotten
         case Conflict():
             # Says nothing about who it is; the list does. Never an attempt.
             return _of(job, state=State.IDLE, listed_at=None, posts=0, intent_at=None, conflict=True)
@@ -357,9 +364,9 @@ def heard(job: Job, said: Said, now: datetime) -> Job:
             fetched = tuple(sorted({*job.fetched, name}))
             state = State.FETCHED if set(fetched) >= set(job.files) else State.READY
             return _of(job, fetched=fetched, state=state, refused=0, fresh=False)
-        case LinkRefused(gone=gone):
+        case LinkRefused(gone=gone, problem=problem):
             if gone or job.refused + 1 >= REFUSED_LINKS:
-                return _anew(job, "its files cannot be fetched any more")
+                return _lost(job, f"its files cannot be had{': ' + problem if problem else ''}", now)
             return _of(job, refused=job.refused + 1, links_until=now, fresh=False)
     raise AssertionError(said)
 
@@ -387,13 +394,13 @@ def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
         case State.FOREIGN | State.CANDIDATE:
             return job, Do.WAIT if job.asked_at and now - job.asked_at < SLOT_POLL else Do.LIST
         case State.POLLING if job.started and now - job.started >= JOB_LIVES:
-            return _anew(job, "the vendor has forgotten the job"), Do.LIST
+            return next_action(_lost(job, "the vendor has forgotten the job", now), now)
         case State.POLLING:
             return job, Do.WAIT if job.asked_at and now - job.asked_at < _poll(job.looks) else Do.LOOK
         case State.READY if not job.files or set(job.fetched) >= set(job.files):
             return _of(job, state=State.FETCHED), Do.LAND
         case State.READY if job.started and now - job.started >= JOB_LIVES:
-            return _anew(job, "the vendor has forgotten the job before all files were fetched"), Do.LIST
+            return next_action(_lost(job, "the vendor has forgotten the job before all files were fetched", now), now)
         case State.READY if not job.fresh and job.links_until is not None and now >= job.links_until - LINKS_MARGIN:
             return job, Do.LOOK
     return job, Do.DOWNLOAD
@@ -450,7 +457,7 @@ def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
         asked_at=now,
         looks=job.looks + 1,
         status=seen.status,
-        started=seen.started or job.started,
+        started=job.started or seen.started,
         chunks=seen.chunks,
         chunks_done=seen.chunks_done,
         chunk_at=now if moved else job.chunk_at,
@@ -459,17 +466,17 @@ def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
         return _failed(told, now)
     if seen.status != "completed":
         # A word nobody wrote down is not an end.
-        return told if job.state != State.READY else _anew(job, "a completed job runs again")
+        return told if job.state != State.READY else _lost(job, "a completed job runs again", now)
     names = tuple(sorted(seen.links))
     if job.state == State.READY and job.files and names != job.files:
-        return _anew(job, "the set of its files changed: two snapshots must not be mixed")
+        return _lost(job, "the set of its files changed: two snapshots must not be mixed", now)
     return _of(told, state=State.READY, files=names, links_until=seen.links_until, fresh=True)
 
 
 def _after_404(job: Job, now: datetime) -> Job:
     if job.started is not None and now - job.started < SETTLES:
         return _of(job, asked_at=now, looks=job.looks + 1, problem="the job is not known everywhere yet")
-    return _anew(job, "the vendor does not know the job any more")
+    return _lost(job, "the vendor does not know the job any more", now)
 
 
 def _failed(job: Job, now: datetime) -> Job:
@@ -481,17 +488,33 @@ def _failed(job: Job, now: datetime) -> Job:
     return _of(_anew(job, problem), attempts=attempts, not_before=now + BACK_OFF[attempts - 1])
 
 
+def _lost(job: Job, problem: str, now: datetime) -> Job:
+    """Another export is needed: at once the first time, after a while the second, and no third time."""
+    lost = job.lost + 1
+    if lost >= LOSSES:
+        problem = f"{lost} exports were lost one after the other: {problem}"
+        return _of(job, state=State.FATAL, lost=lost, problem=problem, fetched=())
+    return _of(_anew(job, problem), lost=lost, not_before=now + BACK_OFF[1] if lost > 1 else None)
+
+
 def _anew(job: Job, problem: str) -> Job:
     """Back to the start: another job is another snapshot, nothing of the old one may stay."""
-    return Job(request=job.request, attempts=job.attempts, halved=job.halved, problem=problem, known=job.known)
+    return Job(
+        request=job.request,
+        attempts=job.attempts,
+        lost=job.lost,
+        halved=job.halved,
+        problem=problem,
+        known=job.known,
+    )
 
 
 def halves(job: Job) -> tuple[Job, Job]:
     """A job that failed twice as two of half the days; each has one attempt left."""
     first, second = job.request.halves()
     return (
-        Job(request=first, attempts=job.attempts, halved=True, known=job.known),
-        Job(request=second, attempts=job.attempts, halved=True, known=job.known),
+        Job(request=first, attempts=job.attempts, lost=job.lost, halved=True, known=job.known),
+        Job(request=second, attempts=job.attempts, lost=job.lost, halved=True, known=job.known),
     )
 
 
@@ -501,8 +524,9 @@ def _free(job: Job, now: datetime) -> Job:
         state=State.IDLE,
         listed_at=now,
         asked_at=now,
-        # Two POSTs that were never answered: the next one waits until whatever is broken had a chance.
-        not_before=now + BACK_OFF[0] if job.posts > 1 else None,
+        # Two POSTs that were never answered: the next one waits until whatever is broken had a chance. Only right
+        # after a POST: a list seen while waiting must not make the wait begin again.
+        not_before=now + BACK_OFF[0] if job.posts > 1 and job.state == State.TRIGGERING else None,
         searches=0,
     )
 
@@ -519,6 +543,7 @@ def _polling(job: Job, job_id: str, started: datetime, now: datetime) -> Job:
         request=job.request,
         state=State.POLLING,
         attempts=job.attempts,
+        lost=job.lost,
         halved=job.halved,
         intent_at=job.intent_at,
         known=job.known,

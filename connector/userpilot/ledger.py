@@ -88,6 +88,8 @@ class Ledger:
                 where="userpilot.events",
                 next_step="ask again later; one export can run at a time.",
             ) from None
+        except OSError as fault:
+            raise _not_writable(fault) from None
         try:
             yield
         finally:
@@ -96,15 +98,21 @@ class Ledger:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._make_folder()
+        lock = FileLock(self._lock_file, mode=0o600)
         try:
-            with FileLock(self._lock_file, timeout=20, mode=0o600):
-                yield
+            lock.acquire(timeout=20)
         except Timeout:
             raise TransientError(
                 "the ledger of exports is locked for more than 20 s",
                 where="userpilot.events",
                 next_step="end the process that hangs, then ask again.",
             ) from None
+        except OSError as fault:
+            raise _not_writable(fault) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _make_folder(self) -> None:
         try:

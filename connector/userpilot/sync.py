@@ -22,15 +22,17 @@ from connector.errors import (
     ContractError,
     InProgressError,
     RejectedError,
+    SuddenDropError,
     TransientError,
 )
 from connector.http import Meter
 from connector.landing_files import Origin, RangeReceipt, land_files, record_range_failure
 from connector.receipts import Reading
-from connector.spool import private_folder
+from connector.spool import no_room, private_folder
 from connector.stream import Stream
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.export import (
+    LOSSES,
     Conflict,
     Created,
     Do,
@@ -223,7 +225,7 @@ class Exports:
                 job = heard(job, self._download(job, left[0], links, folder), self.clock())
                 if tell:
                     tell(job.sentence(self.clock()))
-            if job.state == State.IDLE:
+            if job.state in (State.IDLE, State.FATAL):
                 shutil.rmtree(folder, ignore_errors=True)
             elif not job.files:
                 self._write_names(folder, job)
@@ -233,7 +235,7 @@ class Exports:
         try:
             self.client.download(links[name], folder / _local(job, name), where=job.request.where, meter=self.meter)
         except LinkError as error:
-            return LinkRefused(gone=error.gone)
+            return LinkRefused(gone=error.gone, problem=error.what)
         return Fetched(name)
 
     def _adopt_files(self, folder: Path, job: Job) -> Job:
@@ -247,11 +249,14 @@ class Exports:
         return msgspec.structs.replace(job, fetched=fetched)
 
     def _write_names(self, folder: Path, job: Job) -> None:
-        private_folder(folder)
-        unfinished = folder / "files.unfinished"
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(json.dumps(list(job.files)))
-        unfinished.replace(folder / "files.json")
+        try:
+            private_folder(folder)
+            unfinished = folder / "files.unfinished"
+            unfinished.touch(mode=0o600)
+            unfinished.write_text(json.dumps(list(job.files)))
+            unfinished.replace(folder / "files.json")
+        except OSError as fault:
+            raise no_room(fault, job.request.where) from None
 
     def _complete(self, folder: Path, job: Job) -> bool:
         names = _names(folder)
@@ -261,9 +266,9 @@ class Exports:
     def locked(self, job_id: str) -> Iterator[Path]:
         """The folder of a job's files, for one process at a time."""
         folder = self.folder / f"{job_id}.chunks"
-        private_folder(folder)
         lock = FileLock(self.folder / f"{job_id}.lock", mode=0o600)
         try:
+            private_folder(folder)
             lock.acquire(timeout=60.0)
         except Timeout:
             raise BusyError(
@@ -271,6 +276,8 @@ class Exports:
                 where=f"{self.stream.table} job {job_id[:8]}",
                 next_step="wait for it, then rerun if it failed.",
             ) from None
+        except OSError as fault:
+            raise no_room(fault, f"{self.stream.table} job {job_id[:8]}") from None
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             yield folder
@@ -333,16 +340,25 @@ class Exports:
             protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
             if protector:
                 files = protector.files(files, folder / "protected", where=request.where)
-            receipt = land_files(
-                warehouse,
-                self.stream,
-                files,
-                request.first,
-                request.last,
-                origin=origin,
-                allow_drop=allow_drop,
-                reading=self._cost(started),
-            )
+            try:
+                receipt = land_files(
+                    warehouse,
+                    self.stream,
+                    files,
+                    request.first,
+                    request.last,
+                    origin=origin,
+                    allow_drop=allow_drop,
+                    reading=self._cost(started),
+                )
+            except SuddenDropError:
+                raise
+            except ContractError as error:
+                # Files that cannot land now never can: kept, every rerun would meet them again.
+                shutil.rmtree(folder, ignore_errors=True)
+                ready = msgspec.structs.replace(job, state=State.READY)
+                self._remember(heard(ready, LinkRefused(gone=True, problem=error.what), self.clock()))
+                raise
             # Landed is landed: what follows is tidying up, and a kill in between repeats a landing without effect.
             self._remember(msgspec.structs.replace(job, state=State.LANDED))
             shutil.rmtree(folder, ignore_errors=True)
@@ -481,6 +497,13 @@ def _still_running(job: Job, now: datetime) -> InProgressError:
 
 
 def _gave_up(job: Job) -> ConnectorError:
+    if job.lost >= LOSSES:
+        return ContractError(
+            job.problem,
+            where=job.request.where,
+            next_step="check that this machine's clock is right and that the host of the files is reachable from here, "
+            "with no proxy between that refuses it; then ask again.",
+        )
     return ContractError(
         job.problem or f"the export ended as {job.state}",
         where=job.request.where,
