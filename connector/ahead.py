@@ -6,7 +6,7 @@ It retries nothing and knows no HTTP.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ T = TypeVar("T")
 SOON = 0.005
 
 
-def ahead(calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | None = None) -> Iterator[T]:
+def ahead(
+    calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | None = None, to_the_end: bool = False
+) -> Generator[T, None, None]:
     """Results of ``calls`` in their order, ``at_once`` of them running at any time.
 
     Stopping early, by an exception or by not asking for more, cancels what has not started.
@@ -25,6 +27,7 @@ def ahead(calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | Non
         at_once: at most so many.
         at_first: so many in the beginning, and one more whenever the reader had to wait. Where answers come faster
             than they are read, more threads would only take the processor from the reader.
+        to_the_end: stopped early, wait for the calls that run: they use what is about to be taken away.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
     running: deque[Future[T]] = deque()
@@ -41,4 +44,4 @@ def ahead(calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | Non
                 wanted += 1
             yield result
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=to_the_end, cancel_futures=True)

@@ -9,7 +9,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from connector.forgotten import leave_out
 from connector.landing import DROP_MATTERS_FROM, DROP_TO, Transaction, Work
 from connector.lines import LONGEST_RECORD, File, fitted, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
+from connector.spool import no_room
 from connector.sql import literal, quoted, text
 from connector.stream import Column, Stream
 from connector.warehouse import Warehouse
@@ -150,12 +151,25 @@ def land_files(
     """
     where = f"{stream.table}[{first}..{last}]"
     reading = reading or Reading()
-    looks = [looked_at(file, where) for file in files]
+    looks = [_known(looked_at(file, where), stream, where) for file in files]
     transaction = Transaction(warehouse, stream, where)
     with _prepared(looks, stream, where) as batches, transaction as work:
         ranged = _Range(work._db, stream, where)
         receipt = ranged.replace(looks, batches, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
     return transaction.timed(receipt)
+
+
+def _known(file: File, stream: Stream, where: str) -> File:
+    """A text without the time's column is no table of events; read as one it would land as nothing."""
+    time = next(column.field for column in stream.columns if column.name == stream.replication_key)
+    if file.kind == "csv" and time not in file.names:
+        raise ContractError(
+            f"file {excerpt(file.path.name, 60)} is neither JSON nor CSV with a column {time}; it begins with "
+            f"{excerpt(', '.join(file.names), 80)!r}",
+            where=where,
+            next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
+        )
+    return file
 
 
 def record_range_failure(
@@ -378,12 +392,17 @@ def _prepared(files: Sequence[File], stream: Stream, where: str) -> Iterator[Ite
     if not files:
         yield ()
         return
-    with tempfile.TemporaryDirectory(dir=files[0].path.parent, prefix="lines-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(dir=files[0].path.parent, prefix="lines-")
+    except OSError as fault:
+        raise no_room(fault, where) from None
 
-        def prepare(some: Sequence[File]) -> _Batch:
-            return _Batch(some, fitted(some, Path(folder), stream, where=where) if some[0].is_json else ())
+    def prepare(some: Sequence[File]) -> _Batch:
+        return _Batch(some, fitted(some, Path(temporary.name), stream, where=where) if some[0].is_json else ())
 
-        batches = ahead((partial(prepare, some) for some in _batches(files)), at_once=2)
+    calls = (partial(prepare, some) for some in _batches(files))
+    # Threads that still write into the folder must be over before it is removed.
+    with temporary, closing(ahead(calls, at_once=2, to_the_end=True)) as batches:
         first = list(itertools.islice(batches, 1))
         yield itertools.chain(first, batches)
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import msgspec
 from isal import igzip, isal_zlib
@@ -21,6 +21,9 @@ from connector.rows import lines_reader, lines_slowly
 from connector.stream import Stream
 
 GZIP = b"\x1f\x8b"
+# What a file may unpack to. Lines of events pack to a tenth or a thirtieth; blanks, the worst there is, to a
+# thousandth. A small file may be anything; one of 10 MB that unpacks to a disk full is no export.
+MOST_UNPACKED, MOST_RATIO, ANY_RATIO = 64 * 2**30, 300, 256 * 2**20
 LONGEST_RECORD = 16 * 2**20
 # What is looked at at once. The looking builds objects several times this size, and once they outgrow the processor's
 # cache it costs three times as much.
@@ -54,6 +57,45 @@ class File:
         return self.kind in ("lines", "array")
 
 
+class Bounded:
+    """A stream that ends with an error before it fills a disk."""
+
+    def __init__(self, stream: BinaryIO, path: Path, where: str) -> None:
+        size = path.stat().st_size
+        self._stream, self._path, self._where, self._size = stream, path, where, size
+        self._left = self._most = min(MOST_UNPACKED, max(ANY_RATIO, size * MOST_RATIO))
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self._stream.read(size))
+
+    def readline(self, size: int) -> bytes:
+        return self._counted(self._stream.readline(size))
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise ContractError(
+                f"file {excerpt(self._path.name, 60)} has {self._size} bytes and unpacks to more than "
+                f"{self._most // 2**20} MiB",
+                where=self._where,
+                next_step="nothing was landed; if the days are really so large, ask for fewer at a time; if not, "
+                "report it to the vendor: no export unpacks like this.",
+            )
+        return piece
+
+
+@contextlib.contextmanager
+def unpacked(path: Path, where: str) -> Iterator[Bounded]:
+    """A file's content, every member of it if it is compressed.
+
+    Raises:
+        ContractError: while it is read, when more comes than a file of this size may hold.
+    """
+    opener = cast("Callable[[Path, str], BinaryIO]", igzip.open if is_packed(path) else open)
+    with opener(path, "rb") as stream:
+        yield Bounded(stream, path, where)
+
+
 def looked_at(path: Path, where: str) -> File:
     """Compressed or not, lines, array or CSV, by the first bytes.
 
@@ -62,7 +104,7 @@ def looked_at(path: Path, where: str) -> File:
     """
     packed = is_packed(path)
     try:
-        with _unpacked(path) as stream:
+        with unpacked(path, where) as stream:
             line = b"\n"
             while line and not line.strip():
                 line = stream.readline(LONGEST_RECORD)
@@ -90,22 +132,29 @@ def prove_whole(file: Path, where: str) -> None:
     """A compressed file ends where its compression says, with the checksum it says; others need only hold something.
 
     Raises:
-        TransientError: it ends early or is damaged; the file is removed, so that it is fetched again.
+        TransientError: it ends early, is damaged, or is a web page; the file is removed, so that it is fetched again.
+        ContractError: it unpacks to far more than any export does.
     """
     packed = is_packed(file)
-    if not packed and file.stat().st_size:
+    if not packed and file.stat().st_size and not _is_markup(file):
         return
-    with contextlib.suppress(*_DAMAGED), _unpacked(file) as stream:
-        while stream.read(BLOCK):
+    with contextlib.suppress(*_DAMAGED), unpacked(file, where) as stream:
+        while packed and stream.read(BLOCK):
             pass
         if packed:
             return
     file.unlink()
     raise TransientError(
-        f"file {excerpt(file.name, 60)} is damaged or ends early",
+        f"file {excerpt(file.name, 60)} is damaged, ends early, or is a web page",
         where=where,
         next_step="rerun: it is fetched again; if it persists, ask for a new export.",
     )
+
+
+def _is_markup(path: Path) -> bool:
+    """What a proxy sends instead of a file; as a table of one column without rows it would land as nothing."""
+    with open(path, "rb") as raw:
+        return raw.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
 
 
 def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -> list[Path]:
@@ -122,7 +171,7 @@ def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -
     for file in files:
         target = folder / f"{file.path.name}.lines"
         try:
-            with _unpacked(file.path) as source, open(target, "wb", opener=_private) as out:
+            with unpacked(file.path, where) as source, open(target, "wb", opener=_private) as out:
                 _fit(file, source, out.write, stream, where)
         except _DAMAGED as fault:
             if isinstance(fault, OSError) and fault.errno:
@@ -140,21 +189,24 @@ def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -
     return made
 
 
-def _fit(file: File, source: BinaryIO, write: Callable[[bytes], object], stream: Stream, where: str) -> None:
+def _fit(file: File, source: Bounded, write: Callable[[bytes], object], stream: Stream, where: str) -> None:
     if file.kind == "array":
         write(lines_slowly(_records_of(source, file, where), stream, where))
         return
     reader = lines_reader(stream)
     for block in _blocks(source, where):
-        try:
-            reader.decode_lines(block)
-        except msgspec.DecodeError:
-            write(lines_slowly(_records_in(block, where), stream, where))
-        else:
-            write(block)
+        write(block if _fits(reader, block) else lines_slowly(_records_in(block, where), stream, where))
 
 
-def _blocks(source: BinaryIO, where: str) -> Iterator[bytes]:
+def _fits(reader: msgspec.json.Decoder[Any], block: bytes) -> bool:
+    try:
+        reader.decode_lines(block)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _blocks(source: Bounded, where: str) -> Iterator[bytes]:
     """Whole lines, a few megabytes at a time; the last line may lack its end."""
     rest = b""
     while piece := source.read(BLOCK):
@@ -183,7 +235,7 @@ def _records_in(block: bytes, where: str) -> Iterator[dict[str, msgspec.Raw]]:
                 raise _no_record(line, fault, where) from None
 
 
-def _records_of(source: BinaryIO, file: File, where: str) -> list[dict[str, msgspec.Raw]]:
+def _records_of(source: Bounded, file: File, where: str) -> list[dict[str, msgspec.Raw]]:
     document = source.read(LARGEST_ARRAY + 1)
     if len(document) > LARGEST_ARRAY:
         raise ContractError(
@@ -204,14 +256,6 @@ def _no_record(text: bytes, fault: Exception, where: str) -> ContractError:
         where=where,
         next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
     )
-
-
-@contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[BinaryIO]:
-    """A file's content, every member of it if it is compressed."""
-    opener = cast("Callable[[Path, str], BinaryIO]", igzip.open if is_packed(path) else open)
-    with opener(path, "rb") as stream:
-        yield stream
 
 
 def _private(path: str, flags: int) -> int:

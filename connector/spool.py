@@ -90,7 +90,7 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
         lock = FileLock(folder / _LOCK, mode=0o600)
         lock.acquire(timeout=10)
     except OSError as fault:
-        raise _no_room(fault, stream.partition(day)) from None
+        raise no_room(fault, stream.partition(day)) from None
     try:
         yield folder
     finally:
@@ -169,7 +169,7 @@ def spool_pages(
     try:
         _write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))
     except OSError as fault:
-        raise _no_room(fault, stream.partition(day)) from None
+        raise no_room(fault, stream.partition(day)) from None
     return Spool(folder, manifest)
 
 
@@ -178,7 +178,7 @@ def _write(folder: Path, name: str, page: Page, where: str) -> Part:
         with open(folder / name, "wb", opener=_private) as file:
             file.write(page.body)
     except OSError as fault:
-        raise _no_room(fault, where) from None
+        raise no_room(fault, where) from None
     return Part(name, page.rows, len(page.body))
 
 
@@ -199,7 +199,8 @@ def _age(folder: Path) -> float:
     return time.time() - folder.stat().st_mtime
 
 
-def _no_room(fault: OSError, where: str) -> TransientError:
+def no_room(fault: OSError, where: str) -> TransientError:
+    """What the disk said, as one of ours."""
     return TransientError(
         f"the spool cannot be written: {fault.strerror or type(fault).__name__}",
         where=where,
