@@ -32,6 +32,8 @@ ATTEMPTS_ON_500 = 3
 PATIENCE_WHEN_REFUSED = 300.0
 REFUSALS = 30
 LARGEST_BODY = 256 * 1024 * 1024
+# Bytes of a file that must come in ten minutes: 2 kB/s, slower than any line that could ever carry an export.
+LEAST = 2**20
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
@@ -80,7 +82,7 @@ class Http:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
-        self._deadline, self._largest = deadline, largest_body
+        self._deadline, self._largest, self._closed = deadline, largest_body, False
         self._client = httpx.Client(
             headers={"accept": "application/json", "user-agent": "openpanel-userpilot-connector", **headers},
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
@@ -102,6 +104,8 @@ class Http:
         self.close()
 
     def close(self) -> None:
+        """End the connections; whoever still asks or waits to ask again, in another thread, is told so."""
+        self._closed = True
         self._client.close()
 
     def get(self, path: str, params: Params = (), *, where: str, meter: Meter | None = None) -> bytes:
@@ -136,6 +140,12 @@ class Http:
         meter = meter or Meter()
         url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
         while True:
+            if self._closed:
+                raise TransientError(
+                    f"{method} {path} was given up: the client was closed",
+                    where=where,
+                    next_step="nothing: another request of the same reading failed first, and its error tells why.",
+                )
             try:
                 answer = self._once(method, url, params, body, where, meter)
             except TransientError:
@@ -256,7 +266,7 @@ class Http:
         self._sleep_in_slices(max(random.uniform(0.1, min(0.5 * 2**failures, 20.0)), min(at_least or 0.0, 120.0)))
 
     def _sleep_in_slices(self, seconds: float) -> None:
-        while seconds > 0:
+        while seconds > 0 and not self._closed:
             self._sleep(min(seconds, SLICE))
             seconds -= SLICE
 
@@ -266,6 +276,7 @@ class Files:
 
     Args:
         timeout: seconds to connect, and seconds without a byte before a file is given up for now.
+        patience: seconds in which another ``LEAST`` bytes must have come; a host that drips bytes is cut off.
         attempts: per file; each goes on where the last one stopped if the host says the file is the same.
     """
 
@@ -273,11 +284,12 @@ class Files:
         self,
         *,
         timeout: float = 60.0,
+        patience: float = 600.0,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._attempts, self._sleep = attempts, sleep
+        self._attempts, self._patience, self._sleep = attempts, patience, sleep
         self._client = httpx.Client(
             # Unencoded: what arrives are the stored bytes, whatever the host thinks of compression.
             headers={"accept-encoding": "identity", "user-agent": "openpanel-userpilot-connector"},
@@ -324,9 +336,16 @@ class Files:
                     raise self._refusal(response, url, bool(have), where)
                 etag = response.headers.get("etag", "")
                 with open(part, "ab" if status == 206 else "wb", opener=_private) as file:
+                    due, until = LEAST, time.monotonic() + self._patience
                     for piece in response.iter_raw():
                         file.write(piece)
                         meter.add(received=len(piece))
+                        due -= len(piece)
+                        if due <= 0:
+                            due, until = LEAST, time.monotonic() + self._patience
+                        elif time.monotonic() > until:
+                            slow = f"fewer than {LEAST // 2**20} MiB came in {self._patience:.0f} s"
+                            raise _BrokenOffError(_file_failed(url, slow, where), etag)
                     file.flush()
                     os.fsync(file.fileno())
         except (httpx.TransportError, httpx.StreamError) as fault:

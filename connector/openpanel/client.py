@@ -5,6 +5,7 @@ sees a table.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -51,7 +52,8 @@ class OpenPanel:
         timezone: the organization's timezone (insights and charts).
         privacy: what is dropped or hashed in every page that a reading yields; None for nothing.
         budget: the request allowance; by default shared with every process that uses the same client id.
-        transport: for tests that bring their own.
+        timeout, deadline: seconds without a byte, and seconds one answer may take in all.
+        sleep, transport: for tests that bring their own.
     """
 
     def __init__(
@@ -64,6 +66,9 @@ class OpenPanel:
         timezone: str = "UTC",
         privacy: Privacy | None = None,
         budget: Budget | None = None,
+        timeout: float = 60.0,
+        deadline: float = 600.0,
+        sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         # The server compares the id as text and knows only lower case.
@@ -83,6 +88,9 @@ class OpenPanel:
                 budget=budget,
                 advice=_ADVICE,
                 connections=QUESTIONS_AT_ONCE,
+                timeout=timeout,
+                deadline=deadline,
+                sleep=sleep,
                 transport=transport,
             )
 

@@ -12,10 +12,22 @@ from typing import Any
 
 import msgspec
 
-ON_THE_SOCKET = frozenset({"drop", "truncate", "reset", "hang", "drip", "wrong_content_length"})
+ON_THE_SOCKET = frozenset(
+    {"drop", "truncate", "reset", "hang", "drip", "wrong_content_length", "endless", "bomb", "not_http"}
+)
 INSTEAD = frozenset({"status", "html_200", "redirect"})
 IN_THE_BODY = frozenset(
-    {"cut", "empty", "invalid_json", "other_json", "missing_data", "missing_total", "extra_field", "bad_value"}
+    {
+        "cut",
+        "empty",
+        "invalid_json",
+        "garbled",
+        "other_json",
+        "missing_data",
+        "missing_total",
+        "extra_field",
+        "bad_value",
+    }
 )
 KINDS = ON_THE_SOCKET | INSTEAD | IN_THE_BODY
 
@@ -52,6 +64,9 @@ class Fault:
             case "cut" | "invalid_json":
                 keep = len(body) // 2 if self.after_bytes is None else self.after_bytes
                 return body[:keep]
+            case "garbled":
+                middle = len(body) // 2
+                return body[:middle] + b'}"[' + body[middle:]
             case "other_json":
                 return self.body if self.body is not None else b'{"result":{"items":[]},"ok":true}'
             case "missing_data" | "missing_total" | "extra_field" | "bad_value":
@@ -109,6 +124,9 @@ class Faults:
                 ``truncate`` announces the whole body and closes after ``after_bytes`` (half, if not given);
                 ``reset`` does the same with a connection reset; ``wrong_content_length`` announces
                 ``after_bytes`` and sends everything; ``cut`` and ``empty`` send less and announce it correctly;
+                ``endless`` announces nothing and goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a gigabyte,
+                if not given) of blanks, packed twice; ``not_http`` answers with bytes of another protocol;
+                ``garbled`` breaks the JSON in its middle, so that it begins and ends as it should;
                 ``extra_field`` and ``bad_value`` set ``field`` of row ``row`` to ``value``.
             path: the route, without the server's prefix, ``*`` standing for any text; None: the usual path.
             headers: for ``status``: replaces all the headers of the answer, the rate headers too. None keeps what

@@ -5,6 +5,7 @@ where an ordinary server cannot misbehave enough, writes to the socket itself. I
 """
 
 import asyncio
+import gzip
 import json
 import socket
 import struct
@@ -144,6 +145,10 @@ async def _deliver(answer: Answer, receive: Receive, send: Send) -> None:
             await _send(answer, send)
     elif fault.kind == "drip":
         await _drip(answer, fault, send)
+    elif fault.kind == "endless":
+        await _go_on(answer, fault, receive, send)
+    elif fault.kind == "bomb":
+        await _send(_packed_twice(answer, fault.after_bytes or 2**30), send)
     else:
         await _break_off(answer, fault, send)
 
@@ -180,13 +185,37 @@ async def _drip(answer: Answer, fault: Fault, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def _go_on(answer: Answer, fault: Fault, receive: Receive, send: Send) -> None:
+    """The body again and again, of no announced length, until the caller has enough or ``seconds`` are over."""
+    loop = asyncio.get_running_loop()
+    until, gone = loop.time() + fault.seconds, asyncio.ensure_future(receive())
+    try:
+        await send({**_start(answer), "headers": [(b"content-type", b"application/json")]})
+        while not gone.done() and loop.time() < until:
+            await send({"type": "http.response.body", "body": answer.body or b" ", "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+
+
+def _packed_twice(answer: Answer, size: int) -> Answer:
+    """Blanks that unpack a thousand times a thousand times their size."""
+    piece = gzip.compress(b" " * min(2**24, size), 9)
+    packed = gzip.compress(piece * -(-size // 2**24), 9)
+    extra = {"content-encoding": "gzip, gzip"}
+    return Answer(status=answer.status, headers=answer.headers, body=packed).with_headers(extra)
+
+
 async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
     """Write to the socket past the server, which would not let a wrong length or a broken connection through."""
     cycle = getattr(send, "__self__", None)
     transport = getattr(cycle, "transport", None)
     if transport is None:
         raise ConnectionResetError(f"the fault {fault.kind!r} needs a socket: use connector.sandbox.serve()")
-    if fault.kind == "drop":
+    if fault.kind in ("drop", "not_http"):
+        if fault.kind == "not_http":
+            transport.write(b"SSH-2.0-OpenSSH_9.7\r\n")
         await _closed(transport, cycle)
         return
     body, announced = answer.body, len(answer.body)

@@ -7,7 +7,8 @@ files, whose host refuses a second kind of them.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +65,8 @@ class Userpilot:
         api_key: lives in one header of one HTTP client.
         privacy: what is dropped or hashed when files and lookups are landed; None for nothing.
         budget: sees every answer's headers; the vendor is not known to count requests.
-        transport, files_transport: for tests that bring their own.
+        timeout, deadline: seconds without a byte, and seconds one answer may take in all; a file may take longer.
+        sleep, transport, files_transport: for tests that bring their own.
     """
 
     def __init__(
@@ -74,6 +76,9 @@ class Userpilot:
         api_key: str | Secret,
         privacy: Privacy | None = None,
         budget: Budget | None = None,
+        timeout: float = 60.0,
+        deadline: float = 600.0,
+        sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
         files_transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -85,9 +90,12 @@ class Userpilot:
             budget=budget,
             advice=_ADVICE,
             connections=2,
+            timeout=timeout,
+            deadline=deadline,
+            sleep=sleep,
             transport=transport,
         )
-        self._files = Files(transport=files_transport)
+        self._files = Files(timeout=timeout, patience=deadline, sleep=sleep, transport=files_transport)
 
     @classmethod
     def from_settings(cls, settings: UserpilotSettings) -> "Userpilot":
