@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test test-all test-duckdb2 mutants check dev bench wheel clean
+.PHONY: docs install demo test test-all soak test-duckdb2 mutants check dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -28,6 +28,12 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)
+
+# Every fault x every stream, kills, races, random schedules: 12 minutes on two cores, MINUTES=5 for fewer.
+MINUTES ?= 12
+
+soak: install
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 # The tables' rooms once more with DuckDB 2; the pinned version is the one whose files everybody can open.
 test-duckdb2: install

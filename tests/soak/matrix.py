@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,10 +52,8 @@ class Outcome:
     requests: int
     most: int
     violations: tuple[str, ...]
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
+    lost: int = 0
+    doubled: int = 0
 
 
 def cells(targets: tuple[Target, ...] = TARGETS) -> Iterator[Cell]:
@@ -102,9 +101,18 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
         broken.append(f"promised was {promised}, and it is {how}: {error or ''}"[:500])
     if error is not None:
         broken += _afterwards(stage, attempt)
+    # Against the content that should stand: the new rows, or the old ones if it failed.
+    due, found = Counter(map(repr, stage.truth if error is None else stage.before)), Counter(map(repr, rows))
     return Outcome(
-        cell=cell, how=how, message=str(error or ""), requests=sent, most=most, violations=tuple(broken)
-    )  # fmt: skip
+        cell=cell,
+        how=how,
+        message=str(error or ""),
+        requests=sent,
+        most=most,
+        violations=tuple(broken),
+        lost=(due - found).total(),
+        doubled=(found - due).total(),
+    )
 
 
 def _afterwards(stage: Stage, attempt: Try) -> Iterator[str]:
@@ -119,7 +127,7 @@ def _afterwards(stage: Stage, attempt: Try) -> Iterator[str]:
             yield f"run again after the fault was gone, the rows are {_short(rows, stage)}"
 
 
-def _rows(attempt: Try, stage: Stage) -> object:
+def _rows(attempt: Try, stage: Stage) -> list[tuple[object, ...]]:
     with duckdb.connect(attempt.file):  # what a killed or full process left in the log is read in, as the next run does
         pass
     return rows_of(attempt.file, stage.target.table)

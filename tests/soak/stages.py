@@ -167,6 +167,8 @@ def rows_of(file: Path, table: str) -> list[tuple[Any, ...]]:
 class Stage:
     """A vendor that answers, and landings from it."""
 
+    vendor: Any
+
     def __init__(self, target: Target, folder: Path, stack: ExitStack) -> None:
         self.target, self.folder = target, folder
         self.base = self._open(stack)
@@ -196,6 +198,13 @@ class Stage:
 
     def attempt(self, folder: Path, **options: Any) -> Try:
         return Try(folder=folder, clock=Clock(), network=Network(), **options)
+
+    def asked(self) -> int:
+        """Requests that the vendor saw since this was asked last."""
+        seen = self.vendor.requests
+        count = len(seen) + len(getattr(self.vendor, "file_requests", ()))
+        seen.clear()
+        return count
 
     def _open(self, stack: ExitStack) -> str:
         raise NotImplementedError
