@@ -50,6 +50,13 @@ query ($sensor: SensorSelector!) {
     }
   }
 }"""
+_RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+_SENSOR_ID = """
+query ($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) { __typename ... on Sensor { sensorState { id } } }
+}"""
+_STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
+_START = "mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) { __typename } }"
 _RUNS = """
 { runsOrError(limit: 500) { ... on Runs { results { id status tags { key value } } } } }"""
 
@@ -123,14 +130,33 @@ class LocalDagster:
             time.sleep(1.0)
         raise TimeoutError(f"backfill {backfill} did not end in {timeout:.0f} s; see the logs in {self.home.parent}")
 
+    def wait_for_run(self, run: str, *, timeout: float = 300.0) -> str:
+        """Wait until a run ended; returns its status.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            status = str(self.query(_RUN, id=run)["runOrError"]["status"])
+            if status in {"SUCCESS", "FAILURE", "CANCELED"}:
+                return status
+            time.sleep(1.0)
+        raise TimeoutError(f"run {run} did not end in {timeout:.0f} s; see {self.home.parent}")
+
+    def switch(self, sensor: str, *, on: bool) -> None:
+        """Switch a sensor on or off, as its page in the UI does."""
+        if on:
+            answer = self.query(_START, sensor=_named(sensor))["startSensor"]
+        else:
+            state = self.query(_SENSOR_ID, sensor=_named(sensor))["sensorOrError"]["sensorState"]
+            answer = self.query(_STOP, id=state["id"])["stopSensor"]
+        if "Error" in answer["__typename"]:
+            raise RuntimeError(f"{sensor} was not switched: {answer['__typename']}")
+
     def ticks(self, sensor: str) -> list[dict[str, Any]]:
         """The ticks of a sensor, oldest first, as its page in the UI lists them."""
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": LOCATION,
-            "sensorName": sensor,
-        }
-        found = self.query(_TICKS, sensor=selector)["sensorOrError"]
+        found = self.query(_TICKS, sensor=_named(sensor))["sensorOrError"]
         if found["__typename"] != "Sensor":
             raise RuntimeError(f"there is no sensor {sensor}: {found['__typename']}")
         ticks: list[dict[str, Any]] = found["sensorState"]["ticks"]
@@ -163,6 +189,10 @@ class LocalDagster:
                 return str(ended[0]["status"])
             time.sleep(1.0)
         raise TimeoutError(f"{sensor} requested no run that ended in {timeout:.0f} s; see {self.home.parent}")
+
+
+def _named(sensor: str) -> dict[str, str]:
+    return {"repositoryName": "__repository__", "repositoryLocationName": LOCATION, "sensorName": sensor}
 
 
 @contextmanager

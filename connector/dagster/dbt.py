@@ -93,13 +93,15 @@ def after_any(
     def any_of(keys: Sequence[dg.AssetKey], condition: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
         return reduce(or_, (dg.AutomationCondition.asset_matches(key, condition) for key in keys))
 
+    # Asked for in this very tick counts as being written: else what is built below is built now and once more after.
+    written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     return (
         # Not since_last_handled: it forgets what was landed while a build that began before it was under way.
         any_of(updated, dg.AutomationCondition.newly_updated()).since(
             dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
         )
-        & ~any_of([*updated, *partitioned_with], dg.AutomationCondition.in_progress())
+        & ~any_of([*updated, *partitioned_with], written)
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()
     ).with_label("landed since it was built")
