@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,16 +18,17 @@ import httpx
 from connector.errors import SettingsError
 from connector.http import Http, Meter
 from connector.openpanel.pages import EventPages
-from connector.openpanel.reports import Reports
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import EVENTS
 from connector.pacing import Budget, SharedBudget, Unlimited
-from connector.privacy import Privacy
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
 
+# Who only reads events does not pay for the rooms of reports, rules and the way back.
 if TYPE_CHECKING:
+    from connector.openpanel.reports import Reports
     from connector.openpanel.track import Track
+    from connector.privacy import Privacy
 
 # Requests waiting for answers at the same time. Eight pages of events keep one core busy; the aggregates' answers are
 # small, and what they cost is waiting. More of either gain nothing against 100 requests in 10 seconds.
@@ -64,7 +66,7 @@ class OpenPanel:
         client_secret: str | Secret,
         project_id: str,
         timezone: str = "UTC",
-        privacy: Privacy | None = None,
+        privacy: "Privacy | None" = None,
         budget: Budget | None = None,
         timeout: float = 60.0,
         deadline: float = 600.0,
@@ -98,9 +100,6 @@ class OpenPanel:
         self._http = http(budget or SharedBudget(f"{url} {client_id}"))
         self._track_http: Callable[[], Http] = lambda: http(Unlimited())
         self._events = EventPages(self._http, project_id, at_once=PAGES_AT_ONCE)
-        self._reports = Reports(
-            self._http, project_id, timezone, at_once=QUESTIONS_AT_ONCE, verify=self._verify_project
-        )
 
     @classmethod
     def from_settings(cls, settings: OpenPanelSettings) -> "OpenPanel":
@@ -135,17 +134,21 @@ class OpenPanel:
         if stream.walk == "pages":
             pages = self._events.read_day(stream, day, settled=settled, meter=meter)
         else:
-            pages = self._reports.read_day(stream, day, meter=meter)
+            pages = self.reports.read_day(stream, day, meter=meter)
         return self.privacy.pages(stream, pages) if self.privacy else pages
 
     def describe(self) -> bytes:
         """The server's own description, by which servers of different age can be told apart; a 404 from old ones."""
         return self._http.get("/documentation/json", where="openpanel")
 
-    @property
-    def reports(self) -> Reports:
+    @cached_property
+    def reports(self) -> "Reports":
         """Insights and charts for any period, as they are answered."""
-        return self._reports
+        from connector.openpanel.reports import Reports
+
+        return Reports(
+            self._http, self.project_id, self.timezone, at_once=QUESTIONS_AT_ONCE, verify=self._verify_project
+        )
 
     @contextmanager
     def track(self, **options: Any) -> Iterator["Track"]:

@@ -1,9 +1,12 @@
 """OpenPanel's variables in the environment. Where they come from (shell, .env, secret store) is not our business."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from connector.privacy import Privacy
 from connector.settings import Environment, Secret, environment
+
+if TYPE_CHECKING:
+    from connector.privacy import Privacy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +26,12 @@ class OpenPanelSettings:
     client_secret: Secret
     project_id: str
     timezone: str
-    privacy: Privacy | None = None
+    privacy: "Privacy | None" = None
 
     @classmethod
     def load(cls, env: Environment | None = None) -> "OpenPanelSettings":
+        from connector.privacy import Privacy
+
         env = env or environment()
         return cls(
             api_url=env.url("OPENPANEL_API_URL", "https://api.openpanel.dev"),

@@ -4,10 +4,13 @@ Data only; the walk that reads an entry is in ``client.py``. Section numbers poi
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from connector.openpanel.encoding import quoted
-from connector.openpanel.questions import Questions
 from connector.stream import Column, Stream, Window
+
+if TYPE_CHECKING:
+    from connector.openpanel.questions import Questions
 
 # Unknown countries are a fixed string of two NUL characters, in every place where OpenPanel names a country.
 NO_COUNTRY = ("\x00\x00",)
@@ -342,8 +345,10 @@ STREAMS: tuple[Stream, ...] = (
 )
 
 
-def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
+def streams(questions: "Questions | None" = None) -> tuple[Stream, ...]:
     """The catalogue, with what a user asks of insights, charts and funnels written into its entries."""
+    from connector.openpanel.questions import Questions
+
     questions = questions or Questions()
     own: dict[str, dict[str, object]] = {
         # Repeated names with quotes where the server would read a number: a comma list is one name to it.
