@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/python -m dagster_project.demo
 
 test: install
-	$(BIN)/python -m pytest $(TESTS) -m 'not slow'
+	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile
 
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)

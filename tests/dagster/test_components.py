@@ -18,6 +18,8 @@ def load(request):
 
     def load(component, files=(), keep=False, **attributes):
         with ExitStack() as stack:
+            # Loading asks the current instance; one of an earlier test may be gone by now.
+            stack.enter_context(dg.DagsterInstance.ephemeral())
             sandbox = stack.enter_context(create_defs_folder_sandbox())
             folder = sandbox.scaffold_component(component)
             name = f"{component.__module__.rsplit('.', 1)[0]}.{component.__name__}"
