@@ -206,7 +206,7 @@ class Http:
                 where=where,
                 next_step="it is retried by itself; if it persists, check the network and the vendor's status page.",
             ) from None
-        except httpx.InvalidURL as fault:
+        except (httpx.InvalidURL, ValueError) as fault:
             raise ContractError(
                 f"{method} {_place(url)}: {excerpt(str(fault), 160)}", where=where, next_step="check the base URL."
             ) from None
@@ -217,6 +217,13 @@ class Http:
         return _Answer(response.status_code, content, retry_after, response.headers)
 
     def _read(self, response: httpx.Response, deadline: float, where: str, place: str) -> bytes:
+        packings = response.headers.get("content-encoding", "")
+        if "," in packings:  # each packing may unpack a thousand times its size, and all of them at one go
+            raise ContractError(
+                f"the answer of {place} is packed more than once ({excerpt(packings, 60)})",
+                where=where,
+                next_step="check what stands between here and the vendor: no vendor packs its answers twice.",
+            )
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():
@@ -237,8 +244,15 @@ class Http:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _same_origin(self, url: str, answer: "_Answer", where: str) -> str:
-        target = httpx.URL(url).join(answer.headers.get("location", ""))
         here = httpx.URL(url)
+        try:
+            target = here.join(answer.headers.get("location", ""))
+        except (httpx.InvalidURL, ValueError) as fault:
+            raise ContractError(
+                f"{_place(url)} redirects to what is no address: {excerpt(str(fault), 120)}",
+                where=where,
+                next_step="check the base URL, and what stands between here and the vendor.",
+            ) from None
         if (target.scheme, target.host, target.port) != (here.scheme, here.host, here.port):
             raise RejectedError(
                 f"{_place(url)} redirects to {excerpt(f'{target.scheme}://{target.host}', 120)}; "
@@ -328,6 +342,16 @@ class Files:
         """Append what is still missing to ``part``; the tag by which the rest can be asked for, if it broke off."""
         have = part.stat().st_size if etag and part.exists() else 0
         headers = {"range": f"bytes={have}-", "if-match": etag} if have else {}
+        try:
+            scheme = self._client.build_request("GET", url).url.scheme
+        except (httpx.InvalidURL, ValueError):
+            scheme = ""
+        if scheme not in ("http", "https"):
+            raise ContractError(
+                f"a link of the vendor is no address of a file: {excerpt(url.partition('?')[0], 120)!r}",
+                where=where,
+                next_step="rerun: the job is asked for its links again; if it repeats, report this message.",
+            )
         meter.add(requests=1)
         try:
             with self._client.stream("GET", url, headers=headers) as response:
@@ -351,12 +375,6 @@ class Files:
         except (httpx.TransportError, httpx.StreamError) as fault:
             raise _BrokenOffError(
                 _file_failed(url, f"{type(fault).__name__} {excerpt(str(fault), 160)}", where), etag
-            ) from None
-        except httpx.InvalidURL as fault:
-            raise ContractError(
-                f"a link of the vendor is not one: {excerpt(str(fault), 120)}",
-                where=where,
-                next_step="ask again later.",
             ) from None
         except OSError as fault:
             raise TransientError(
@@ -444,8 +462,11 @@ def _limit(status: int) -> int:
 
 def _place(url: str) -> str:
     """Where a request went, without the query: presigned links carry their password there."""
-    parts = urlsplit(url)
-    return excerpt(f"{parts.hostname or ''}{parts.path}", 160)
+    try:
+        parts = urlsplit(url)
+        return excerpt(f"{parts.hostname or ''}{parts.path}", 160)
+    except ValueError:
+        return "an address that is none"
 
 
 def _seconds(text: str | None) -> float | None:

@@ -17,7 +17,7 @@ import msgspec
 from isal import igzip, isal_zlib
 
 from connector.errors import ContractError, TransientError, excerpt
-from connector.rows import lines_reader, lines_slowly
+from connector.rows import healed, lines_reader, lines_slowly
 from connector.stream import Stream
 
 GZIP = b"\x1f\x8b"
@@ -29,7 +29,7 @@ LONGEST_RECORD = 16 * 2**20
 # cache it costs three times as much.
 BLOCK = 256 * 2**10
 # What a compressed file that is damaged or ends early raises.
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, cast("type[Exception]", isal_zlib.error))
+DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, cast("type[Exception]", isal_zlib.error))
 # An array is one document, so it is held whole; exports are lines, and an array this long is no export of theirs.
 LARGEST_ARRAY = 256 * 2**20
 
@@ -108,7 +108,7 @@ def looked_at(path: Path, where: str) -> File:
             line = b"\n"
             while line and not line.strip():
                 line = stream.readline(LONGEST_RECORD)
-    except _DAMAGED as fault:
+    except DAMAGED as fault:
         raise ContractError(
             f"file {excerpt(path.name, 60)} cannot be read: {excerpt(str(fault), 120)}",
             where=where,
@@ -119,7 +119,14 @@ def looked_at(path: Path, where: str) -> File:
         return File(path, "empty", packed)
     if line.startswith((b"[", b"{")):
         return File(path, "array" if line.startswith(b"[") else "lines", packed)
-    (names,) = csv.reader([line.decode("utf-8-sig", "replace")])
+    try:
+        names = next(csv.reader([line.decode("utf-8-sig", "replace")]), [])
+    except csv.Error as fault:
+        raise ContractError(
+            f"file {excerpt(path.name, 60)} begins with neither JSON nor a line of CSV: {excerpt(str(fault), 80)}",
+            where=where,
+            next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
+        ) from None
     return File(path, "csv", packed, tuple(names))
 
 
@@ -138,7 +145,7 @@ def prove_whole(file: Path, where: str) -> None:
     packed = is_packed(file)
     if not packed and file.stat().st_size and not _is_markup(file):
         return
-    with contextlib.suppress(*_DAMAGED), unpacked(file, where) as stream:
+    with contextlib.suppress(*DAMAGED), unpacked(file, where) as stream:
         while packed and stream.read(BLOCK):
             pass
         if packed:
@@ -173,7 +180,7 @@ def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -
         try:
             with unpacked(file.path, where) as source, open(target, "wb", opener=_private) as out:
                 _fit(file, source, out.write, stream, where)
-        except _DAMAGED as fault:
+        except DAMAGED as fault:
             if isinstance(fault, OSError) and fault.errno:
                 raise TransientError(
                     f"an exported file cannot be unpacked: {fault.strerror}",
@@ -195,7 +202,7 @@ def _fit(file: File, source: Bounded, write: Callable[[bytes], object], stream: 
         return
     reader = lines_reader(stream)
     for block in _blocks(source, where):
-        write(block if _fits(reader, block) else lines_slowly(_records_in(block, where), stream, where))
+        write(block if _fits(reader, block) else lines_slowly(_records_in(healed(block), where), stream, where))
 
 
 def _fits(reader: msgspec.json.Decoder[Any], block: bytes) -> bool:
@@ -230,6 +237,7 @@ def _records_in(block: bytes, where: str) -> Iterator[dict[str, msgspec.Raw]]:
     for line in block.split(b"\n"):
         if line.strip():
             try:
+                line.decode()
                 yield _RECORD(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
                 raise _no_record(line, fault, where) from None
@@ -244,7 +252,8 @@ def _records_of(source: Bounded, file: File, where: str) -> list[dict[str, msgsp
             next_step="ask for fewer days at a time.",
         )
     try:
-        return msgspec.json.decode(document, type=list[dict[str, msgspec.Raw]])
+        document.decode()
+        return msgspec.json.decode(healed(document), type=list[dict[str, msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise _no_record(document, fault, where) from None
 

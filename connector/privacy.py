@@ -22,18 +22,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from connector.errors import ContractError, SettingsError, excerpt
+from connector.errors import ContractError, SettingsError, TransientError, excerpt
+from connector.lines import DAMAGED, LARGEST_ARRAY, LONGEST_RECORD, unpacked
 from connector.settings import Environment, Secret, environment
 from connector.stream import Column, Page, Stream
 
 RULES_VARIABLE, KEY_VARIABLE = "CONNECTOR_PERSONAL_DATA", "CONNECTOR_HASH_KEY"
 SHORTEST_KEY = 16
-GZIP = b"\x1f\x8b"
 # What is remembered to be fast: decisions by field name, hashes by value. Both start afresh when they are full.
 _REMEMBERED = 100_000
 
 _PATH = re.compile(r"[^\s.\x00-\x1f\x7f][^.\x00-\x1f\x7f]*(\.[^.\x00-\x1f\x7f]+)*")
 
+_UNREADABLE: tuple[type[Exception], ...] = (ValueError, RecursionError, csv.Error, msgspec.MsgspecError, *DAMAGED)
 _EXTRA = "_extra"  # as no name is after folding
 _BREAKS = {ord(char): None for char in "_- "}
 
@@ -190,6 +191,12 @@ class Protector:
         """The same page with a body that may be written to disk."""
         try:
             return self._page(page) if page.rows else page
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise ContractError(
+                f"a value cannot be read, so that rules cannot be applied to it: {excerpt(str(fault), 120)}",
+                where=self._stream.table,
+                next_step="nothing was landed; rerun once; if it repeats, report the row to the vendor.",
+            ) from None
         except RecursionError:
             raise ContractError(
                 "a value is nested too deeply to apply rules to it",
@@ -249,17 +256,21 @@ class Protector:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = []
         for source in sources:
-            with open(source, "rb") as raw:
-                packed = raw.read(2) == GZIP
             target = folder / source.name
             try:
                 with (
-                    gzip.open(source, "rb") if packed else open(source, "rb") as stream,
+                    unpacked(source, where) as stream,
                     open(target, "wb", opener=_private) as plain,
                     gzip.GzipFile(fileobj=plain, mode="wb", compresslevel=1, mtime=0, filename="") as out,
                 ):
                     self._copy(stream, out.write)
-            except (ValueError, RecursionError, EOFError, csv.Error, msgspec.MsgspecError) as fault:
+            except _UNREADABLE as fault:
+                if isinstance(fault, OSError) and fault.errno:
+                    raise TransientError(
+                        f"an exported file cannot be rewritten: {fault.strerror}",
+                        where=where,
+                        next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
+                    ) from None
                 raise ContractError(
                     f"file {source.name} does not hold records that rules could be applied to: "
                     f"{type(fault).__name__} {excerpt(str(fault), 120)}",
@@ -272,15 +283,18 @@ class Protector:
     def _copy(self, stream: Any, write: Callable[[bytes], object]) -> None:
         line = b"\n"
         while line and not line.strip():
-            line = stream.readline()
+            line = stream.readline(LONGEST_RECORD)
         start = line.lstrip()[:1]
         if start == b"{":
             while line:
                 if line.strip():
                     write(msgspec.json.encode(self.record(_MEMBERS(line))) + b"\n")
-                line = stream.readline()
+                line = stream.readline(LONGEST_RECORD)
         elif start == b"[":
-            rows = msgspec.json.decode(line + stream.read(), type=list[_Raws])
+            document = line + stream.read(LARGEST_ARRAY)
+            if len(document) > LARGEST_ARRAY:
+                raise ValueError(f"one array of more than {LARGEST_ARRAY // 2**20} MiB")
+            rows = msgspec.json.decode(document, type=list[_Raws])
             write(msgspec.json.encode([self.record(row) for row in rows]))
         elif start:
             self._copy_csv(line, stream, write)

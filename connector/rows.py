@@ -5,6 +5,7 @@ So each page first goes through one strict pass that leaves values as raw bytes;
 second, slower pass that sets the surprise aside in ``_extra``. Nothing here knows envelopes, files or tables.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,9 +53,33 @@ def read_rows(body: bytes | memoryview, stream: Stream, *, where: str) -> Rows:
     fast = _fast_reader(stream.columns, _field(stream, stream.primary_key[0]), _field(stream, stream.replication_key))
     try:
         records = fast.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_slowly(body, stream, where)
     return Rows(body, [r.key for r in records], [r.time for r in records])
+
+
+def healed(document: bytes) -> bytes:
+    """The same JSON with the replacement character for every half of a pair.
+
+    JSON can spell half of a pair, and who cuts a text inside an emoji does; UTF-8 cannot, so one such text from any
+    visitor would keep its whole day from landing.
+    """
+    return _HALVES.sub(lambda found: b"\\ufffd" if found[1] else found[0], document)
+
+
+# An escape is read whole, so that neither a pair nor an escaped backslash before a "ud83d" is taken for a half.
+_HALVES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def parsed(body: bytes) -> Any:
+    """A document as Python values that can be written again.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or nested too deeply.
+    """
+    return json.loads(healed(body))
 
 
 def lines_reader(stream: Stream) -> msgspec.json.Decoder[Any]:
@@ -128,6 +153,7 @@ _FAST: dict[str, Any] = {
 
 def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
     try:
+        str(body, "utf-8")  # raw values are only looked into where a rule or a column asks
         records = msgspec.json.decode(body, type=list[dict[str, msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise ContractError(
@@ -198,7 +224,7 @@ def _fitted(raw: msgspec.Raw, column: Column) -> msgspec.Raw | None:
         return raw
     try:
         value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:  # a number beyond any type, such as 1e999
+    except (msgspec.DecodeError, RecursionError):  # a number beyond any type, such as 1e999, or lists in lists in lists
         return None
     if value is None:
         return raw

@@ -52,7 +52,7 @@ class Environment:
         value = self.values.get(name, "").strip() or default
         if value is None:
             raise SettingsError(name, "is not set", next_step=f"set {name} in the environment or in .env.")
-        if re.search(r"[\x00-\x1f\x7f]", value):
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
             raise SettingsError(name, "holds a control character", next_step=f"retype the value of {name}.")
         return value
 
@@ -137,5 +137,14 @@ class Settings:
         return cls(
             warehouse=env.text("WAREHOUSE", "warehouse.duckdb"),
             start_date=env.day("START_DATE", "2024-01-01"),
-            spool_dir=Path(env.text("SPOOL_DIR", ".spool")).expanduser(),
+            spool_dir=_folder(env, "SPOOL_DIR", ".spool"),
         )
+
+
+def _folder(env: Environment, name: str, default: str) -> Path:
+    try:
+        return Path(env.text(name, default)).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            name, "names a user that does not exist", next_step=f"write {name} as a full path."
+        ) from None

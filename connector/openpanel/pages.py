@@ -4,7 +4,6 @@ OpenPanel pages by offset over live data and takes no snapshot, so a row arrivin
 This room notices; it does not walk again (``sync.py`` does) and it never sees a table.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,11 @@ from connector.ahead import ahead
 from connector.errors import ContractError, IncompleteError, excerpt
 from connector.http import Http, Meter, Params
 from connector.openpanel.encoding import quoted
-from connector.rows import Rows, read_rows
+from connector.rows import Rows, healed, read_rows
 from connector.stream import Page, Stream
+
+# A billion rows a day at a thousand a page.
+MOST_PAGES = 1_000_000
 
 
 class _Meta(msgspec.Struct, rename={"total": "totalCount"}):
@@ -182,7 +184,13 @@ class _Proof:
 
     def __init__(self, total: int, size: int, where: str, settled: str | None) -> None:
         self.total, self.size, self.where, self._settled = total, size, where, settled
-        self.pages = math.ceil(total / size) if total else 0
+        self.pages = -(-total // size)
+        if self.pages > MOST_PAGES:
+            raise ContractError(
+                f"the server counts {total} rows, which would be {self.pages} pages",
+                where=where,
+                next_step="no day is so large: report the count with the server's version.",
+            )
         self.received = 0
         # An id stood on both sides of a page's edge: twins that the server stored, or a row that shifted by one.
         self.edge_twins = False
@@ -261,12 +269,18 @@ def _with_lists(params: list[tuple[str, str]], stream: Stream) -> Params:
 
 def _opened(body: bytes, asked: _Day, number: int) -> _Answer:
     """A body as the page it must be, with rows of the day it must hold."""
-    meta, rows = _sliced(body, asked) or _parsed(body, asked)
+    meta, rows = _sliced(body, asked) or _parsed(healed(body), asked)
     if meta.current is not None and meta.current != number:
         raise ContractError(
             f"page {number} was asked for and page {meta.current:g} came",
             where=asked.where,
             next_step="the server pages in a way we do not know: report it with the server's version.",
+        )
+    if meta.total < 0:
+        raise ContractError(
+            f"the server counts {meta.total} rows",
+            where=asked.where,
+            next_step="rerun once; if it repeats, report it with the server's version.",
         )
     _same_day(rows, asked.day, asked.where)
     return _Answer(number, meta, rows)
@@ -310,7 +324,7 @@ def _page_size(first: _Answer, asked: _Day) -> int:
     rows, total = len(first.rows.keys), first.meta.total
     if total <= rows or rows == asked.limit:
         return asked.limit
-    if rows and (first.meta.pages is None or first.meta.pages == math.ceil(total / rows)):
+    if rows and (first.meta.pages is None or first.meta.pages == -(-total // rows)):
         return rows
     raise IncompleteError(
         where=asked.where,
@@ -344,8 +358,9 @@ def _instant(time: str, where: str) -> datetime:
     try:
         # Python reads at most microseconds.
         instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", time))
-    except ValueError:
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ContractError(
             f"{excerpt(time, 60)!r} is not a time", where=where, next_step="report this row to the vendor."
         ) from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    return instant

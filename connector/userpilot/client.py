@@ -23,6 +23,7 @@ from connector.http import ATTEMPTS, Files, Http, Meter
 from connector.lines import prove_whole
 from connector.pacing import Budget
 from connector.privacy import Privacy
+from connector.rows import parsed
 from connector.settings import Secret, checked_url
 from connector.stream import Stream
 from connector.userpilot.export import Conflict, Created, Request, Seen, Unclear, utc
@@ -32,6 +33,8 @@ from connector.userpilot.streams import OPTIONAL
 EXPORTS = "/api/v1/analytics/exports"
 JOBS = f"{EXPORTS}/jobs"
 PAGE = 50
+# Half a million names of flows or events: an endless list, and no account.
+MOST_PAGES = 10_000
 _ADVICE = {
     401: "check USERPILOT_API_KEY, and that the plan includes the export API (Enterprise, or Growth with the add-on).",
     403: "the plan of this environment lacks the export API, or USERPILOT_API_KEY belongs to another environment.",
@@ -225,6 +228,8 @@ class Userpilot:
             if not following:
                 return items, total
             empty = empty + 1 if not page else 0
+            if len(cursors) >= MOST_PAGES:
+                raise _not_promised(f"the list has no end: {len(cursors)} pages, {len(items)} items", stream.table)
             if following in cursors or empty > 1:
                 why = "the same cursor came twice" if following in cursors else "empty pages follow each other"
                 raise _not_promised(f"{why} after {len(items)} items", stream.table)
@@ -252,7 +257,7 @@ class Userpilot:
                     continue
                 raise
             try:
-                return json.loads(body)
+                return parsed(body)
             except (ValueError, RecursionError):
                 raise _not_promised(f"the answer is not JSON: {excerpt(body, 120)}", where) from None
         raise AssertionError("the second spelling either returns or raises")
@@ -292,7 +297,7 @@ def _seen(item: Any, where: str) -> Seen:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", item["job_id"]):
         raise _not_promised("a job_id is not an id", where)
     links: dict[str, str] = {}
-    for entry in item.get("presigned_urls") or []:
+    for entry in _list(item, "presigned_urls", where):
         if not isinstance(entry, dict) or not entry.get("filename") or not isinstance(entry.get("url"), str):
             raise _not_promised("a file has no filename or no url", where)
         name = str(entry["filename"])
@@ -306,17 +311,25 @@ def _seen(item: Any, where: str) -> Seen:
         type=str(item.get("type") or "export"),
         started=utc(_text(item.get("start_time"))),
         ended=utc(_text(item.get("end_time"))),
-        chunks=len(item.get("all_chunks") or []),
-        chunks_done=len(item.get("completed_chunks") or []),
+        chunks=len(_list(item, "all_chunks", where)),
+        chunks_done=len(_list(item, "completed_chunks", where)),
         links=links,
         links_until=min(ends) if ends else None,
     )
 
 
+def _list(item: dict[str, Any], name: str, where: str) -> list[Any]:
+    """A member that is a list, or nothing."""
+    found = item.get(name) or []
+    if not isinstance(found, list):
+        raise _not_promised(f"{name} of a job is not a list", where)
+    return found
+
+
 def link_ends(url: str) -> datetime | None:
     """When a presigned link ends, as its own query says; None if it does not say."""
-    query = dict(parse_qsl(urlsplit(url).query))
     try:
+        query = dict(parse_qsl(urlsplit(url).query))
         signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         return signed + timedelta(seconds=int(query["X-Amz-Expires"]))
     except (KeyError, ValueError, OverflowError):
@@ -325,8 +338,8 @@ def link_ends(url: str) -> datetime | None:
 
 def _created(answer: bytes) -> Created | Unclear:
     try:
-        found = json.loads(answer)
-    except ValueError:
+        found = parsed(answer)
+    except (ValueError, RecursionError):
         return Unclear("the answer to the request is not JSON")
     job_id = found.get("job_id") if isinstance(found, dict) else None
     if not isinstance(job_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", job_id):

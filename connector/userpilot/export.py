@@ -570,6 +570,6 @@ def utc(text: str | None) -> datetime | None:
     """A moment in any of the vendor's spellings; without a zone it is UTC. None if it cannot be read."""
     try:
         found = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
