@@ -15,8 +15,9 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +32,7 @@ from tests.soak.stages import (
     Target,
     Try,
     UserpilotStage,
+    land_day,
     rows_of,
     staged,
 )
@@ -71,6 +73,10 @@ def _child(order: dict[str, Any]) -> int:
         return pid
     code = 1
     try:
+        if "day" in order:
+            sys.setprofile(Countdown(order["at"], lambda: os.kill(os.getpid(), signal.SIGKILL)))
+            land_day(order["url"], Path(order["folder"]), date.fromisoformat(order["day"]))
+            os._exit(0)
         target = next(one for one in TARGETS if one.name == order["target"])
         kind = OpenPanelStage if target.stream.vendor == "openpanel" else UserpilotStage
         stage = kind.__new__(kind)
@@ -105,6 +111,16 @@ class Killer:
              "name": str(number)}
             for number in range(at_once)
         ]  # fmt: skip
+        return self._send(orders)
+
+    def land(self, url: str, folder: Path, days: Sequence[date], *, at: int = 0) -> list[int]:
+        """Exit codes of runs that land days at once; the runs die at a call if one is given."""
+        return self._send([
+            {"url": url, "folder": str(folder), "day": day.isoformat(), "at": at, "name": str(number)}
+            for number, day in enumerate(days)
+        ])  # fmt: skip
+
+    def _send(self, orders: list[dict[str, Any]]) -> list[int]:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(orders) + "\n")

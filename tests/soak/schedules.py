@@ -5,7 +5,6 @@ holds what the vendor held when it was landed last; after the last one all days 
 """
 
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +19,7 @@ from connector.errors import ConnectorError
 from connector.pacing import SharedBudget
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
-from tests.soak.kills import Countdown
+from tests.soak.kills import Killer, killer
 
 FIRST = date(2026, 3, 2)
 DAYS = tuple(FIRST + timedelta(days=number) for number in range(3))
@@ -28,15 +27,11 @@ MOVES = ("add", "late twin", "remove", "empty", "land", "land newer", "die", "ra
 Move = tuple[str, int, int]
 
 
-class Killed(BaseException):
-    """A death inside the process: nothing of ours may catch it."""
-
-
 class World:
     """A vendor, a warehouse, and what each day should hold by now."""
 
-    def __init__(self, folder: Path, url: str, vendor: Vendor) -> None:
-        self.folder, self.vendor = folder, vendor
+    def __init__(self, folder: Path, url: str, vendor: Vendor, by: Killer) -> None:
+        self.folder, self.vendor, self.url, self.by = folder, vendor, url, by
         vendor.faults.clear()
         for day in DAYS:
             for row in vendor.rows(day):
@@ -118,27 +113,26 @@ class World:
         self.landed[day] = self.source(day)
 
     def _die(self, day: date, how: int) -> None:
+        """A process of its own, killed at one of its calls; what it left is the old day or the new one."""
         before = self.rows(day)
-
-        def act() -> None:
-            raise Killed
-
-        sys.setprofile(Countdown(how * 13 % 1500 + 1, act))
-        try:
-            self.sync(day)
-        except Killed:
-            self.deaths += 1
-        finally:
-            sys.setprofile(None)
+        (end,) = self.by.land(self.url, self.folder, [day], at=how * 13 % 2500 + 1)
+        assert end in (0, -9), self.said()
+        self.deaths += end == -9
+        self.landings += end == 0
         found = self.rows(day)
         assert found in (before, self.source(day)), f"{day} after a death: {len(found)} rows"
         self.landed[day] = found
 
     def _race(self, day: date, how: int) -> None:
+        """Three processes at once, two of them at the same day."""
         others = [day, DAYS[how % len(DAYS)], day]
-        self._at_once([lambda one=one: self.sync(one) for one in others])
+        assert self.by.land(self.url, self.folder, others) == [0, 0, 0], self.said()
+        self.landings += 3
         for one in others:
             self.landed[one] = self.source(one)
+
+    def said(self) -> str:
+        return "; ".join(path.read_text()[:200] for path in self.folder.glob("error-*"))
 
     def _race_with_arrivals(self, day: date, how: int) -> None:
         """Rows arrive while two runs read: whoever lands last wins whole, and may be a moment behind."""
@@ -188,10 +182,10 @@ class World:
         self.client.close()
 
 
-def played(moves: Iterable[Move], vendor: Vendor, url: str) -> World:
+def played(moves: Iterable[Move], vendor: Vendor, url: str, by: Killer) -> World:
     """A schedule from the beginning to the end; raises where a promise is broken."""
     with tempfile.TemporaryDirectory(prefix="schedule-") as folder:
-        world = World(Path(folder), url, vendor)
+        world = World(Path(folder), url, vendor, by)
         try:
             for move in moves:
                 world.move(move)
@@ -211,12 +205,12 @@ def run(seconds: float, seed: int) -> dict[str, Any]:
     until, number = time.monotonic() + seconds, 0
     figures: dict[str, Any] = {"schedules": 0, "deaths": 0, "landings": 0, "requests": 0, "violations": []}
     vendor = Vendor(rate_limit=None)
-    with serve(vendor.app) as url:
+    with serve(vendor.app) as url, killer() as by:
         while time.monotonic() < until:
             number += 1
             moves = drawn(random.Random(f"{seed}:{number}"), 14)
             try:
-                world = played(moves, vendor, url)
+                world = played(moves, vendor, url, by)
             except Exception as fault:  # noqa: BLE001 - told with the schedule that leads to it
                 figures["violations"].append(
                     f"schedule {seed}:{number}: {type(fault).__name__} {str(fault)[:300]}; {moves}"

@@ -8,6 +8,7 @@ import dataclasses
 import shutil
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import duckdb
 import httpx
 
-from connector import Exports, OpenPanel, Userpilot, Warehouse, sync_day
+from connector import EVENTS, Exports, OpenPanel, Userpilot, Warehouse, sync_day
 from connector.openpanel.questions import Chart, Funnel, Questions, Series
 from connector.openpanel.streams import streams
 from connector.pacing import SharedBudget
@@ -76,10 +77,12 @@ class Network(httpx.BaseTransport):
         self._real = httpx.HTTPTransport(verify=_TLS, limits=httpx.Limits(max_connections=20))
         self._lock = threading.Lock()
         self.sent: list[str] = []
+        self.active = 0
         self.detours: list[Detour] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
+            self.active += 1
             self.sent.append(f"{request.method} {request.url.path}")
             detour = next((one for one in self.detours if self._meets(one, request)), None)
             if detour and detour.left is not None:
@@ -87,7 +90,18 @@ class Network(httpx.BaseTransport):
         if detour:
             url = httpx.URL(detour.to)
             request.url = request.url.copy_with(scheme=url.scheme, host=url.host, port=url.port)
-        return self._real.handle_request(request)
+        try:
+            return self._real.handle_request(request)
+        finally:
+            with self._lock:
+                self.active -= 1
+
+    def settle(self) -> None:
+        """Wait until nobody asks any more: threads that were asking when another one failed end their turn."""
+        quiet, until = 0, time.monotonic() + 10
+        while quiet < 3 and time.monotonic() < until:
+            time.sleep(0.005)
+            quiet = 0 if self.active else quiet + 1
 
     def lead_astray(self, path: str, page: int | None, to: str, times: int | None) -> None:
         self.detours.append(Detour(path, page, to, times))
@@ -261,16 +275,26 @@ class OpenPanelStage(Stage):
 
     def run(self, attempt: Try) -> None:
         self.skew = attempt.skew
-        try:
-            with self.client(attempt) as client:
+        with self.client(attempt) as client:
+            try:
                 sync_day(
                     client, self.target.stream, DAY, warehouse=attempt.warehouse, spool_dir=attempt.spool,
                     pauses=(0.0, 0.0),
                 )  # fmt: skip
-        finally:  # what threads still ask after a failure is counted as well
-            for thread in threading.enumerate():
-                if thread.name.startswith("ahead"):
-                    thread.join(timeout=10)
+            finally:  # what threads still ask after a failure is counted as well
+                attempt.network.settle()
+
+
+def land_day(url: str, folder: Path, day: date) -> None:
+    """What a run of one day does, in a process of its own."""
+    with OpenPanel(
+        url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo",
+        budget=SharedBudget(url, folder=folder / "b"),
+    ) as client:  # fmt: skip
+        sync_day(
+            client, EVENTS, day, warehouse=Warehouse(folder / "w.duckdb", lock_wait=30), spool_dir=folder / "s",
+            pauses=(0.0, 0.0), allow_drop=True,
+        )  # fmt: skip
 
     @property
     def faults(self) -> Any:
