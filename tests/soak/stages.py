@@ -284,18 +284,6 @@ class OpenPanelStage(Stage):
             finally:  # what threads still ask after a failure is counted as well
                 attempt.network.settle()
 
-
-def land_day(url: str, folder: Path, day: date) -> None:
-    """What a run of one day does, in a process of its own."""
-    with OpenPanel(
-        url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo",
-        budget=SharedBudget(url, folder=folder / "b"),
-    ) as client:  # fmt: skip
-        sync_day(
-            client, EVENTS, day, warehouse=Warehouse(folder / "w.duckdb", lock_wait=30), spool_dir=folder / "s",
-            pauses=(0.0, 0.0), allow_drop=True,
-        )  # fmt: skip
-
     @property
     def faults(self) -> Any:
         return self.vendor.faults
@@ -359,6 +347,18 @@ class UserpilotStage(Stage):
     @property
     def faults(self) -> Any:
         return self.vendor.faults
+
+
+def land_day(url: str, folder: Path, day: date) -> None:
+    """What a run of one day does, in a process of its own."""
+    with OpenPanel(
+        url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo",
+        budget=SharedBudget(url, folder=folder / "b"),
+    ) as client:  # fmt: skip
+        sync_day(
+            client, EVENTS, day, warehouse=Warehouse(folder / "w.duckdb", lock_wait=30), spool_dir=folder / "s",
+            pauses=(0.0, 0.0), allow_drop=True,
+        )  # fmt: skip
 
 
 _CHARTS = tuple(Chart(name=name, series=(Series(event=name),)) for name in ("screen_view", "purchase"))
