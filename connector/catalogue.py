@@ -62,7 +62,7 @@ def tables(instance: str = "") -> tuple[Table, ...]:
 
 def _landed(stream: Stream, *, asset: Stream) -> Table:
     has_history = stream.walk in ("lookup", "child")
-    bookkeeping = tuple(_column(name, cast(ColumnType, kind), text) for name, (kind, text) in BOOKKEEPING.items())
+    bookkeeping = tuple(_column(name, cast("ColumnType", kind), text) for name, (kind, text) in BOOKKEEPING.items())
     return Table(
         vendor=stream.vendor,
         schema=stream.schema,
