@@ -25,7 +25,7 @@ def test_public_names_change_only_on_purpose():
 
 
 def test_shared_rooms_know_no_vendor():
-    """``__init__`` gathers names, ``catalogue`` tables, ``cli`` verbs; other shared rooms would be wrong for one vendor."""
+    """``__init__`` gathers names, ``catalogue`` tables, ``cli`` verbs; the others would be wrong for one vendor."""
     for file in (ROOT / "connector").glob("*.py"):
         if file.name in {"__init__.py", "catalogue.py", "cli.py"}:
             continue
