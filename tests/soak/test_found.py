@@ -3,20 +3,38 @@
 import gzip
 import json
 import resource
+import time
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import duckdb
 import pytest
 
+from connector.ahead import ahead
 from connector.errors import BusyError, ContractError, TransientError
 from connector.http import Files, Http
 from connector.landing_files import Origin, land_files
 from connector.lines import prove_whole
 from connector.receipts import Reading, record_failure
-from connector.userpilot.export import Do, Job, LinkRefused, Listed, Request, State, heard, next_action, submitting
+from connector.userpilot.export import (
+    Created,
+    Do,
+    Job,
+    LinkRefused,
+    Listed,
+    Request,
+    Seen,
+    Shown,
+    State,
+    heard,
+    next_action,
+    submitting,
+)
 from connector.userpilot.streams import EVENTS as EXPORTED
 from connector.warehouse import Warehouse
-from tests.soak.stages import TARGETS
+from tests.soak.matrix import cells, judged
+from tests.soak.stages import TARGETS, staged
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = date(2026, 3, 4)
@@ -138,3 +156,34 @@ def test_a_file_that_drips_is_given_up_and_asked_for_again(tmp_path, vendor, url
     files.fetch(f"{url}/healthcheck", tmp_path / "file", where="here")
     files.close()
     assert len(vendor.requests) == 2
+
+
+def test_calls_that_use_a_folder_are_over_before_it_is_removed():
+    done = []
+
+    def call(number):
+        time.sleep(0.05 * (number + 1))
+        done.append(number)
+
+    with closing(ahead((partial(call, number) for number in range(3)), at_once=3, to_the_end=True)) as results:
+        next(results)
+    assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fault", ["JSON of another shape", "a list where an object is due"])
+def test_a_file_that_can_never_land_is_not_met_again_by_every_rerun(tmp_path, fault):
+    """It was whole and it was ours, so nobody asked for another one."""
+    target = next(target for target in TARGETS if target.name == "userpilot download")
+    cell = next(cell for cell in cells((target,)) if cell.fault.name == fault and cell.once)
+    with staged(target, tmp_path / "stage") as stage:
+        outcome = judged(stage, cell)
+    assert outcome.how == "told ContractError"
+    assert outcome.violations == ()
+
+
+def test_a_vendor_whose_clock_is_days_behind_has_forgotten_nothing():
+    """The job looked three days old when it was made, so it was given up and asked for again, without a pause."""
+    days_ago = NOW - timedelta(days=4)
+    job = heard(submitting(Job(request=REQUEST), NOW), Created("j", days_ago), NOW)
+    job = heard(job, Shown(Seen(job_id="j", status="in_progress", started=days_ago)), NOW)
+    assert next_action(job, NOW)[1] == Do.WAIT
