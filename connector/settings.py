@@ -99,7 +99,7 @@ def checked_url(name: str, value: str, *, insecure: bool = False) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or parts.username:
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or "@" in parts.netloc:
         raise SettingsError(
             name, "is not a base URL", next_step=f"set {name} to something like https://panel.example.com/api."
         )
