@@ -208,7 +208,7 @@ def targets(results: list[Result]) -> str:
         if small and large and small.events < large.events:
             add(f"A4 peak RSS MB at {large.events:,} events", large.rss_mb, 350)
             add(f"A4 memory, {large.events:,} / {small.events:,} events", large.rss_mb / small.rss_mb, 1.25)
-    add("B1 CPU, connector / floor", quotient("B1", "export-connector", "export-floor-threads", "cpu"), 1.3)
+    add("B1 CPU, connector / floor", quotient("B1", "export-connector", "export-floor", "cpu"), 1.3)
     add(
         "B1 CPU, dlt read_jsonl / connector",
         quotient("B1", "export-dlt-jsonl", "export-connector", "cpu"),

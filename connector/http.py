@@ -9,6 +9,7 @@ import os
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from connector.disk import private
 from connector.errors import ConnectorError, ContractError, RejectedError, TransientError, excerpt
 from connector.pacing import SLICE, Budget, Unlimited
 
@@ -54,7 +56,23 @@ class Meter:
             self.bytes += received
 
 
-class Http:
+class Closing(ABC):
+    """Something that a ``with`` block closes at its end, however it ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of every connection."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Http(Closing):
     """A client for one base URL whose credentials never leave that origin.
 
     Args:
@@ -94,14 +112,6 @@ class Http:
             # on the same scheme, host and port.
             verify=base_url.startswith("https:"),
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the connections; whoever still asks or waits to ask again, in another thread, is told so."""
@@ -359,7 +369,7 @@ class Files:
                 if status not in (200, 206):
                     raise self._refusal(response, url, bool(have), where)
                 etag = response.headers.get("etag", "")
-                with open(part, "ab" if status == 206 else "wb", opener=_private) as file:
+                with open(part, "ab" if status == 206 else "wb", opener=private) as file:
                     due, until = LEAST, time.monotonic() + self._patience
                     for piece in response.iter_raw():
                         file.write(piece)
@@ -411,10 +421,6 @@ def _file_failed(url: str, why: str, where: str) -> TransientError:
         where=where,
         next_step="rerun: files that are there are kept; if it persists, check that their host is reachable from here.",
     )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,16 @@ DROP_TO = 0.5
 DROP_MATTERS_FROM = 10
 
 
+def guard_drop(where: str, before: int, landed: int) -> None:
+    """Refuse a day that shrank to nothing or to less than half.
+
+    Raises:
+        SuddenDropError: it did.
+    """
+    if (before and not landed) or (before >= DROP_MATTERS_FROM and landed < before * DROP_TO):
+        raise SuddenDropError(where=where, landed=before, received=landed)
+
+
 class _HasLockTimes(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -168,8 +178,8 @@ class Work:
         forgotten = leave_out(self._db, self._stream, f"_day = {literal(day)}")
         duplicates = self._drop_twins(day, inserted - forgotten)
         landed = inserted - forgotten - duplicates
-        if not allow_drop and ((before and not landed) or (before >= DROP_MATTERS_FROM and landed < before * DROP_TO)):
-            raise SuddenDropError(where=self._where, landed=before, received=landed)
+        if not allow_drop:
+            guard_drop(self._where, before, landed)
         return self._write_receipt(
             spool,
             day,

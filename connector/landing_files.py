@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from connector.ahead import ahead
-from connector.errors import ConnectorError, ContractError, RejectedError, SuddenDropError, excerpt
+from connector.errors import ConnectorError, ContractError, RejectedError, excerpt
 from connector.forgotten import leave_out
-from connector.landing import DROP_MATTERS_FROM, DROP_TO, Transaction, Work
+from connector.landing import Transaction, Work, guard_drop
 from connector.lines import LONGEST_RECORD, File, fitted, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
 from connector.spool import no_room
@@ -236,7 +236,8 @@ class _Range(Work):
         )
         assert total == outside + sum(received.values())
         if not allow_drop:
-            self._guard(days)
+            for day in days:
+                guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
         return self._write_receipts(days, origin, outside, files, reading, first, last)
 
     def _same_filters(self, first: date, last: date, origin: Origin) -> None:
@@ -321,13 +322,6 @@ class _Range(Work):
             )
             dropped[day] = int(count)
         return dropped
-
-    def _guard(self, days: Sequence[DayReceipt]) -> None:
-        for day in days:
-            if (day.replaced and not day.landed) or (
-                day.replaced >= DROP_MATTERS_FROM and day.landed < day.replaced * DROP_TO
-            ):
-                raise SuddenDropError(where=self._stream.partition(day.day), landed=day.replaced, received=day.landed)
 
     def _write_receipts(
         self,

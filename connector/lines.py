@@ -7,7 +7,6 @@ a file is, its first bytes say. CSV is left to DuckDB, whose reader is as fast a
 
 import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Literal, cast
 import msgspec
 from isal import igzip, isal_zlib
 
+from connector.disk import private
 from connector.errors import ContractError, TransientError, excerpt
 from connector.rows import healed, lines_reader, lines_slowly
 from connector.stream import Stream
@@ -178,7 +178,7 @@ def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -
     for file in files:
         target = folder / f"{file.path.name}.lines"
         try:
-            with unpacked(file.path, where) as source, open(target, "wb", opener=_private) as out:
+            with unpacked(file.path, where) as source, open(target, "wb", opener=private) as out:
                 _fit(file, source, out.write, stream, where)
         except DAMAGED as fault:
             if isinstance(fault, OSError) and fault.errno:
@@ -214,7 +214,7 @@ def _fits(reader: msgspec.json.Decoder[Any], block: bytes) -> bool:
 
 
 def _blocks(source: Bounded, where: str) -> Iterator[bytes]:
-    """Whole lines, a few megabytes at a time; the last line may lack its end."""
+    """Whole lines, a block at a time; the last line may lack its end."""
     rest = b""
     while piece := source.read(BLOCK):
         end = piece.rfind(b"\n") + 1
@@ -265,10 +265,6 @@ def _no_record(text: bytes, fault: Exception, where: str) -> ContractError:
         where=where,
         next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
     )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 _RECORD = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -18,8 +18,8 @@ from typing import Any
 import duckdb
 from filelock import FileLock, Timeout
 
+from connector.disk import private, private_folder
 from connector.errors import BusyError, ContractError
-from connector.spool import private_folder
 from connector.sql import literal
 from connector.warehouse import Warehouse
 
@@ -59,7 +59,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  closed by journal()
+        self._file = open(path, "a", encoding="utf-8", opener=private)  # noqa: SIM115  closed by journal()
 
     def intend(self, keys: Sequence[str], hashes: Sequence[str]) -> None:
         """About to send something that must not be sent twice; on disk before this returns."""
@@ -215,7 +215,3 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tu
     for start in range(0, len(rows), 1000):
         values = ", ".join("(" + ", ".join(literal(value) for value in row) + ")" for row in rows[start : start + 1000])
         connection.execute(f"insert into connector.{table} values {values}")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

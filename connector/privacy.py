@@ -11,7 +11,6 @@ import gzip
 import hmac
 import io
 import json
-import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from connector.disk import private
 from connector.errors import ContractError, SettingsError, TransientError, excerpt
 from connector.lines import DAMAGED, LARGEST_ARRAY, LONGEST_RECORD, unpacked
 from connector.settings import Environment, Secret, environment
@@ -260,7 +260,7 @@ class Protector:
             try:
                 with (
                     unpacked(source, where) as stream,
-                    open(target, "wb", opener=_private) as plain,
+                    open(target, "wb", opener=private) as plain,
                     gzip.GzipFile(fileobj=plain, mode="wb", compresslevel=1, mtime=0, filename="") as out,
                 ):
                     self._copy(stream, out.write)
@@ -588,7 +588,3 @@ def _csv_line(values: Sequence[str]) -> bytes:
 def _csv_text(raw: msgspec.Raw) -> str:
     value = bytes(raw)
     return str(json.loads(value)) if value[:1] == b'"' else "" if value == b"null" else value.decode()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

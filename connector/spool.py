@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from connector.disk import private, private_folder
 from connector.errors import ContractError, TransientError
 from connector.stream import Page, Stream
 
@@ -98,16 +99,6 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
         lock.release()
 
 
-def private_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, for this user alone; ``parents=True`` would open those above."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
-
-
 def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
     """Remove what dead processes left; returns the folders that were (or, in a dry run, would be) removed."""
     removed = []
@@ -175,7 +166,7 @@ def spool_pages(
 
 def _write(folder: Path, name: str, page: Page, where: str) -> Part:
     try:
-        with open(folder / name, "wb", opener=_private) as file:
+        with open(folder / name, "wb", opener=private) as file:
             file.write(page.body)
     except OSError as fault:
         raise no_room(fault, where) from None
@@ -184,15 +175,11 @@ def _write(folder: Path, name: str, page: Page, where: str) -> Part:
 
 def _write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "wb", opener=_private) as file:
+    with open(unfinished, "wb", opener=private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _age(folder: Path) -> float:

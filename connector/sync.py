@@ -25,6 +25,21 @@ PAUSES = (2.0, 6.0)
 OVERLAP = timedelta(minutes=45)
 
 
+class Cost:
+    """What one sync's requests cost, counted from the moment this object is made.
+
+    Args:
+        meter: one that counted requests before; a fresh one if left out.
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self.meter, self._started = meter or Meter(), time.monotonic()
+
+    def so_far(self) -> Reading:
+        meter = self.meter
+        return Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=self._started)
+
+
 class Reader(Protocol):
     """A client whose days can be read whole."""
 
@@ -64,7 +79,7 @@ def sync_day(
         ConnectorError: as the rooms below raise it. The rows landed before are then still in place, and a receipt of
             status ``failed`` is written where the warehouse allows.
     """
-    cost = _Cost()
+    cost = Cost()
     try:
         if stream.days == "none":
             return _append(client, stream, day, warehouse, spool_dir, cost)
@@ -83,7 +98,7 @@ def _replace(
     day: date,
     warehouse: Warehouse,
     spool_dir: Path,
-    cost: "_Cost",
+    cost: Cost,
     progress: Callable[[Page], None] | None,
     allow_drop: bool,
     pauses: tuple[float, ...],
@@ -104,7 +119,7 @@ def _replace(
     raise AssertionError("the last walk either returns or raises")
 
 
-def _append(client: Reader, stream: Stream, day: date, warehouse: Warehouse, spool_dir: Path, cost: "_Cost") -> Receipt:
+def _append(client: Reader, stream: Stream, day: date, warehouse: Warehouse, spool_dir: Path, cost: Cost) -> Receipt:
     with spooling(spool_dir, stream, day) as folder:
         spool = spool_pages(folder, stream, day, client.read_day(stream, day, meter=cost.meter))
         return land_sample(warehouse, stream, spool, reading=cost.so_far())
@@ -116,7 +131,7 @@ def _add_newest(
     day: date,
     warehouse: Warehouse,
     spool_dir: Path,
-    cost: "_Cost",
+    cost: Cost,
     progress: Callable[[Page], None] | None,
 ) -> Receipt | None:
     landed = landed_day(warehouse, stream, day)
@@ -127,14 +142,3 @@ def _add_newest(
         spool = spool_pages(folder, stream, day, pages, progress=progress)
         return land_newer(warehouse, stream, spool, onto=landed, reading=cost.so_far())
     return None
-
-
-class _Cost:
-    """What one sync's requests cost, counted from the moment this object is made."""
-
-    def __init__(self) -> None:
-        self.meter, self._started = Meter(), time.monotonic()
-
-    def so_far(self) -> Reading:
-        meter = self.meter
-        return Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=self._started)

@@ -84,7 +84,7 @@ def main() -> int:
         with local_dagster(FOLDER, variables) as dagster:
             print(f"2. Dagster runs on {dagster.url}, with its daemon")
             # It would build the models after every landing, rightly; here once is enough, when all has landed.
-            dagster.switch("models_sensor", on=False)
+            dagster.switch_off("models_sensor")
             asked = dagster.backfill(["userpilot", "export_job"], partitions=[day.isoformat() for day in days])
             assets = [["openpanel", table] for table in TABLES]
             backfill = dagster.backfill(*assets, partitions=[day.isoformat() for day in days])

@@ -56,7 +56,6 @@ query ($sensor: SensorSelector!) {
   sensorOrError(sensorSelector: $sensor) { __typename ... on Sensor { sensorState { id } } }
 }"""
 _STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
-_START = "mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) { __typename } }"
 _RUNS = """
 { runsOrError(limit: 500) { ... on Runs { results { id status tags { key value } } } } }"""
 
@@ -144,15 +143,12 @@ class LocalDagster:
             time.sleep(1.0)
         raise TimeoutError(f"run {run} did not end in {timeout:.0f} s; see {self.home.parent}")
 
-    def switch(self, sensor: str, *, on: bool) -> None:
-        """Switch a sensor on or off, as its page in the UI does."""
-        if on:
-            answer = self.query(_START, sensor=_named(sensor))["startSensor"]
-        else:
-            state = self.query(_SENSOR_ID, sensor=_named(sensor))["sensorOrError"]["sensorState"]
-            answer = self.query(_STOP, id=state["id"])["stopSensor"]
+    def switch_off(self, sensor: str) -> None:
+        """Let a sensor rest, as its page in the UI does."""
+        state = self.query(_SENSOR_ID, sensor=_named(sensor))["sensorOrError"]["sensorState"]
+        answer = self.query(_STOP, id=state["id"])["stopSensor"]
         if "Error" in answer["__typename"]:
-            raise RuntimeError(f"{sensor} was not switched: {answer['__typename']}")
+            raise RuntimeError(f"{sensor} was not switched off: {answer['__typename']}")
 
     def ticks(self, sensor: str) -> list[dict[str, Any]]:
         """The ticks of a sensor, oldest first, as its page in the UI lists them."""

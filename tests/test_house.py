@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import connector
+from tests.mutants import MUTANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,3 +74,9 @@ def test_no_path_of_a_machine_and_no_package_source_is_written_down():
             text = (ROOT / name).read_text(errors="replace")
             assert not re.search(r"(?m)(^|[\s\"'=(])/(work|root)/", text), name
             assert not re.search(r"https?://[^\s\"]*/simple|index-url", text), name
+
+
+def test_every_planted_fault_still_points_at_one_place():
+    """A list of faults whose lines have moved would say that all are noticed, and plant none."""
+    for mutant in MUTANTS:
+        assert (ROOT / mutant.file).read_text().count(mutant.old) == 1, mutant.name

@@ -167,7 +167,7 @@ def _outcomes(
     from connector.sync import sync_day
 
     warehouse, spool_dir = target.warehouse(), target.spool_path
-    allow_drop, incremental = _is_on(context, ALLOW_DROP_TAG), _is_on(context, INCREMENTAL_TAG)
+    allow_drop, incremental = is_on(context, ALLOW_DROP_TAG), is_on(context, INCREMENTAL_TAG)
     today = datetime.now(UTC).date()
 
     def land(day: date) -> Receipt | ConnectorError:
@@ -212,7 +212,8 @@ def pictures_of(stream: Stream, days: Sequence[date], target: WarehouseResource)
     return {day: {"the day": dg.MetadataValue.md(picture(hours))} for day, hours in found.items()}
 
 
-def _is_on(context: dg.AssetExecutionContext, tag: str) -> bool:
+def is_on(context: dg.AssetExecutionContext, tag: str) -> bool:
+    """Whether a run carries a tag that says yes."""
     return context.run.tags.get(tag, "").lower() in {"1", "true", "yes"}
 
 

@@ -15,7 +15,7 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of, pictures_of
+from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of, is_on, pictures_of
 from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.preview import rows_as_table
@@ -241,7 +241,7 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
     from connector.userpilot.sync import LostError
 
     by_sensor = EXPORT_TAG in context.run.tags
-    allow_drop = context.run.tags.get(ALLOW_DROP_TAG, "").lower() in {"1", "true", "yes"}
+    allow_drop = is_on(context, ALLOW_DROP_TAG)
     with as_dagster_failure(), made.userpilot.client() as client:
         exports, job = made.exports(client), None
         try:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from connector.errors import SettingsError
-from connector.http import Http, Meter
+from connector.http import Closing, Http, Meter
 from connector.openpanel.pages import EventPages
 from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import EVENTS
@@ -44,7 +43,7 @@ _ADVICE = {
 }
 
 
-class OpenPanel:
+class OpenPanel(Closing):
     """One OpenPanel project, read through its Export and Insights APIs.
 
     Args:
@@ -111,14 +110,6 @@ class OpenPanel:
             timezone=settings.timezone,
             privacy=settings.privacy,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._http.close()

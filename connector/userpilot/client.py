@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
 from connector.errors import ContractError, RejectedError, TransientError, excerpt
-from connector.http import ATTEMPTS, Files, Http, Meter
+from connector.http import ATTEMPTS, Closing, Files, Http, Meter
 from connector.lines import prove_whole
 from connector.pacing import Budget
 from connector.privacy import Privacy
@@ -60,7 +59,7 @@ class Lookup:
     warnings: tuple[str, ...] = ()
 
 
-class Userpilot:
+class Userpilot(Closing):
     """One environment, asked through its bulk export and lookups API.
 
     Args:
@@ -103,14 +102,6 @@ class Userpilot:
     @classmethod
     def from_settings(cls, settings: UserpilotSettings) -> "Userpilot":
         return cls(url=settings.api_url, api_key=settings.api_key, privacy=settings.privacy)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._http.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from connector.disk import private_folder
 from connector.errors import ContractError, TransientError
-from connector.spool import private_folder
 from connector.userpilot.export import Job, State
 
 FORMAT = 1
@@ -78,35 +78,32 @@ class Ledger:
         Raises:
             TransientError: another process of ours asks all the time.
         """
-        self._make_folder()
-        lock = FileLock(self.folder / "slot.lock", mode=0o600)
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            raise TransientError(
-                f"another process asks for an export for more than {wait:.0f} s",
-                where="userpilot.events",
-                next_step="ask again later; one export can run at a time.",
-            ) from None
-        except OSError as fault:
-            raise _not_writable(fault) from None
-        try:
+        busy = TransientError(
+            f"another process asks for an export for more than {wait:.0f} s",
+            where="userpilot.events",
+            next_step="ask again later; one export can run at a time.",
+        )
+        with self._holding(self.folder / "slot.lock", wait, busy):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        busy = TransientError(
+            "the ledger of exports is locked for more than 20 s",
+            where="userpilot.events",
+            next_step="end the process that hangs, then ask again.",
+        )
+        with self._holding(self._lock_file, 20.0, busy):
+            yield
+
+    @contextmanager
+    def _holding(self, file: Path, patience: float, busy: TransientError) -> Iterator[None]:
         self._make_folder()
-        lock = FileLock(self._lock_file, mode=0o600)
+        lock = FileLock(file, mode=0o600)
         try:
-            lock.acquire(timeout=20)
+            lock.acquire(timeout=patience)
         except Timeout:
-            raise TransientError(
-                "the ledger of exports is locked for more than 20 s",
-                where="userpilot.events",
-                next_step="end the process that hangs, then ask again.",
-            ) from None
+            raise busy from None
         except OSError as fault:
             raise _not_writable(fault) from None
         try:

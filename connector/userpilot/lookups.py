@@ -3,7 +3,6 @@
 Items are few, so they are built and looked at one by one. Nothing here walks pages.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,11 +12,11 @@ from typing import Any
 import msgspec
 
 from connector.errors import ConnectorError, excerpt
-from connector.http import Meter
 from connector.landing_snapshot import land_snapshot
-from connector.receipts import Reading, record_failure
+from connector.receipts import record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Column, Page, Receipt, Stream
+from connector.sync import Cost
 from connector.userpilot.client import Userpilot, item_id
 from connector.userpilot.streams import CHILDREN
 from connector.warehouse import Warehouse
@@ -34,9 +33,9 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
     Raises:
         ConnectorError: as the rooms below raise it; the tables are as they were.
     """
-    meter, started = Meter(), time.monotonic()
+    cost = Cost()
     try:
-        found = client.lookup(stream, meter=meter)
+        found = client.lookup(stream, meter=cost.meter)
         if found is None:
             return []
         pages = [(stream, page(stream, ({**item, "id": item_id(item)} for item in found.items), found.warnings))]
@@ -50,13 +49,11 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
             whole = protector.page(sent) if protector else sent
             with spooling(spool_dir, table, datetime.now(UTC).date()) as folder:
                 spool = spool_pages(folder, table, datetime.now(UTC).date(), [whole])
-                reading = Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=started)
-                receipts.append(land_snapshot(warehouse, table, spool, reading=reading))
+                receipts.append(land_snapshot(warehouse, table, spool, reading=cost.so_far()))
         return receipts
     except ConnectorError as error:
-        reading = Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=started)
         with suppress(ConnectorError):
-            record_failure(warehouse, stream, datetime.now(UTC).date(), error, reading)
+            record_failure(warehouse, stream, datetime.now(UTC).date(), error, cost.so_far())
         raise
 
 

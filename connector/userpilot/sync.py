@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from connector.disk import private_folder
 from connector.errors import (
     BusyError,
     ConnectorError,
@@ -27,9 +28,9 @@ from connector.errors import (
 )
 from connector.http import Meter
 from connector.landing_files import Origin, RangeReceipt, land_files, record_range_failure
-from connector.receipts import Reading
-from connector.spool import no_room, private_folder
+from connector.spool import no_room
 from connector.stream import Stream
+from connector.sync import Cost
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.export import (
     LOSSES,
@@ -296,7 +297,7 @@ class Exports:
             LostError: the job or its files are gone; ask for a new one.
             ConnectorError: as the rooms below raise it. The rows landed before are then still in place.
         """
-        request, started = job.request, time.monotonic()
+        request, cost = job.request, Cost(self.meter)
         try:
             if job.state != State.FETCHED:
                 job = self._remember(self.fetch(job, tell))
@@ -312,16 +313,15 @@ class Exports:
                     where=request.where,
                     next_step="ask for the days again; the sensor does it by itself.",
                 )
-            return self._land(job, warehouse, allow_drop, started)
+            return self._land(job, warehouse, allow_drop, cost)
         except InProgressError:
             raise
         except ConnectorError as error:
             with suppress(ConnectorError):
-                cost = self._cost(started)
-                record_range_failure(warehouse, self.stream, request.first, request.last, error, cost)
+                record_range_failure(warehouse, self.stream, request.first, request.last, error, cost.so_far())
             raise
 
-    def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool, started: float) -> RangeReceipt:
+    def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool, cost: Cost) -> RangeReceipt:
         request = job.request
         with self.locked(job.job_id) as folder:
             names = _names(folder)
@@ -349,7 +349,7 @@ class Exports:
                     request.last,
                     origin=origin,
                     allow_drop=allow_drop,
-                    reading=self._cost(started),
+                    reading=cost.so_far(),
                 )
             except SuddenDropError:
                 raise
@@ -368,10 +368,6 @@ class Exports:
     def sweep(self) -> None:
         """Remove files that nobody landed within days; their job is forgotten by then."""
         prune_files(self.spool_dir)
-
-    def _cost(self, started: float) -> Reading:
-        meter = self.meter
-        return Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=started)
 
     # ---------- one act each
 
