@@ -26,13 +26,22 @@ def ahead(
     Args:
         at_once: at most so many.
         at_first: so many in the beginning, and one more whenever the reader had to wait. Where answers come faster
-            than they are read, more threads would only take the processor from the reader.
+            than they are read, more threads would only take the processor from the reader; with 0 the reader's own
+            thread runs the calls until they took longer than ``SOON`` on average.
         to_the_end: stopped early, wait for the calls that run: they use what is about to be taken away.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
     running: deque[Future[T]] = deque()
-    wanted, waiting_calls = at_first or at_once, iter(calls)
+    wanted, waiting_calls = at_once if at_first is None else at_first, iter(calls)
     try:
+        spare = 0.0  # one hiccup among quick calls is no reason for threads
+        while not wanted and (call := next(waiting_calls, None)) is not None:
+            asked = time.monotonic()
+            result = call()
+            spare += SOON - (time.monotonic() - asked)
+            if spare < 0:
+                wanted = min(2, at_once)
+            yield result
         while True:
             while len(running) < wanted and (call := next(waiting_calls, None)) is not None:
                 running.append(pool.submit(call))

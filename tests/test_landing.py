@@ -97,10 +97,14 @@ def test_unknown_countries_and_made_up_profiles_become_null(warehouse, spool, qu
     land(warehouse, EVENTS, spool([
         {"id": "1", "country": "\0\0", "profile": stub}, {"id": "2", "country": "SE", "profile": known},
         {"id": "3", "country": "", "profile": silent}, {"id": "4"},
+        {"id": "5", "profile": {"id": "d", "email": None, "isExternal": False}},
+        {"id": "6", "profile": {"id": "d", "email": "x@example.com", "isExternal": False}},
+        {"id": "7", "profile": "a text"}, {"id": "8", "profile": None},
     ]))  # fmt: skip
 
     assert query("select id, country, profile is null from openpanel.events order by id") == [
         ("1", None, True), ("2", "SE", False), ("3", "", False), ("4", None, True),
+        ("5", None, True), ("6", None, False), ("7", None, False), ("8", None, True),
     ]  # fmt: skip
 
 
