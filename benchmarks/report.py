@@ -192,8 +192,9 @@ def targets(results: list[Result]) -> str:
         bottom = by_key[key].median(below) if key in by_key else None
         return getattr(top, of) / getattr(bottom, of) if top and bottom else None
 
-    add("A1 CPU, connector / floor", quotient("A1", "connector", "floor", "cpu"), 1.3)
-    add("A1 wall, connector / floor", quotient("A1", "connector", "floor", "wall"), 1.3)
+    for floor in ("floor", "floor-threads"):
+        add(f"A1 CPU, connector / {floor}", quotient("A1", "connector", floor, "cpu"), 1.3)
+        add(f"A1 wall, connector / {floor}", quotient("A1", "connector", floor, "wall"), 1.3)
     add("A1 CPU, tuned dlt rest_api / connector", quotient("A1", "dlt-rest", "connector", "cpu"), 6, at_least=True)
     add("A1 wall, tuned dlt rest_api / connector", quotient("A1", "dlt-rest", "connector", "wall"), 6, at_least=True)
     add("A1 CPU, dlt arrow generator / connector", quotient("A1", "dlt-arrow", "connector", "cpu"), 2, at_least=True)

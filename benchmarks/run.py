@@ -16,9 +16,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from benchmarks import exported, peers, report
+from benchmarks import environments, exported, report
 from benchmarks.events import PAGE_SIZE, fingerprint
 from benchmarks.measure import Run, Server, measure
 
@@ -33,7 +33,7 @@ class Contender:
 
     module: str
     mode: str = ""
-    peer: bool = False
+    environment: Literal["library", "product", "peers"] = "library"
 
 
 CONTENDERS = {
@@ -41,18 +41,18 @@ CONTENDERS = {
     "floor-httpx": Contender(module="floor", mode="httpx"),
     "floor-threads": Contender(module="floor", mode="threads"),
     "connector": Contender(module="connector_library"),
-    "dlt-arrow": Contender(module="dlt_arrow", mode="replace", peer=True),
-    "dlt-arrow-merge": Contender(module="dlt_arrow", mode="merge", peer=True),
-    "dlt-rest": Contender(module="dlt_rest", mode="replace", peer=True),
-    "dlt-rest-counted": Contender(module="dlt_rest", mode="replace counted", peer=True),
-    "dlt-rest-merge": Contender(module="dlt_rest", mode="merge", peer=True),
-    "dagster-pandas": Contender(module="dagster_pandas", peer=True),
-    "connector-dagster": Contender(module="connector_dagster"),
+    "dlt-arrow": Contender(module="dlt_arrow", mode="replace", environment="peers"),
+    "dlt-arrow-merge": Contender(module="dlt_arrow", mode="merge", environment="peers"),
+    "dlt-rest": Contender(module="dlt_rest", mode="replace", environment="peers"),
+    "dlt-rest-counted": Contender(module="dlt_rest", mode="replace counted", environment="peers"),
+    "dlt-rest-merge": Contender(module="dlt_rest", mode="merge", environment="peers"),
+    "dagster-pandas": Contender(module="dagster_pandas", environment="peers"),
+    "connector-dagster": Contender(module="connector_dagster", environment="product"),
     "export-floor": Contender(module="export_floor"),
     "export-floor-threads": Contender(module="export_floor", mode="threads"),
     "export-connector": Contender(module="export_connector"),
-    "export-dlt-duckdb": Contender(module="export_dlt", mode="duckdb", peer=True),
-    "export-dlt-jsonl": Contender(module="export_dlt", mode="jsonl", peer=True),
+    "export-dlt-duckdb": Contender(module="export_dlt", mode="duckdb", environment="peers"),
+    "export-dlt-jsonl": Contender(module="export_dlt", mode="jsonl", environment="peers"),
 }
 
 
@@ -80,7 +80,7 @@ class Scenario:
 SCENARIOS = {
     "A1": Scenario(
         title="A1: one day of events, no latency",
-        contenders=("floor", "connector", "dlt-arrow", "dlt-rest"),
+        contenders=("floor", "floor-threads", "connector", "dlt-arrow", "dlt-rest"),
         peers=("dlt-arrow-merge", "dlt-rest-merge", "dagster-pandas"),
     ),
     "A2": Scenario(
@@ -144,17 +144,16 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self._peers: Path | None = None
+        self._interpreters = {"product": Path(sys.executable)}
         self._expected: dict[int, dict[str, int]] = {}
 
     def command(self, name: str) -> list[str]:
-        """The command line of a contender; the first peer asked for brings the peers' environment about."""
+        """The command line of a contender; the first of an environment brings it about."""
         contender = CONTENDERS[name]
-        interpreter = sys.executable
-        if contender.peer:
-            self._peers = self._peers or peers.python(SCRATCH / "venv")
-            interpreter = str(self._peers)
-        return [interpreter, "-m", f"benchmarks.contenders.{contender.module}"]
+        if contender.environment not in self._interpreters:
+            make = {"library": environments.library, "peers": environments.peers}[contender.environment]
+            self._interpreters[contender.environment] = make(SCRATCH / contender.environment)
+        return [str(self._interpreters[contender.environment]), "-m", f"benchmarks.contenders.{contender.module}"]
 
     def names(self, scenario: Scenario) -> list[str]:
         """Who runs in ``scenario``, in order; ``--contenders`` overrides, it may name anybody."""
@@ -231,10 +230,10 @@ class Bench:
 
     def machine(self) -> dict[str, Any]:
         """Where this ran, with nothing that names the machine."""
-        ours = peers.versions(Path(sys.executable), ("duckdb", "httpx", "msgspec", "dagster"))
+        ours = environments.versions(Path(sys.executable), ("duckdb", "httpx", "msgspec", "dagster"))
         theirs = {}
-        if self._peers:
-            theirs = peers.versions(self._peers, ("dlt", "dagster-duckdb-pandas", "pandas", "pyarrow"))
+        if made := self._interpreters.get("peers"):
+            theirs = environments.versions(made, ("dlt", "dagster-duckdb-pandas", "pandas", "pyarrow"))
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
         return {
             "date": date.today().isoformat(),

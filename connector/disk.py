@@ -1,10 +1,17 @@
-"""Files and folders that nobody but their user can read, whatever the machine's umask says.
+"""Files and folders that nobody but their user can read, whatever the machine's umask says, and locks on them.
 
 What is in them, and how long they stay, other rooms know.
 """
 
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+# Seconds between two looks at a lock that somebody holds.
+LOOK = 0.05
 
 
 def private(path: str, flags: int) -> int:
@@ -20,3 +27,43 @@ def private_folder(folder: Path) -> None:
         folder = folder.parent
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file against every other process and thread; the system frees it when its holder dies.
+
+    The file is made if it is missing, stays behind, and may be removed by whoever holds it.
+
+    Args:
+        patience: seconds to wait for whoever has it.
+
+    Raises:
+        TimeoutError: somebody else had it all the time.
+        OSError: the file cannot be made.
+    """
+    until = time.monotonic() + patience
+    while (handle := _take(path)) is None:
+        if time.monotonic() >= until:
+            raise TimeoutError(f"{path.name} is locked")
+        time.sleep(LOOK)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:
+            return handle
+        # Its last holder removed it after we had opened it: what we locked is no longer the file of that name.
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None

@@ -4,21 +4,19 @@ The journal is a file, because a run that sends ten thousand requests must not h
 not forget what it did when it is killed. A dead run's journal is read by the next one. Nothing here sends.
 """
 
-import contextlib
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from filelock import FileLock, Timeout
 
-from connector.disk import private, private_folder
+from connector.disk import locked, private, private_folder
 from connector.errors import BusyError, ContractError
 from connector.sql import literal
 from connector.warehouse import Warehouse
@@ -95,21 +93,18 @@ def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
     private_folder(folder)
     name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60]
     path = folder / f"{name}.journal"
-    lock = FileLock(folder / f"{name}.lock", mode=0o600)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise BusyError(
-            "another run is sending this outbox", where=f"track {outbox}", next_step="wait for it to end, then rerun."
-        ) from None
-    try:
-        book = Journal(path)
+    with ExitStack() as stack:
         try:
-            yield book, path
-        finally:
-            book.close()
-    finally:
-        lock.release()
+            stack.enter_context(locked(folder / f"{name}.lock"))
+        except TimeoutError:
+            raise BusyError(
+                "another run is sending this outbox",
+                where=f"track {outbox}",
+                next_step="wait for it to end, then rerun.",
+            ) from None
+        book = Journal(path)
+        stack.callback(book.close)
+        yield book, path
 
 
 def read_journal(path: Path) -> list[Outcome]:
@@ -178,7 +173,7 @@ def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: 
     """
     removed = 0
     for path in sorted(folder.glob("*.journal")):
-        with contextlib.nullcontext() if dry_run else journal(folder, path.stem):  # nobody else writes meanwhile
+        with nullcontext() if dry_run else journal(folder, path.stem):  # nobody else writes meanwhile
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if not _names(line, keys)]
             removed += len(lines) - len(kept)
@@ -187,7 +182,7 @@ def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: 
     with warehouse.read() if dry_run else warehouse.write() as connection:
         for table in ("sent", "rejected"):
             of_keys = f"from connector.{table} where list_contains({literal(list(keys))}, key)"
-            with contextlib.suppress(duckdb.CatalogException):
+            with suppress(duckdb.CatalogException):
                 row = connection.execute(f"select count(*) {of_keys}").fetchone()
                 removed += row[0] if row else 0
                 if not dry_run:

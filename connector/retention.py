@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-from filelock import FileLock, Timeout
 
+from connector.disk import locked
 from connector.spool import sweep
 from connector.sql import literal, quoted
 from connector.warehouse import Warehouse
@@ -125,9 +125,9 @@ def _delete(connection: duckdb.DuckDBPyConnection, table: str, condition: str, d
 
 def _remove_unlocked(path: Path, lock_file: Path, *, dry_run: bool) -> int:
     try:
-        with FileLock(lock_file, timeout=0, mode=0o600):
+        with locked(lock_file):
             if not dry_run:
                 path.unlink(missing_ok=True)
-    except Timeout:
+    except TimeoutError:
         return 0
     return 1

@@ -9,14 +9,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
-from connector.disk import private, private_folder
+from connector.disk import locked, private, private_folder
 from connector.errors import ContractError, TransientError
 from connector.stream import Page, Stream
 
@@ -83,20 +82,17 @@ class Spool:
 def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
     """A private, locked folder for one reading; gone when the block ends, however it ends."""
     parent = spool_dir / stream.table
-    try:
-        private_folder(parent)
-        sweep(spool_dir)
-        folder = parent / f"{day.isoformat()}-{uuid.uuid4().hex[:12]}"
-        folder.mkdir(mode=0o700)
-        lock = FileLock(folder / _LOCK, mode=0o600)
-        lock.acquire(timeout=10)
-    except OSError as fault:
-        raise no_room(fault, stream.partition(day)) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            private_folder(parent)
+            sweep(spool_dir)
+            folder = parent / f"{day.isoformat()}-{uuid.uuid4().hex[:12]}"
+            folder.mkdir(mode=0o700)
+            stack.enter_context(locked(folder / _LOCK, patience=10.0))
+        except OSError as fault:
+            raise no_room(fault, stream.partition(day)) from None
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
 
 
 def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
@@ -108,13 +104,11 @@ def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
         try:
             if not lock_file.exists() and _age(folder) < 60:
                 continue
-            lock = FileLock(lock_file, mode=0o600)
-            lock.acquire(blocking=False)
-        except (Timeout, OSError):
+            with locked(lock_file):
+                if not dry_run:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
             continue
-        if not dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
         removed.append(folder)
     return removed
 

@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant("no count of what was read back", "connector/landing.py", "if inserted != manifest.rows:", "if False:", "tests/test_landing.py"),
     Mutant("file sizes not verified", "connector/spool.py", "if size != part.bytes:", "if False:", "tests/test_landing.py"),
     Mutant("NUL countries kept", STREAMS, "field=\"country\", type=\"VARCHAR\", absent=NO_COUNTRY, ", "field=\"country\", type=\"VARCHAR\", ", "tests/test_landing.py"),
-    Mutant("spool left behind", "connector/spool.py", "    try:\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)", "    try:\n        yield folder\n    finally:\n        pass", "tests/test_sync.py"),
+    Mutant("spool left behind", "connector/spool.py", "        stack.callback(shutil.rmtree, folder, ignore_errors=True)\n", "", "tests/test_sync.py"),
     Mutant("dead spools never swept", "connector/spool.py", "        sweep(spool_dir)\n", "", "tests/test_killed.py"),
     Mutant("newer rows not proven", "connector/landing.py", "if onto.received + new != spool.manifest.announced:", "if False:", "tests/test_sync.py"),
     Mutant("a day is walked once", "connector/sync.py", "                if pause is None:\n                    raise", "                raise", "tests/test_sync.py"),

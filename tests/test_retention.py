@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from filelock import FileLock
 
 from connector import EVENTS
 from connector.cli import main
+from connector.disk import locked
 from connector.receipts import landed_day, record_counts
 from connector.retention import prune_files, prune_receipts
 from connector.spool import spooling
@@ -45,7 +45,7 @@ def test_spools_of_dead_runs_go_and_those_of_the_living_stay(spool, dry_run):
         pass
     living = spool / "openpanel.events" / "2026-03-04-ba9876543210"
     living.mkdir()
-    with FileLock(living / ".lock"):
+    with locked(living / ".lock"):
         found = counts(prune_files(spool, dry_run=dry_run))
     assert found["spools of dead runs"] == 1
     assert dead.exists() == dry_run
@@ -75,7 +75,7 @@ def test_export_files_stay_while_their_job_may_live_or_somebody_holds_them(spool
     for path in folder.iterdir():
         if "new" not in path.name:
             aged(path)
-    with FileLock(folder / "held.lock"):
+    with locked(folder / "held.lock"):
         assert prune_exports(spool, dry_run=True) == ["old"]
         assert (folder / "old.chunks").exists()
         assert prune_exports(spool) == ["old"]

@@ -6,13 +6,12 @@ is in it: no key and no link. It decides nothing.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
-from connector.disk import private_folder
+from connector.disk import locked, private_folder
 from connector.errors import ContractError, TransientError
 from connector.userpilot.export import Job, State
 
@@ -99,17 +98,14 @@ class Ledger:
     @contextmanager
     def _holding(self, file: Path, patience: float, busy: TransientError) -> Iterator[None]:
         self._make_folder()
-        lock = FileLock(file, mode=0o600)
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            raise busy from None
-        except OSError as fault:
-            raise _not_writable(fault) from None
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(file, patience=patience))
+            except TimeoutError:
+                raise busy from None
+            except OSError as fault:
+                raise _not_writable(fault) from None
             yield
-        finally:
-            lock.release()
 
     def _make_folder(self) -> None:
         try:

@@ -8,15 +8,14 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
-from connector.disk import private_folder
+from connector.disk import locked, private_folder
 from connector.errors import (
     BusyError,
     ConnectorError,
@@ -267,23 +266,20 @@ class Exports:
     def locked(self, job_id: str) -> Iterator[Path]:
         """The folder of a job's files, for one process at a time."""
         folder = self.folder / f"{job_id}.chunks"
-        lock = FileLock(self.folder / f"{job_id}.lock", mode=0o600)
-        try:
-            private_folder(folder)
-            lock.acquire(timeout=60.0)
-        except Timeout:
-            raise BusyError(
-                "another process fetches or lands the same export",
-                where=f"{self.stream.table} job {job_id[:8]}",
-                next_step="wait for it, then rerun if it failed.",
-            ) from None
-        except OSError as fault:
-            raise no_room(fault, f"{self.stream.table} job {job_id[:8]}") from None
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                private_folder(self.folder)
+                stack.enter_context(locked(self.folder / f"{job_id}.lock", patience=60.0))
+                folder.mkdir(mode=0o700, exist_ok=True)
+            except TimeoutError:
+                raise BusyError(
+                    "another process fetches or lands the same export",
+                    where=f"{self.stream.table} job {job_id[:8]}",
+                    next_step="wait for it, then rerun if it failed.",
+                ) from None
+            except OSError as fault:
+                raise no_room(fault, f"{self.stream.table} job {job_id[:8]}") from None
             yield folder
-        finally:
-            lock.release()
 
     # ---------- landing
 
@@ -433,10 +429,10 @@ def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: boo
         is_lock = path.suffix == ".lock"
         if path.name in _LEDGER_LOCKS or (is_lock and (dry_run or path.with_suffix(".chunks").exists())):
             continue
-        with suppress(OSError, Timeout):
+        with suppress(OSError):
             if time.time() - path.stat().st_mtime <= older_than:
                 continue
-            with FileLock(path.with_suffix(".lock"), timeout=0, mode=0o600):
+            with locked(path.with_suffix(".lock")):
                 if not is_lock:
                     found.append(path.name.removesuffix(".chunks"))
                 if not dry_run:
@@ -461,9 +457,9 @@ def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
         if dry_run:
             continue
         try:
-            with FileLock(folder.with_suffix(".lock"), timeout=60.0, mode=0o600):
+            with locked(folder.with_suffix(".lock"), patience=60.0):
                 shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:
+        except TimeoutError:
             raise BusyError(
                 "another process fetches or lands an export",
                 where=f"job {job_id[:8]}",

@@ -1,0 +1,70 @@
+"""Calls ahead of their reader: in order, at most so many at once, and none where nobody has to wait."""
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from connector.ahead import SOON, ahead
+
+
+def here(number: int, *, seconds: float = 0.0) -> tuple[int, bool]:
+    time.sleep(seconds)
+    return number, threading.current_thread() is threading.main_thread()
+
+
+def test_results_come_in_the_order_of_the_calls_whatever_they_take():
+    calls = [partial(here, n, seconds=0.02 * (3 - n % 3)) for n in range(9)]
+    assert [n for n, _ in ahead(calls, at_once=4)] == list(range(9))
+
+
+def test_quick_calls_need_no_threads():
+    assert all(in_reader for _, in_reader in ahead([partial(here, n) for n in range(50)], at_once=8, at_first=0))
+
+
+def test_slow_calls_get_threads_after_the_first_and_none_is_lost_or_run_twice():
+    calls = [partial(here, n, seconds=5 * SOON) for n in range(20)]
+    results = list(ahead(calls, at_once=8, at_first=0))
+    assert [n for n, _ in results] == list(range(20))
+    assert [in_reader for _, in_reader in results] == [True] + 19 * [False]
+
+
+def test_one_hiccup_among_quick_calls_starts_no_threads():
+    calls = [partial(here, n, seconds=3 * SOON if n == 9 else 0) for n in range(30)]
+    assert all(in_reader for _, in_reader in ahead(calls, at_once=8, at_first=0))
+
+
+@pytest.mark.parametrize("at_first", [0, 1, None])
+def test_never_more_at_once_than_asked_for(at_first):
+    running, most, lock = 0, 0, threading.Lock()
+
+    def call() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(2 * SOON)
+        with lock:
+            running -= 1
+
+    list(ahead([call] * 30, at_once=3, at_first=at_first))
+    assert most == 3
+
+
+@pytest.mark.parametrize("at_first", [0, 2])
+def test_an_error_comes_out_where_its_result_would_and_stops_what_has_not_started(at_first):
+    started = []
+
+    def call(number: int) -> int:
+        started.append(number)
+        time.sleep(2 * SOON)
+        if number == 3:
+            raise LookupError(number)
+        return number
+
+    results = []
+    with pytest.raises(LookupError):
+        results.extend(ahead((partial(call, n) for n in range(1000)), at_once=4, at_first=at_first))
+    assert results == [0, 1, 2]
+    assert len(started) < 20
