@@ -99,18 +99,25 @@ class SharedBudget:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            # Whoever made this folder in a place that everybody may write to could read and bend what is in it.
+        self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+                # Whoever made this folder where everybody may write could read and bend what is in it.
+                raise SettingsError(
+                    "TMPDIR",
+                    f"holds a folder {folder.name} that belongs to somebody else",
+                    next_step="remove that folder, or set TMPDIR to a folder of your own.",
+                )
+            # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        except OSError as fault:
             raise SettingsError(
                 "TMPDIR",
-                f"holds a folder {folder.name} that belongs to somebody else",
-                next_step="remove that folder, or set TMPDIR to a folder of your own.",
-            )
-        self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+                f"has no room for the request budget in {folder}: {fault.strerror or type(fault).__name__}",
+                next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
+            ) from None
         self._threads = threading.Lock()
-        # Kept open: the lock belongs to this file description, and opening costs more than the request's bookkeeping.
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
     def take(self) -> Ticket:
         """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room."""

@@ -76,7 +76,6 @@ class Stream:
         grain: "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
-        closes_after: hours after midnight UTC until the vendor has written the day's last regular row.
         lookback_days: how many closed days are landed again every night because rows arrive late.
         same_values: column -> paths inside JSON that hold the same value; a rule about one is a rule about all.
         source: where the facts of this entry are written down.
@@ -93,7 +92,6 @@ class Stream:
     window: Window
     columns: tuple[Column, ...]
     params: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    closes_after: float = 1.0
     lookback_days: int = 3
     same_values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     source: str = ""

@@ -163,6 +163,15 @@ def test_a_budget_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
         SharedBudget("x", folder=tmp_path)
 
 
+def test_a_budget_without_a_place_says_which_variable_to_set(tmp_path):
+    from connector import SettingsError
+    from connector.pacing import SharedBudget
+
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"TMPDIR has no room for the request budget .*Not a directory.*set TMPDIR"):
+        SharedBudget("x", folder=tmp_path / "file" / "budget")
+
+
 @pytest.mark.parametrize(
     "text",
     [

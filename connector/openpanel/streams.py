@@ -53,7 +53,6 @@ EVENTS = Stream(
     # Larger limits are cut to 1000 without a word.
     params={"limit": 1000, "includes": ON_REQUEST},
     # session_end is written about 35 minutes after a session's last event, stamped into the past.
-    closes_after=1.0,
     lookback_days=3,
     same_values={"profile_id": ("profile.id",)},
     source="CONTRACT.md 3",

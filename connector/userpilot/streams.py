@@ -35,7 +35,6 @@ EVENTS = Stream(
     replication_key="inserted_at",
     window=_DATES,
     # The sibling product exports a day at 03:00 UTC of the next.
-    closes_after=3.0,
     # Imports may be back-dated without limit and deletions touch any day: a few days are exported again every night.
     lookback_days=3,
     source="CONTRACT.md 3",
