@@ -15,9 +15,6 @@ This room holds no policy: who retries what is decided where the retry happens.
 
 import re
 
-# Control characters, halves of a pair, marks that turn the reading direction: whatever is not plainly seen.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f"
-                     r"\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb]+")  # fmt: skip
 # A JSON text may write a link's slashes with backslashes.
 _SIGNED_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]+")
 _SIGNATURE = re.compile(r"(?i)\b(x-amz-[a-z-]+|signature|sig|awsaccesskeyid|key-pair-id)(=|%3d)[^&\s\"'<>]+")
@@ -43,8 +40,7 @@ def excerpt(text: str | bytes, limit: int = 300) -> str:
     for secret in tuple(_CONCEALED):
         text = text.replace(secret, "[cut]")
     text = _SIGNATURE.sub(r"\1\2[cut]", _SIGNED_QUERY.sub(r"\1?[cut]", text))
-    text = _UNSEEN.sub(" ", text)
-    if not text.isprintable():
+    if not text.isprintable():  # control characters, halves of a pair, marks that turn the reading direction
         text = "".join(char if char.isprintable() else " " for char in text)
     text = text.strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -17,7 +17,7 @@ import duckdb
 
 from connector.errors import ContractError, IncompleteError, RejectedError, SuddenDropError
 from connector.forgotten import leave_out
-from connector.receipts import Landed, Reading, insert_receipt, landed_before, prepare_receipts
+from connector.receipts import Landed, Reading, insert_receipt, landed_before, one_hash_key, prepare_receipts
 from connector.spool import Spool
 from connector.sql import columns, literal, quoted, quoted_table, text
 from connector.stream import BOOKKEEPING, Column, Receipt, Stream
@@ -162,7 +162,7 @@ class Work:
         self._load_id, self._now = uuid.uuid4().hex, datetime.now(UTC)
 
     def replace_day(self, spool: Spool, day: date, *, allow_drop: bool, reading: Reading) -> Receipt:
-        self._prepare()
+        self._prepare(spool.manifest.hashed_with)
         manifest = spool.manifest
         of_day = f"from {self._table} where _day = {literal(day)}"
         (before,) = self._row(f"select count(*) {of_day}")
@@ -192,12 +192,12 @@ class Work:
         )
 
     def append(self, spool: Spool, day: date, *, reading: Reading) -> Receipt:
-        self._prepare()
+        self._prepare(spool.manifest.hashed_with)
         rows = self._insert(spool.files, day)
         return self._write_receipt(spool, day, reading, received=rows, landed=rows, duplicates=0, replaced=0)
 
     def add_newer(self, spool: Spool, day: date, *, onto: Landed, reading: Reading) -> Receipt:
-        self._prepare()
+        self._prepare(spool.manifest.hashed_with)
         now = landed_before(self._db, self._stream, day)
         if now is None or now.load_id != onto.load_id:
             raise IncompleteError(
@@ -244,10 +244,12 @@ class Work:
         self._db.execute("drop table newer")
         return receipt
 
-    def _prepare(self) -> None:
+    def _prepare(self, hashed_with: str) -> None:
         """Create what is missing; add columns that the catalogue gained since the table was made."""
         prepare_receipts(self._db)
         stream = self._stream
+        if hashed_with:
+            one_hash_key(self._db, stream.schema, hashed_with)
         wanted = {c.name: c.type for c in stream.columns} | {n: t for n, (t, _) in BOOKKEEPING.items()}
         present = dict(
             self._db.execute(

@@ -59,6 +59,7 @@ class Origin:
         fingerprint: equal for exports that hold the same rows; days landed under another one are not replaced.
         options: what was asked for, as JSON text. requested_at: when.
         expected: by column, the only values its rows may have; others mean that the request was not understood.
+        hashed_with: see :class:`connector.stream.Page`.
     """
 
     job_id: str
@@ -66,6 +67,7 @@ class Origin:
     options: str = "{}"
     requested_at: datetime | None = None
     expected: Mapping[str, Collection[str]] = field(default_factory=dict)
+    hashed_with: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,7 @@ class _Range(Work):
         allow_drop: bool,
         reading: Reading,
     ) -> RangeReceipt:
-        self._prepare()
+        self._prepare(origin.hashed_with)
         self._db.execute(EXPORT_JOBS)
         in_range = f"_day between {literal(first)} and {literal(last)}"
         if not allow_drop:

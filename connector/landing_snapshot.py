@@ -40,7 +40,7 @@ class _Snapshot(Work):
     def bring_up(self, spool: Spool, day: date, reading: Reading) -> Receipt:
         listed = self._stream
         self._stream = dataclasses.replace(listed, columns=(*listed.columns, *SEEN))
-        self._prepare()
+        self._prepare(spool.manifest.hashed_with)
         self._stream = listed
         key, now = ", ".join(listed.primary_key), literal(self._now)
         self._db.execute(f"create temp table listed as select * exclude (_first_seen, _last_seen, _current) "

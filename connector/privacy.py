@@ -158,10 +158,15 @@ class Privacy:
 
 
 class Protector:
-    """Applies the rules of one stream to its records."""
+    """Applies the rules of one stream to its records.
+
+    Attributes:
+        hashed_with: a fingerprint of the key, from which it cannot be guessed; empty if nothing is hashed.
+    """
 
     def __init__(self, stream: Stream, rules: Sequence[_Rule], hashing: "_Hash | None") -> None:
         self._stream, self._hash = stream, hashing
+        self.hashed_with = hashing.fingerprint if hashing and any(rule.act == "hash" for rule in rules) else ""
         same = [
             _Rule(_split(other), rule.act)
             for rule in rules
@@ -190,7 +195,7 @@ class Protector:
     def page(self, page: Page) -> Page:
         """The same page with a body that may be written to disk."""
         try:
-            return self._page(page) if page.rows else page
+            return replace(self._page(page), hashed_with=self.hashed_with) if page.rows else page
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise ContractError(
                 f"a value cannot be read, so that rules cannot be applied to it: {excerpt(str(fault), 120)}",
@@ -424,6 +429,7 @@ class _Hash:
 
     def __init__(self, key: Secret) -> None:
         self._key = key.reveal().encode()
+        self.fingerprint = hmac.digest(self._key, b"\0which key is this", "sha256").hex()[:16]
         self._made: dict[bytes, msgspec.Raw] = {}
 
     def text(self, value: str) -> str:

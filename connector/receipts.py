@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, SettingsError
 from connector.sql import columns, literal, quoted, quoted_table
 from connector.stream import Stream
 from connector.warehouse import Warehouse
@@ -53,6 +53,13 @@ create table if not exists connector.probes (
     day date not null,
     vendor_count bigint not null,
     asked_at timestamptz not null
+)
+"""
+HASH_KEYS = """
+create table if not exists connector.hash_keys (
+    schema_name varchar not null,
+    fingerprint varchar not null,
+    since timestamptz not null
 )
 """
 # Per table and day: what is landed, what the vendor counted when it was last asked, and whether that is the same.
@@ -280,6 +287,27 @@ def prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("alter table connector.landings add column if not exists forgotten bigint")
     connection.execute(PROBES)
     connection.execute(COVERAGE)
+
+
+def one_hash_key(connection: duckdb.DuckDBPyConnection, schema: str, fingerprint: str) -> None:
+    """Remember which key a schema's hashes are made with, and refuse another one.
+
+    Raises:
+        SettingsError: the schema holds hashes of another key, under which the same person is somebody else.
+    """
+    connection.execute(HASH_KEYS)
+    of_schema = f"from connector.hash_keys where schema_name = {literal(schema)}"
+    known = connection.execute(f"select fingerprint, since::date {of_schema}").fetchone()
+    if known is None:
+        now = literal(datetime.now(UTC))
+        connection.execute(f"insert into connector.hash_keys values ({literal(schema)}, {literal(fingerprint)}, {now})")
+    elif known[0] != fingerprint:
+        raise SettingsError(
+            "CONNECTOR_HASH_KEY",
+            f"is not the key that {schema} has been hashed with since {known[1]}: joins with older days would fail",
+            next_step=f"set the old key again; or, to begin anew with this one, run `delete {of_schema}` in the "
+            "warehouse and land all days again.",
+        )
 
 
 def insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object, forgotten: int = 0) -> None:

@@ -38,6 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         days: the days this reading covers, whether or not rows came for them; the landing replaces exactly these.
         announced: the vendor's count for those days.
+        hashed_with: see :class:`connector.stream.Page`.
     """
 
     format: int
@@ -49,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     strangers: list[str]
     warnings: list[str]
     parts: list[Part]
+    hashed_with: str = ""
 
 
 class Spool:
@@ -131,6 +133,7 @@ def spool_pages(
     announced = rows = misfits = 0
     strangers: set[str] = set()
     warnings: list[str] = []
+    hashed_with = ""
     for page in pages:
         announced = page.announced
         if page.rows:
@@ -138,6 +141,7 @@ def spool_pages(
         rows, misfits = rows + page.rows, misfits + page.misfits
         strangers |= page.strangers
         warnings += page.warnings
+        hashed_with = hashed_with or page.hashed_with
         if progress:
             progress(page)
     manifest = Manifest(
@@ -150,6 +154,7 @@ def spool_pages(
         strangers=sorted(strangers),
         warnings=warnings,
         parts=parts,
+        hashed_with=hashed_with,
     )
     try:
         _write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))

@@ -129,6 +129,7 @@ class Page:
         strangers: names of fields nobody declared, seen on this page.
         misfits: rows with something in ``_extra``.
         warnings: what is true of this answer and a reader of the table should know, such as a silent cut.
+        hashed_with: a fingerprint of the key that values were replaced by hashes with; empty where none were.
     """
 
     number: int
@@ -139,6 +140,7 @@ class Page:
     strangers: frozenset[str] = frozenset()
     misfits: int = 0
     warnings: tuple[str, ...] = ()
+    hashed_with: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

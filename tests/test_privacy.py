@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 from datetime import date, timedelta
 
 import pytest
@@ -204,8 +205,8 @@ def test_equal_people_have_equal_hashes_at_both_vendors():
 
 @pytest.fixture
 def private_land(urls, clock, tmp_path, request_):  # noqa: F811
-    def run(rules=RULES, **options):
-        with Userpilot(url=urls[0], api_key=USERPILOT_KEY, privacy=Privacy(rules, key=KEY)) as client:
+    def run(rules=RULES, key=KEY, **options):
+        with Userpilot(url=urls[0], api_key=USERPILOT_KEY, privacy=Privacy(rules, key=key)) as client:
             exports = Exports(client, tmp_path / "spool", clock=clock.moment, sleep=clock.sleep)
             asked = options.pop("request", request_)
             store = Warehouse(tmp_path / "warehouse.duckdb")
@@ -244,6 +245,19 @@ def test_exported_files_land_without_what_a_rule_names(pilot, private_land, quer
             "email": hashed("ada.xq@example.com"),
             "logins": "28",
         }
+
+
+def test_exported_files_hashed_with_another_key_are_refused_and_land_with_the_old_one(pilot, private_land, query):  # noqa: F811
+    people(pilot)
+    private_land()
+    before = query("select user_id, _load_id from userpilot.events order by all")
+
+    with pytest.raises(SettingsError, match="is not the key that userpilot has been hashed with"):
+        private_land(key="another key of sixteen characters")
+
+    assert query("select user_id, _load_id from userpilot.events order by all") == before
+    (receipt,) = private_land()
+    assert receipt.landed == len(before)
 
 
 def test_files_are_removed_once_they_are_landed(pilot, private_land, tmp_path):  # noqa: F811
@@ -364,3 +378,41 @@ def test_the_rules_of_the_document_are_valid():
     text = (Path(__file__).parent.parent / "docs" / "personal-data.md").read_text()
     rules = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
     assert sum(Privacy(rules, key=KEY).tables.values()) == 12
+
+
+def test_another_key_is_refused_before_it_makes_somebody_else_of_everybody(vendor, private_sync, query):
+    vendor.add("a", at=f"{DAY}T08:00:00Z", profileId="user-42")
+    private_sync()
+    (before,) = query("select id, profile_id, _load_id from openpanel.events")
+
+    with pytest.raises(SettingsError, match=r"CONNECTOR_HASH_KEY is not the key .* openpanel .* set the old key again"):
+        private_sync(key="another key of sixteen characters")
+
+    assert query("select id, profile_id, _load_id from openpanel.events") == [before]
+    assert private_sync().landed == 1, "the old key is still welcome"
+    (mark,) = query("select fingerprint from connector.hash_keys where schema_name = 'openpanel'")
+    assert len(mark[0]) == 16
+    assert mark[0] not in (hashed(""), hashed("which key is this")[:16])
+
+
+def test_whoever_begins_anew_with_another_key_says_so_in_the_warehouse(vendor, private_sync, warehouse, query):
+    vendor.add("a", at=f"{DAY}T08:00:00Z", profileId="user-42")
+    private_sync()
+    with pytest.raises(SettingsError) as refused:
+        private_sync(key="another key of sixteen characters")
+    (statement,) = re.findall(r"`(delete [^`]+)`", str(refused.value))
+    with warehouse.write() as connection:
+        connection.execute(statement)
+
+    private_sync(key="another key of sixteen characters")
+
+    assert query("select profile_id from openpanel.events") != [(hashed("user-42"),)]
+    with pytest.raises(SettingsError):
+        private_sync()
+
+
+def test_dropping_alone_remembers_no_key(vendor, private_sync, query):
+    vendor.add("a", at=f"{DAY}T08:00:00Z", profileId="user-42")
+    private_sync(rules={"openpanel.events": {"drop": ["city"]}})
+    private_sync(rules={"openpanel.events": {"drop": ["city"]}}, key="another key of sixteen characters")
+    assert query("select count(*) from duckdb_tables() where table_name = 'hash_keys'") == [(0,)]

@@ -325,15 +325,16 @@ class Exports:
                 names = []  # completed without any file
             if names is None:
                 raise LostError("its files were removed", where=request.where, next_step="ask for the days again.")
+            protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
             origin = Origin(
                 job_id=job.job_id,
                 fingerprint=request.options.fingerprint,
                 options=msgspec.json.encode(request.options).decode(),
                 requested_at=job.started,
                 expected={"event_type": request.options.types},
+                hashed_with=protector.hashed_with if protector else "",
             )
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
-            protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
             if protector:
                 files = protector.files(files, folder / "protected", where=request.where)
             try:
