@@ -33,8 +33,6 @@ from connector.sync import Cost
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.export import (
     LOSSES,
-    Conflict,
-    Created,
     Do,
     Fetched,
     Job,
@@ -134,8 +132,7 @@ class Exports:
                     case Do.WAIT if job.state == State.TRIGGERING:
                         self.sleep(max((waits_until(job, self.clock()) - self.clock()).total_seconds(), 0.0))
                     case _:
-                        ledger.write(job)
-                        return job
+                        return self._remember(job)  # with its id, right after it was asked for
 
     def look(self, job: Job) -> Job:
         """One look at a job or at the slot, if it is time for one. Only reads; safe for a sensor."""
@@ -384,10 +381,7 @@ class Exports:
         except RejectedError as error:
             ledger.write(msgspec.structs.replace(job, state=State.FATAL, problem=error.what))
             raise
-        job = heard(job, said, self.clock())
-        if isinstance(said, Created | Conflict):
-            ledger.write(job)  # the job's id, right after
-        return job
+        return heard(job, said, self.clock())
 
     def _show(self, job: Job) -> tuple[Job, dict[str, str]]:
         seen = self.client.show(job.job_id, where=job.request.where, meter=self.meter)
