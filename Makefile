@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test test-all soak test-duckdb2 mutants check dev bench wheel clean
+.PHONY: docs install demo test test-all soak test-duckdb2 mutants check audit dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -49,6 +49,12 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql --processes 2
+	$(BIN)/python -m pip check
+
+# Known vulnerabilities of what a deployment installs. Asks the package index, so it is no part of `make check`.
+audit:
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet 'pip-audit>=2.7,<3'; }
+	.audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 docs: install
 	$(BIN)/python docs/generate.py
