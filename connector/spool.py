@@ -22,6 +22,9 @@ from connector.stream import Page, Stream
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _LOCK = ".lock"
+_NEW = ".new"
+# Seconds after which a folder that did not get its name has lost its owner, who needs milliseconds.
+YOUNG = 10.0
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -89,8 +92,11 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
             private_folder(parent)
             sweep(spool_dir)
             folder = parent / f"{day.isoformat()}-{uuid.uuid4().hex[:12]}"
-            folder.mkdir(mode=0o700)
-            stack.enter_context(locked(folder / _LOCK, patience=10.0))
+            new = folder.with_suffix(_NEW)
+            new.mkdir(mode=0o700)
+            stack.enter_context(locked(new / _LOCK))
+            # Only now: a folder under its own name whose lock is free has lost its owner, however young it is.
+            new.rename(folder)
         except OSError as fault:
             raise no_room(fault, stream.partition(day)) from None
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -100,13 +106,11 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
 def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
     """Remove what dead processes left; returns the folders that were (or, in a dry run, would be) removed."""
     removed = []
-    for folder in spool_dir.glob("*/*-????????????"):
-        # A folder without a lock file is one whose owner is about to lock it: it is a few milliseconds old.
-        lock_file = folder / _LOCK
+    for folder in (*spool_dir.glob("*/*-????????????"), *spool_dir.glob(f"*/*{_NEW}")):
         try:
-            if not lock_file.exists() and _age(folder) < 60:
+            if folder.suffix == _NEW and _age(folder) < YOUNG:
                 continue
-            with locked(lock_file):
+            with locked(folder / _LOCK):
                 if not dry_run:
                     shutil.rmtree(folder, ignore_errors=True)
         except OSError:

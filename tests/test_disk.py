@@ -10,12 +10,18 @@ import time
 
 import pytest
 
+from connector import EVENTS, ConnectorError
 from connector.disk import locked
+from connector.spool import spooling, sweep
+from tests.conftest import DAY
 
 HOLD = """
 import sys, time
 from pathlib import Path
+from connector import EVENTS, ConnectorError
 from connector.disk import locked
+from connector.spool import spooling, sweep
+from tests.conftest import DAY
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -81,3 +87,33 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic"), locked(tmp_path / "one.lock"):
         pytest.fail("it was followed")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_runs_that_begin_at_once_do_not_sweep_each_other_away(tmp_path):
+    """A folder whose lock is not taken yet looks like one whose owner died."""
+    faults: list[Exception] = []
+
+    def begin_and_end() -> None:
+        try:
+            for _ in range(150):
+                with spooling(tmp_path, EVENTS, DAY) as folder:
+                    (folder / "part").touch()
+        except ConnectorError as fault:
+            faults.append(fault)
+
+    runs = [threading.Thread(target=begin_and_end) for _ in range(4)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert faults == []
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_a_folder_that_never_got_its_name_is_swept_when_its_owner_must_be_dead(tmp_path):
+    new = tmp_path / EVENTS.table / f"{DAY}-0123456789ab.new"
+    new.mkdir(parents=True)
+    assert sweep(tmp_path) == []
+    os.utime(new, (time.time() - 60, time.time() - 60))
+    assert sweep(tmp_path) == [new]
+    assert not new.exists()
