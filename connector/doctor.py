@@ -146,7 +146,7 @@ def _clock() -> Iterator[Finding]:
 def _budget() -> Iterator[Finding]:
     folder = Path(tempfile.gettempdir())
     about = "request budget"
-    own = folder / f"connector-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    own = folder / f"connector-{os.getuid()}"
     try:
         if not own.exists():
             yield ok(about, "no process of this user has asked a vendor yet.")
@@ -155,7 +155,7 @@ def _budget() -> Iterator[Finding]:
     except OSError as fault:
         yield fail(about, f"{own.name} cannot be looked at: {fault.strerror}.", f"make {folder} readable.")
         return
-    if hasattr(os, "getuid") and mode.st_uid != os.getuid():
+    if mode.st_uid != os.getuid():
         yield fail(
             about, f"the folder {own.name} belongs to somebody else.", "remove it, or set TMPDIR to a folder of yours."
         )

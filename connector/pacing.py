@@ -98,11 +98,11 @@ class SharedBudget:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid()}"
         self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            if folder.stat().st_uid != os.getuid():
                 # Whoever made this folder where everybody may write could read and bend what is in it.
                 raise SettingsError(
                     "TMPDIR",
@@ -110,7 +110,7 @@ class SharedBudget:
                     next_step="remove that folder, or set TMPDIR to a folder of your own.",
                 )
             # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as fault:
             raise SettingsError(
                 "TMPDIR",
