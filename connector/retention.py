@@ -60,6 +60,8 @@ def prune_receipts(
     limit = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
     if not warehouse.exists():
         return []
+    if not dry_run:
+        warehouse.sweep()
     with warehouse.read() if dry_run else warehouse.write() as connection:
         made = {
             name

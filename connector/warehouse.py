@@ -6,11 +6,13 @@ jitter, until its patience ends. Nothing above this room may assume a file.
 """
 
 import contextlib
+import glob
 import os
 import random
 import re
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from connector.errors import (
 )
 
 LOCK_WAIT = 300.0
+# Seconds in which an empty file may be a database that another program is just making.
+BIRTH = 5.0
 # Loading needs one thread and little memory; the file is spilled to beside it when a day is larger than this.
 WRITE_SETTINGS = {"threads": "1", "memory_limit": "128MB"}
 
@@ -117,25 +121,57 @@ class Warehouse:
         """Whether anything was ever written to it."""
         return self._path.exists()
 
+    def sweep(self) -> None:
+        """Remove what processes left that died while they made the file."""
+        for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.new"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > 60:
+                    left.unlink()
+
     def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
-        pause = 0.01
+        pause, born_by = 0.01, min(time.monotonic() + BIRTH, until)
         while True:
             try:
-                fresh = not self._path.exists()
+                if not read_only and not self._path.exists():
+                    self._make()
                 connection = duckdb.connect(self._path, read_only=read_only)
-                if fresh and not read_only:
-                    with contextlib.suppress(OSError):
-                        self._path.chmod(0o600)
                 connection.execute("set TimeZone = 'UTC'")
                 return connection
-            except duckdb.Error as fault:  # its class differs between DuckDB versions; what it says does not
-                if not _is_taken(fault):
+            except (duckdb.Error, OSError) as fault:  # its class differs between DuckDB versions; what it says does not
+                unborn = self._is_empty() and time.monotonic() < born_by
+                if not unborn and not _is_taken(fault):
                     raise self._cannot_open(fault, where) from None
                 if time.monotonic() >= until:
                     holder = _HOLDER.search(str(fault))
                     raise self._busy(f"process {holder[1]}" if holder else "another process", where) from None
             time.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(pause * 1.5, 0.5)
+
+    def _make(self) -> None:
+        """The file, whole from its first moment.
+
+        DuckDB makes an empty file, locks it and then writes its header: whoever looks in between finds no database,
+        and a process killed there leaves a file that nothing opens ever again.
+        """
+        self.sweep()
+        new = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:12]}.new")
+        try:
+            duckdb.connect(new).close()
+            try:
+                os.link(new, self._path)
+            except FileExistsError:  # somebody else was faster
+                pass
+            except OSError:  # no links on this file system
+                if not self._path.exists():
+                    new.rename(self._path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def _is_empty(self) -> bool:
+        try:
+            return self._path.stat().st_size == 0
+        except OSError:
+            return False
 
     def _busy(self, holder: str, where: str) -> BusyError:
         return BusyError(
@@ -153,6 +189,12 @@ class Warehouse:
                 f"{self.name} does not exist yet",
                 where=where,
                 next_step="land a partition first, or point WAREHOUSE to the file that holds the data.",
+            )
+        if self._is_empty():
+            return RejectedError(
+                f"{self.name} is an empty file",
+                where=where,
+                next_step="remove it, unless somebody is making it just now; the next landing makes the database.",
             )
         if "version number" in text or "newer version" in text:
             return RejectedError(

@@ -1,0 +1,111 @@
+"""The warehouse's file is whole from its first moment, whoever looks, and whoever dies while it is made."""
+
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from connector import RejectedError, Warehouse
+from connector.retention import prune_receipts
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "w[1].duckdb"  # a name that a pattern would read otherwise
+
+
+def write(file, **options):
+    with Warehouse(file, **options).write() as connection:
+        connection.execute("create table if not exists t as select 1 as x")
+
+
+def read(file, **options):
+    with Warehouse(file, **options).read() as connection:
+        return connection.execute("select 42").fetchone()
+
+
+def test_nobody_ever_meets_a_file_without_a_database(file, monkeypatch):
+    """DuckDB makes an empty file first, and a reader who came then was told that this is no database."""
+    sizes, connect = [], duckdb.connect
+
+    def look_and_connect(path, **options):
+        sizes.append((Path(path).name, Path(path).exists() and Path(path).stat().st_size))
+        return connect(path, **options)
+
+    monkeypatch.setattr("connector.warehouse.duckdb.connect", look_and_connect)
+    write(file)
+
+    (new, made), (opened, size) = sizes
+    assert (opened, new.endswith(".new"), made) == (file.name, True, False)
+    assert size > 4096
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_who_make_it_at_once_both_write_into_one_file(file, monkeypatch, links):
+    both, link = threading.Barrier(2, timeout=30), os.link
+
+    def link_together(new, final):
+        both.wait()
+        if not links:
+            raise PermissionError("this file system has no links")
+        link(new, final)
+
+    monkeypatch.setattr("connector.warehouse.os.link", link_together)
+    done = []
+
+    def make(name):
+        connection = Warehouse(file)
+        connection._make()
+        done.append(name)
+
+    makers = [threading.Thread(target=make, args=(name,)) for name in "ab"]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert sorted(done) == ["a", "b"]
+    monkeypatch.undo()
+    write(file)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_what_a_dead_maker_left_is_in_nobodys_way_and_goes(file):
+    left = file.with_name(f".{file.name}.0123456789ab.new")
+    left.touch()
+    write(file)
+    assert left.exists(), "its maker may live"
+    os.utime(left, (time.time() - 120, time.time() - 120))
+    prune_receipts(Warehouse(file))
+    assert not left.exists()
+
+
+def test_a_file_that_another_program_is_just_making_is_waited_for(file):
+    file.touch()
+    made = file.with_name("made.duckdb")
+    duckdb.connect(made).close()
+    threading.Timer(0.3, lambda: made.replace(file)).start()
+    assert read(file) == (42,)
+
+
+@pytest.mark.parametrize("use", [read, write])
+def test_a_file_that_stays_empty_is_told_with_what_to_do(file, monkeypatch, use):
+    monkeypatch.setattr("connector.warehouse.BIRTH", 0.1)
+    file.touch()
+    with pytest.raises(RejectedError, match=r"is an empty file Next: remove it"):
+        use(file)
+    assert file.stat().st_size == 0
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("connector.warehouse.duckdb.connect", refuse)
+    with pytest.raises(RejectedError, match=r"cannot be opened: .*Permission denied"):
+        write(tmp_path / "w.duckdb")
