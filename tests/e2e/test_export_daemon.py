@@ -18,7 +18,7 @@ DAYS = [LAST - timedelta(days=back) for back in (2, 1, 0)]
 
 @pytest.fixture
 def pilot():
-    vendor = Userpilot(seconds_to_complete=25.0)
+    vendor = Userpilot(seconds_to_complete=45.0)  # longer than the pause between two ticks: one of them sees it run
     vendor.load_sample(DAYS[0] - timedelta(days=1), LAST)
     return vendor
 
