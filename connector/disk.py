@@ -54,16 +54,14 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
 
 
 def _take(path: Path) -> int | None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    handle, held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_nlink:
-            return handle
-        # Its last holder removed it after we had opened it: what we locked is no longer the file of that name.
+        # Its last holder may have removed it after we opened it: what we hold then is no longer the file of that name.
+        held = os.fstat(handle).st_nlink > 0
     except BlockingIOError:
         pass
-    except BaseException:
-        os.close(handle)
-        raise
-    os.close(handle)
-    return None
+    finally:
+        if not held:
+            os.close(handle)
+    return handle if held else None

@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant("a used run key is used again", "connector/dagster/waiting.py", 'run_key=f"land:{job.job_id}:{entry.runs}"', 'run_key=f"land:{job.job_id}"', "tests/dagster/test_exports.py"),
     Mutant("failed landings are forgotten", "connector/dagster/waiting.py", "        if DagsterRunStatus.SUCCESS in states:", "        if states:", "tests/dagster/test_exports.py"),
     Mutant("another hash key is fine", "connector/receipts.py", "elif known[0] != fingerprint:", "elif False:", "tests/test_privacy.py"),
-    Mutant("a lock without a name protects", "connector/disk.py", "if os.fstat(handle).st_nlink:", "if True:", "tests/test_disk.py"),
+    Mutant("a lock without a name protects", "connector/disk.py", "held = os.fstat(handle).st_nlink > 0", "held = True", "tests/test_disk.py"),
     Mutant("a text is a made-up profile", "connector/landing.py", "json_type({name}) = 'OBJECT' and ", "", "tests/test_landing.py"),
     Mutant("quick calls get threads", "connector/ahead.py", "            if spare < 0:\n", "            if True:\n", "tests/test_ahead.py"),
     Mutant("a spool has its name before its lock", "connector/spool.py", "new = folder.with_suffix(_NEW)", "new = folder", "tests/test_disk.py"),
