@@ -154,7 +154,7 @@ def measure(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONHASHSEED": "0", "DAGSTER_DISABLE_TELEMETRY": "yes", "TZ": "UTC"},
+            env=_environment(),
         )
         _, status, usage = os.wait4(process.pid, 0)
         run.wall = time.perf_counter() - began
@@ -175,6 +175,14 @@ def measure(
         run.wrong = judge(database, result["table"], expected)
         run.exact = not run.wrong
     return run
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but with bytecode kept whatever the shell says: installed packages come with theirs, a checkout does not,
+    and compiling the connector anew in every run takes 0.02 s that no user pays.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONHASHSEED": "0", "DAGSTER_DISABLE_TELEMETRY": "yes", "TZ": "UTC"}
 
 
 def _last_lines(log: Path, count: int) -> str:

@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -195,7 +196,8 @@ class Http(Closing):
         meter.add(requests=1)
         try:
             deadline = time.monotonic() + self._deadline
-            request = self._client.build_request(method, url, params=list(params) or None, json=body)
+            asked = f"{url}?{'&'.join(map(_spelt, params))}" if params else url
+            request = self._client.build_request(method, asked, json=body)
             response = self._client.send(request, stream=True)
             try:
                 retry_after = _seconds(response.headers.get("retry-after"))
@@ -460,6 +462,12 @@ def _not_json(answer: _Answer, url: str, where: str) -> ContractError:
         next_step="check the base URL: it must be the API's, not the dashboard's, with no login page or proxy between "
         "that changes answers.",
     )
+
+
+@lru_cache(maxsize=1024)
+def _spelt(pair: tuple[str, str]) -> str:
+    """A parameter as it stands in a query; of the thirty that ask for a page, one is another than the last page's."""
+    return urlencode((pair,))
 
 
 def _limit(status: int) -> int:
