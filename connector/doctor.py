@@ -86,6 +86,14 @@ def variables(env: Environment, names: Iterable[str], *, secret: Iterable[str] =
         yield ok(name, f"{shown}." if value else "is not set; its default is used.")
 
 
+def own_name(env: Environment, schema: str) -> Iterator[Finding]:
+    """A finding if the warehouse's file has the name of a schema that is to be in it."""
+    try:
+        Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")).must_not_be_named(schema)
+    except SettingsError as error:
+        yield failed(error.variable, error)
+
+
 def clock_skew(about: str, headers: Mapping[str, str], *, now: datetime | None = None) -> Finding:
     """How far our clock is from the one in an answer's Date header."""
     try:

@@ -79,6 +79,7 @@ def sync_day(
         ConnectorError: as the rooms below raise it. The rows landed before are then still in place, and a receipt of
             status ``failed`` is written where the warehouse allows.
     """
+    warehouse.must_not_be_named(stream.schema)
     cost = Cost()
     try:
         if stream.days == "none":

@@ -31,8 +31,9 @@ from connector.errors import (
 LOCK_WAIT = 300.0
 # Seconds in which an empty file may be a database that another program is just making.
 BIRTH = 5.0
-# Loading needs one thread and little memory; the file is spilled to beside it when a day is larger than this.
-WRITE_SETTINGS = {"threads": "1", "memory_limit": "128MB"}
+# Loading needs one thread, and memory for a day of 100,000 rows; what is more is spilled to beside the file.
+MEMORY_MB = 144
+WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
 
 _NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
 _HOLDER = re.compile(r"PID (\d+)")
@@ -50,7 +51,7 @@ class Warehouse:
         lock_wait: seconds to wait for other processes before giving up.
 
     Raises:
-        SettingsError: the name is of a kind that this version cannot open.
+        SettingsError: the name is of a kind that this version cannot open, or that of a schema.
     """
 
     def __init__(self, url: str | Path, *, lock_wait: float = LOCK_WAIT) -> None:
@@ -65,9 +66,25 @@ class Warehouse:
         key = str(self._path.absolute())
         with _TURNS_GUARD:
             self._turn = _TURNS.setdefault(key, threading.Lock())
+        self.must_not_be_named("connector")
 
     def __repr__(self) -> str:
         return f"Warehouse({self.name!r})"
+
+    def must_not_be_named(self, schema: str) -> None:
+        """Refuse a file whose name is that of a schema in it: DuckDB calls a file's catalog after the file, so that
+        ``shop.orders`` in ``shop.duckdb`` means two things, here and in everybody's queries.
+
+        Raises:
+            SettingsError: it is, whatever the case of its letters.
+        """
+        name = self._path.name
+        if name.lstrip(".").partition(".")[0].lower() == schema.lower():
+            raise SettingsError(
+                "WAREHOUSE",
+                f"is {excerpt(name, 60)!r}, and DuckDB cannot tell a file of this name from the schema {schema}",
+                next_step="name the file otherwise, such as warehouse.duckdb; one that exists can simply be renamed.",
+            )
 
     @contextlib.contextmanager
     def write(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:

@@ -75,12 +75,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 @pytest.fixture
 def sync(openpanel: OpenPanel, warehouse: Warehouse, tmp_path: Path) -> Callable[..., Receipt]:
-    """Land one day with the real client; ``day`` and ``stream`` may be changed."""
+    """Land one day with the real client; ``day``, ``stream`` and ``warehouse`` may be changed."""
 
     def run(day: date = DAY, **options: Any) -> Receipt:
         options.setdefault("pauses", (0.0, 0.0))
-        stream = options.pop("stream", EVENTS)
-        return sync_day(openpanel, stream, day, warehouse=warehouse, spool_dir=tmp_path / "spool", **options)
+        stream, into = options.pop("stream", EVENTS), options.pop("warehouse", warehouse)
+        return sync_day(openpanel, stream, day, warehouse=into, spool_dir=tmp_path / "spool", **options)
 
     return run
 

@@ -73,6 +73,14 @@ def test_a_healthy_place_gets_no_advice(doctor, tmp_path):
     assert vendors | {"warehouse", "spool disk", "request budget", "timezone", "dagster"} <= about
 
 
+@pytest.mark.parametrize("vendor_name", ["openpanel", "userpilot"])
+def test_a_warehouse_with_a_schemas_name(doctor, tmp_path, monkeypatch, vendor_name):
+    monkeypatch.setenv("WAREHOUSE", str(tmp_path / f"{vendor_name}.duckdb"))
+    code, found = doctor()
+    assert code == 1
+    assert f"cannot tell a file of this name from the schema {vendor_name}" in troubles(found)["WAREHOUSE"]
+
+
 def test_vendors_that_are_not_configured_are_not_asked(doctor, monkeypatch):
     for name in ("OPENPANEL_CLIENT_ID", "OPENPANEL_CLIENT_SECRET", "OPENPANEL_PROJECT_ID", "USERPILOT_API_KEY"):
         monkeypatch.delenv(name)

@@ -5,7 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from connector import EVENTS, ContractError, IncompleteError, RejectedError, TransientError
+from connector import (
+    EVENTS,
+    ContractError,
+    IncompleteError,
+    RejectedError,
+    SettingsError,
+    TransientError,
+    Warehouse,
+)
 from tests.conftest import DAY
 
 TWO_ROW_PAGES = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
@@ -32,6 +40,14 @@ def test_a_day_lands_with_all_its_fields(vendor, sync, query, hours):
     assert (receipt.announced, receipt.landed, receipt.requests) == (5, 5, 1)
     property_ = "json_extract_string(properties, '$.\"a.b\"')"
     assert query(f"select distinct {property_}, groups, project_id from openpanel.events") == [("5", ["acme"], "demo")]
+
+
+def test_nothing_is_asked_for_a_file_that_has_the_schemas_name(vendor, tmp_path, sync, hours):
+    with pytest.raises(SettingsError, match=r"openpanel\.duckdb"):
+        sync(warehouse=Warehouse(tmp_path / "openpanel.duckdb"))
+
+    assert not vendor.requests
+    assert not (tmp_path / "openpanel.duckdb").exists()
 
 
 def test_a_day_that_moves_is_walked_again(vendor, sync, query, hours):

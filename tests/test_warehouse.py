@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connector import RejectedError, Warehouse
+from connector import EVENTS, RejectedError, SettingsError, Warehouse
 from connector.retention import prune_receipts
 
 
@@ -109,3 +109,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("connector.warehouse.duckdb.connect", refuse)
     with pytest.raises(RejectedError, match=r"cannot be opened: .*Permission denied"):
         write(tmp_path / "w.duckdb")
+
+
+@pytest.mark.parametrize("name", ["openpanel_shop.duckdb", "OpenPanel_Shop", ".openpanel_shop.v2.db"])
+def test_a_file_must_not_have_the_name_of_a_schema_in_it(tmp_path, name):
+    """DuckDB calls the file's catalog so, too, and no query could say which of both it means."""
+    with duckdb.connect(tmp_path / name) as connection:
+        connection.execute("create schema openpanel_shop")
+        with pytest.raises(duckdb.BinderException, match="Ambiguous"):
+            connection.execute("create table openpanel_shop.events (id varchar)")
+
+    with pytest.raises(SettingsError, match=r"WAREHOUSE.*schema openpanel_shop"):
+        Warehouse(tmp_path / name).must_not_be_named(EVENTS.of("shop").schema)
+    Warehouse(tmp_path / name).must_not_be_named(EVENTS.schema)
+    with pytest.raises(SettingsError, match="schema connector"):
+        Warehouse(tmp_path / "connector.duckdb")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from connector.doctor import Finding, clock_skew, failed, ok, variables, warn
+from connector.doctor import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.openpanel.client import OpenPanel
 from connector.openpanel.settings import OpenPanelSettings
@@ -27,6 +27,7 @@ def examine(env: Environment) -> Iterator[Finding]:
         yield ok(ABOUT, "is not configured.")
         return
     yield from variables(env, _NAMES, secret=(_SECRET,))
+    yield from own_name(env, ABOUT)
     try:
         settings = OpenPanelSettings.load(env)
         ear = _Ear(f"{settings.api_url} {settings.client_id.strip().lower()}")

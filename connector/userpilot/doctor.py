@@ -5,7 +5,7 @@ One request. Nothing is repaired.
 
 from collections.abc import Iterator, Mapping
 
-from connector.doctor import Finding, clock_skew, failed, ok, variables, warn
+from connector.doctor import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.errors import ConnectorError, SettingsError
 from connector.pacing import Ticket, Unlimited
 from connector.settings import Environment
@@ -22,6 +22,7 @@ def examine(env: Environment) -> Iterator[Finding]:
         yield ok(ABOUT, "is not configured.")
         return
     yield from variables(env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,))
+    yield from own_name(env, ABOUT)
     try:
         settings = UserpilotSettings.load(env)
         ear = _Ear()

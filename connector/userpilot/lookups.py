@@ -33,6 +33,7 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
     Raises:
         ConnectorError: as the rooms below raise it; the tables are as they were.
     """
+    warehouse.must_not_be_named(stream.schema)
     cost = Cost()
     try:
         found = client.lookup(stream, meter=cost.meter)

@@ -290,6 +290,7 @@ class Exports:
             LostError: the job or its files are gone; ask for a new one.
             ConnectorError: as the rooms below raise it. The rows landed before are then still in place.
         """
+        warehouse.must_not_be_named(self.stream.schema)
         request, cost = job.request, Cost(self.meter)
         try:
             if job.state != State.FETCHED:
