@@ -284,10 +284,12 @@ class Work:
 
     def _describe(self) -> None:
         stream = self._stream
-        self._db.execute(f"comment on table {self._table} is {text(stream.grain)}")
         texts = {c.name: c.description for c in stream.columns} | {n: text for n, (_, text) in BOOKKEEPING.items()}
-        for name, words in texts.items():
-            self._db.execute(f"comment on column {self._table}.{quoted(name)} is {text(words)}")
+        comments = [f"comment on table {self._table} is {text(stream.grain)}"]
+        comments += [
+            f"comment on column {self._table}.{quoted(name)} is {text(words)}" for name, words in texts.items()
+        ]
+        self._db.execute("; ".join(comments))
 
     def _insert(self, files: Sequence[Path], day: date, *, into: str | None = None) -> int:
         fields = self._stream.columns
