@@ -12,8 +12,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Seconds a reader may wait for a result before another call at a time would help it.
+# Seconds a reader may wait for a result before more calls at a time would help it.
 SOON = 0.005
+# So many quick calls make up for slow ones: one hiccup is no reason for threads, a server that turned slow is.
+OF_LATE = 10
 
 
 def ahead(
@@ -25,20 +27,20 @@ def ahead(
 
     Args:
         at_once: at most so many.
-        at_first: so many in the beginning, and one more whenever the reader had to wait. Where answers come faster
-            than they are read, more threads would only take the processor from the reader; with 0 the reader's own
-            thread runs the calls until they took longer than ``SOON`` on average.
+        at_first: so many in the beginning, and twice as many whenever the reader had to wait. Where answers come
+            faster than they are read, more threads would only take the processor from the reader; with 0 the reader's
+            own thread runs the calls until they took longer than ``SOON`` on average of late.
         to_the_end: stopped early, wait for the calls that run: they use what is about to be taken away.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
     running: deque[Future[T]] = deque()
     wanted, waiting_calls = at_once if at_first is None else at_first, iter(calls)
     try:
-        spare = 0.0  # one hiccup among quick calls is no reason for threads
+        spare = 0.0
         while not wanted and (call := next(waiting_calls, None)) is not None:
             asked = time.monotonic()
             result = call()
-            spare += SOON - (time.monotonic() - asked)
+            spare = min(spare + SOON - (time.monotonic() - asked), OF_LATE * SOON)
             if spare < 0:
                 wanted = min(2, at_once)
             yield result
@@ -49,8 +51,8 @@ def ahead(
                 return
             asked = time.monotonic()
             result = running.popleft().result()
-            if wanted < at_once and time.monotonic() - asked > SOON:
-                wanted += 1
+            if time.monotonic() - asked > SOON:
+                wanted = min(2 * wanted, at_once)
             yield result
     finally:
         pool.shutdown(wait=to_the_end, cancel_futures=True)

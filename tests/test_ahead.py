@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from connector.ahead import SOON, ahead
+from connector.ahead import OF_LATE, SOON, ahead
 
 
 def here(number: int, *, seconds: float = 0.0) -> tuple[int, bool]:
@@ -33,6 +33,12 @@ def test_slow_calls_get_threads_after_the_first_and_none_is_lost_or_run_twice():
 def test_one_hiccup_among_quick_calls_starts_no_threads():
     calls = [partial(here, n, seconds=3 * SOON if n == 9 else 0) for n in range(30)]
     assert all(in_reader for _, in_reader in ahead(calls, at_once=8, at_first=0))
+
+
+def test_a_server_that_turns_slow_after_many_quick_calls_is_noticed_at_once():
+    calls = [partial(here, n, seconds=3 * OF_LATE * SOON if n >= 100 else 0) for n in range(104)]
+    results = list(ahead(calls, at_once=8, at_first=0))
+    assert [n for n, in_reader in results if not in_reader] == [101, 102, 103]
 
 
 @pytest.mark.parametrize("at_first", [0, 1, None])
