@@ -5,29 +5,20 @@ came; names of files mean nothing, every row is placed by its replication key. N
 or a schedule.
 """
 
-import itertools
-import json
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
-from connector.ahead import ahead
+from connector.batches import Batch, prepared
 from connector.errors import ConnectorError, ContractError, RejectedError, excerpt
 from connector.forgotten import leave_out
 from connector.landing import Transaction, Work, guard_drop
-from connector.lines import LONGEST_RECORD, File, fitted, looked_at
+from connector.lines import File, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
-from connector.spool import no_room
-from connector.sql import literal, quoted, text
-from connector.stream import Column, Stream
+from connector.sql import literal, quoted
+from connector.stream import Stream
 from connector.warehouse import Warehouse
-
-# Two files an INSERT: memory stays flat in the number of files, and a row group is still filled.
-FILES_AT_ONCE = 2
 
 EXPORT_JOBS = """
 create table if not exists connector.export_jobs (
@@ -155,7 +146,7 @@ def land_files(
     reading = reading or Reading()
     looks = [_known(looked_at(file, where), stream, where) for file in files]
     transaction = Transaction(warehouse, stream, where)
-    with _prepared(looks, stream, where) as batches, transaction as work:
+    with prepared(looks, stream, where) as batches, transaction as work:
         ranged = _Range(work._db, stream, where)
         receipt = ranged.replace(looks, batches, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
     return transaction.timed(receipt)
@@ -194,7 +185,7 @@ class _Range(Work):
     def replace(
         self,
         files: Sequence[File],
-        batches: Iterable["_Batch"],
+        batches: Iterable[Batch],
         first: date,
         last: date,
         *,
@@ -260,23 +251,13 @@ class _Range(Work):
                 "run tag connector/allow_drop: true (Dagster).",
             )
 
-    def _insert_some(self, batch: "_Batch") -> int:
-        columns = self._stream.columns
-        if batch.lines:
-            source, extra = _lines_source(batch.lines, columns), "_extra"
-            values = ", ".join(f"{_from_json(c)} as {quoted(c.name)}" for c in columns)
-        else:
-            names = batch.files[0].names
-            fields = {c.field: quoted(c.field) for c in columns if c.field in names}
-            source, extra = _csv_source(batch.files), f"{_csv_extra(columns, names, fields)} as _extra"
-            values = ", ".join(f"{_from_text(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
+    def _insert_some(self, batch: Batch) -> int:
         (count,) = self._row(
             f"insert into {self._table} by name select *, {quoted(self._stream.replication_key)}::date as _day, "
             f"{literal(self._load_id)} as _load_id, {literal(self._now)} as _landed_at "
-            f"from (select {values}, {extra} from {source})"
+            f"from ({batch.select(self._stream.columns)})"
         )
-        for path in batch.lines:
-            path.unlink()
+        batch.landed()
         return count
 
     def _every_row_has_a_day(self) -> None:
@@ -372,126 +353,6 @@ class _Range(Work):
             f"where _load_id = {literal(self._load_id)} and _extra is not null limit 100"
         ).fetchall()
         return frozenset(excerpt(str(name), 80) for (name,) in rows)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What one INSERT reads: files of lines made for it, or CSV files as they came."""
-
-    files: Sequence[File]
-    lines: Sequence[Path] = ()
-
-
-@contextmanager
-def _prepared(files: Sequence[File], stream: Stream, where: str) -> Iterator[Iterable[_Batch]]:
-    """Batches, the next one unpacked while one is inserted; the first is ready before the warehouse is asked for."""
-    if not files:
-        yield ()
-        return
-    try:
-        temporary = tempfile.TemporaryDirectory(dir=files[0].path.parent, prefix="lines-")
-    except OSError as fault:
-        raise no_room(fault, where) from None
-
-    def prepare(some: Sequence[File]) -> _Batch:
-        return _Batch(some, fitted(some, Path(temporary.name), stream, where=where) if some[0].is_json else ())
-
-    calls = (partial(prepare, some) for some in _batches(files))
-    # Threads that still write into the folder must be over before it is removed.
-    with temporary, closing(ahead(calls, at_once=2, to_the_end=True)) as batches:
-        first = list(itertools.islice(batches, 1))
-        yield itertools.chain(first, batches)
-
-
-def _batches(files: Sequence[File]) -> Iterator[list[File]]:
-    """Files that can be read by one statement, two at most."""
-    some: list[File] = []
-    for file in files:
-        if file.kind == "empty":
-            continue
-        if some and (len(some) == FILES_AT_ONCE or not some[0].like(file)):
-            yield some
-            some = []
-        some.append(file)
-    if some:
-        yield some
-
-
-def _lines_source(lines: Sequence[Path], columns: Sequence[Column]) -> str:
-    types = ", ".join(f"{text(c.field)}: {text(c.type)}" for c in columns)
-    return (
-        f"read_json({literal([str(path) for path in lines])}, format='newline_delimited', "
-        f"columns={{{types}, '_extra': 'JSON'}}, maximum_object_size={LONGEST_RECORD})"
-    )
-
-
-def _csv_source(files: Sequence[File]) -> str:
-    names = ", ".join(f"{text(name)}: 'VARCHAR'" for name in files[0].names)
-    paths, packing = literal([str(file.path) for file in files]), "gzip" if files[0].packed else "none"
-    return (
-        f"read_csv({paths}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
-        f"escape='\"', nullstr='', compression={text(packing)})"
-    )
-
-
-def _from_json(column: Column) -> str:
-    """A column's value as it was sent in JSON; the reader has typed it already."""
-    name = quoted(column.field)
-    if column.type != "JSON":
-        return _unless_absent(column, name)
-    # An object that was sent as a text is that object; a text that is no JSON stays a text.
-    inner = f"json_extract_string({name}, '$')"
-    parsed = f"coalesce(try_cast({inner} as json), to_json({inner}))"
-    written = f"{name}::varchar"
-    absent = ", ".join(text(word) for word in ("null", '""', *column.absent, *map(json.dumps, column.absent)))
-    return f"case when {written} in ({absent}) then null when prefix({written}, '\"') then {parsed} else {name} end"
-
-
-def _from_text(column: Column, sent: str | None) -> str:
-    """A column's value from the text of a CSV cell."""
-    if sent is None:
-        return f"null::{column.type}"
-    match column.type:
-        case "BIGINT" | "DOUBLE" | "BOOLEAN":
-            return f"case when {_fits(column, sent)} then try_cast({sent} as {column.type}) end"
-        case "JSON":
-            absent = ", ".join(text(word) for word in ("null", "", *column.absent, *map(json.dumps, column.absent)))
-            parsed = f"coalesce(try_cast({sent} as json), to_json({sent}))"
-            return f"case when {sent} in ({absent}) then null else {parsed} end"
-        case "VARCHAR":
-            return _unless_absent(column, sent)
-    # Times without an offset are UTC, which is what the connection is set to.
-    return f"{sent}::{column.type}"
-
-
-def _unless_absent(column: Column, sent: str) -> str:
-    if not column.absent:
-        return sent
-    return f"case when {sent} in ({', '.join(text(word) for word in column.absent)}) then null else {sent} end"
-
-
-def _fits(column: Column, sent: str) -> str:
-    return f"{sent} is null or {sent} = '' or try_cast({sent} as {column.type})::varchar = {sent}"
-
-
-def _typed(columns: Sequence[Column], fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Columns whose text may not fit, with the condition that it does."""
-    return [
-        (c.field, _fits(c, fields[c.field]))
-        for c in columns
-        if c.type in ("BIGINT", "DOUBLE", "BOOLEAN") and c.field in fields
-    ]
-
-
-def _csv_extra(columns: Sequence[Column], names: Sequence[str], fields: Mapping[str, str]) -> str:
-    known = {c.field for c in columns}
-    members = [f"{text(name)}, {quoted(name)}" for name in names if name not in known]
-    members += [
-        f"{text(name)}, case when {fits} then null else {fields[name]} end" for name, fits in _typed(columns, fields)
-    ]
-    if not members:
-        return "null::json"
-    return f"nullif(json_merge_patch('{{}}', json_object({', '.join(members)}))::varchar, '{{}}')::json"
 
 
 def _days(first: date, last: date) -> Iterator[date]:

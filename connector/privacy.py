@@ -1,60 +1,23 @@
 """What of a person's data is left out, or replaced by a keyed hash, before it reaches a spool or the warehouse.
 
-Rules name tables of the catalogue and, in them, columns or paths inside JSON. They work on the vendor's records as
-bytes: what no rule names keeps the spelling it came with, and a stream without rules is not looked at. Nothing here
-asks a vendor, and nothing here deletes what has landed (``forgotten.py`` does).
+Rules (``privacy_rules.py``) name tables of the catalogue and, in them, columns or paths inside JSON; a stream without
+rules is not looked at, the others pass through ``protector.py``. Nothing here asks a vendor, and nothing here deletes
+what has landed (``forgotten.py`` does).
 """
 
-import contextlib
-import csv
-import gzip
-import hmac
-import io
-import json
 import pkgutil
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-
-from connector.disk import private
-from connector.errors import ContractError, SettingsError, TransientError, excerpt
-from connector.lines import DAMAGED, LARGEST_ARRAY, LONGEST_RECORD, unpacked
+from connector.errors import SettingsError, excerpt
+from connector.privacy_rules import Rule, checked, mapping
+from connector.protector import Hash, Protector
 from connector.settings import Environment, Secret, environment
-from connector.stream import Column, Page, Stream
+from connector.stream import Page, Stream
 
 RULES_VARIABLE, KEY_VARIABLE = "CONNECTOR_PERSONAL_DATA", "CONNECTOR_HASH_KEY"
 SHORTEST_KEY = 16
-# What is remembered to be fast: decisions by field name, hashes by value. Both start afresh when they are full.
-_REMEMBERED = 100_000
-
-_PATH = re.compile(r"[^\s.\x00-\x1f\x7f][^.\x00-\x1f\x7f]*(\.[^.\x00-\x1f\x7f]+)*")
-
-_UNREADABLE: tuple[type[Exception], ...] = (ValueError, RecursionError, csv.Error, msgspec.MsgspecError, *DAMAGED)
-_EXTRA = "_extra"  # as no name is after folding
-_BREAKS = {ord(char): None for char in "_- "}
-
-_Act = Literal["keep", "look inside", "drop", "hash"]
-_Raws = dict[str, msgspec.Raw]
-_Path = tuple[str, ...]
-
-
-def folded(name: str) -> str:
-    """Names that a person would call the same: ``firstName``, ``first name``, ``First-Name``, ``first_name``."""
-    return name.lower().translate(_BREAKS)
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """One line of a rules file: where (segments, the first is a column) and what happens there."""
-
-    path: _Path
-    act: Literal["drop", "hash"]
-    anywhere: bool = False
 
 
 class Privacy:
@@ -81,14 +44,14 @@ class Privacy:
     ) -> None:
         catalogue = {stream.table: stream for stream in _catalogue()}
         secret = Secret(key) if isinstance(key, str) else key
-        self._rules: dict[str, tuple[_Rule, ...]] = {}
-        for table, body in _mapping(tables, where).items():
+        self._rules: dict[str, tuple[Rule, ...]] = {}
+        for table, body in mapping(tables, where).items():
             place = f"{where}: {excerpt(str(table), 60)}"
             if table not in catalogue:
                 raise SettingsError(
                     place, "is not a table of the catalogue", next_step=f"use one of {', '.join(sorted(catalogue))}."
                 )
-            self._rules[table] = tuple(_checked(body, catalogue[table], place))
+            self._rules[table] = tuple(checked(body, catalogue[table], place))
         hashes = any(rule.act == "hash" for rules in self._rules.values() for rule in rules)
         if hashes and not secret:
             raise SettingsError(
@@ -103,7 +66,7 @@ class Privacy:
                 f"is shorter than {SHORTEST_KEY} characters, so that hashes could be guessed back",
                 next_step=f"set {KEY_VARIABLE} to a random text of {SHORTEST_KEY} characters or more.",
             )
-        self._hash = _Hash(secret) if secret else None
+        self._hash = Hash(secret) if secret else None
         self._made: dict[str, Protector | None] = {}
 
     @classmethod
@@ -157,404 +120,6 @@ class Privacy:
         return {table: len(rules) for table, rules in self._rules.items() if rules}
 
 
-class Protector:
-    """Applies the rules of one stream to its records.
-
-    Attributes:
-        hashed_with: a fingerprint of the key, from which it cannot be guessed; empty if nothing is hashed.
-    """
-
-    def __init__(self, stream: Stream, rules: Sequence[_Rule], hashing: "_Hash | None") -> None:
-        self._stream, self._hash = stream, hashing
-        self.hashed_with = hashing.fingerprint if hashing and any(rule.act == "hash" for rule in rules) else ""
-        same = [
-            _Rule(_split(other), rule.act)
-            for rule in rules
-            if not rule.anywhere
-            for column, others in stream.same_values.items()
-            if rule.path == (folded(column),)
-            for other in others
-        ]
-        own = [rule for rule in (*rules, *same) if rule.path[0] != _EXTRA]
-        # A field that moved to where no column is must not come back there: its last name counts, at any depth.
-        moved = [_Rule(rule.path[-1:], rule.act, anywhere=True) for rule in (*rules, *same) if rule.path[-1] != "*"]
-        self._known, self._strange = _Node((), own), _Node((), [*own, *moved])
-        self._columns = {column.field: column for column in stream.columns}
-        self._record = _record_type(stream.columns)
-        # Each column that a rule concerns: its slot, and its node where it has an inside.
-        self._slots = [
-            (f"c{number}", column, met)
-            for number, column in enumerate(stream.columns)
-            if (met := self._met(column))[0] != "keep"
-        ]
-        self._by_field = {column.field: met for _, column, met in self._slots}
-        texts = [column.field for _, column, met in self._slots if met[0] == "look inside" and column.type == "VARCHAR"]
-        self._plain = _plain_texts(texts) if texts else None
-        self._opened = [slot for slot in self._slots if slot[1].field not in texts]
-
-    def page(self, page: Page) -> Page:
-        """The same page with a body that may be written to disk."""
-        try:
-            return replace(self._page(page), hashed_with=self.hashed_with) if page.rows else page
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            raise ContractError(
-                f"a value cannot be read, so that rules cannot be applied to it: {excerpt(str(fault), 120)}",
-                where=self._stream.table,
-                next_step="nothing was landed; rerun once; if it repeats, report the row to the vendor.",
-            ) from None
-        except RecursionError:
-            raise ContractError(
-                "a value is nested too deeply to apply rules to it",
-                where=self._stream.table,
-                next_step="nothing was landed; drop the whole column that holds it, or report the row to the vendor.",
-            ) from None
-
-    def _page(self, page: Page) -> Page:
-        try:
-            if self._plain:
-                self._plain.decode(page.body)  # no object stands in a text column, so none has to be opened
-            records = self._record.decode(page.body)
-        except msgspec.DecodeError:
-            rows = msgspec.json.decode(page.body, type=list[_Raws])
-            body = msgspec.json.encode([self.record(row) for row in rows])
-            return replace(page, body=body, misfits=sum("_extra" in row for row in rows))
-        for slot, _, met in self._opened:
-            for record in records:
-                raw = getattr(record, slot)
-                if raw is not msgspec.UNSET and (kept := self._done(raw, met)) is not raw:
-                    setattr(record, slot, kept)
-        misfits = 0
-        if page.misfits:
-            for record in records:
-                if record.extra is not msgspec.UNSET:
-                    record.extra = self._extra(record.extra)
-                    misfits += record.extra is not msgspec.UNSET
-        return replace(page, body=msgspec.json.encode(records), misfits=misfits)
-
-    def record(self, row: _Raws) -> _Raws:
-        """One record, changed in place; fields without a column are treated like what is inside ``_extra``."""
-        for name in list(row):
-            if name in self._by_field:
-                kept = self._done(row[name], self._by_field[name])
-            elif name in self._columns:
-                continue
-            elif name == "_extra":
-                kept = self._extra(row[name])
-            else:
-                kept = self._done(row[name], self._strange.met(name))
-            if kept is msgspec.UNSET:
-                del row[name]
-            else:
-                row[name] = kept
-        return row
-
-    def files(self, sources: Sequence[Path], folder: Path, *, where: str) -> list[Path]:
-        """Files as they may be landed: JSON lines, a JSON array or CSV with a header, compressed or not.
-
-        Args:
-            sources: left as they are.
-            folder: made private; the new files have the old names.
-
-        Raises:
-            ContractError: a file does not hold records.
-        """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = []
-        for source in sources:
-            target = folder / source.name
-            try:
-                with (
-                    unpacked(source, where) as stream,
-                    open(target, "wb", opener=private) as plain,
-                    gzip.GzipFile(fileobj=plain, mode="wb", compresslevel=1, mtime=0, filename="") as out,
-                ):
-                    self._copy(stream, out.write)
-            except _UNREADABLE as fault:
-                if isinstance(fault, OSError) and fault.errno:
-                    raise TransientError(
-                        f"an exported file cannot be rewritten: {fault.strerror}",
-                        where=where,
-                        next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
-                    ) from None
-                raise ContractError(
-                    f"file {source.name} does not hold records that rules could be applied to: "
-                    f"{type(fault).__name__} {excerpt(str(fault), 120)}",
-                    where=where,
-                    next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
-                ) from None
-            made.append(target)
-        return made
-
-    def _copy(self, stream: Any, write: Callable[[bytes], object]) -> None:
-        line = b"\n"
-        while line and not line.strip():
-            line = stream.readline(LONGEST_RECORD)
-        start = line.lstrip()[:1]
-        if start == b"{":
-            while line:
-                if line.strip():
-                    write(msgspec.json.encode(self.record(_MEMBERS(line))) + b"\n")
-                line = stream.readline(LONGEST_RECORD)
-        elif start == b"[":
-            document = line + stream.read(LARGEST_ARRAY)
-            if len(document) > LARGEST_ARRAY:
-                raise ValueError(f"one array of more than {LARGEST_ARRAY // 2**20} MiB")
-            rows = msgspec.json.decode(document, type=list[_Raws])
-            write(msgspec.json.encode([self.record(row) for row in rows]))
-        elif start:
-            self._copy_csv(line, stream, write)
-
-    def _copy_csv(self, line: bytes, stream: Any, write: Callable[[bytes], object]) -> None:
-        reader = csv.reader(
-            io.TextIOWrapper(io.BufferedReader(_Chained(line, stream)), encoding="utf-8-sig", newline="")
-        )
-        names = next(reader)
-        write(_csv_line(names))
-        for values in reader:
-            sent = [(name, value) for name, value in zip(names, values, strict=False) if value]
-            row = self.record({name: msgspec.Raw(msgspec.json.encode(value)) for name, value in sent})
-            write(_csv_line([_csv_text(row[name]) if name in row else "" for name in names]))
-
-    def _met(self, column: Column) -> "_Met":
-        met = self._known.met(column.field)
-        # Only JSON has an inside; but an object that came for a text column stands there as its JSON text.
-        return _KEEP if met[0] == "look inside" and column.type not in ("JSON", "VARCHAR") else met
-
-    def _extra(self, raw: msgspec.Raw) -> Any:
-        kept = self._inside(raw, self._strange)
-        return msgspec.UNSET if bytes(kept) == b"{}" else kept
-
-    def _done(self, raw: msgspec.Raw, met: "_Met") -> Any:
-        """What stands for a value afterwards; the same object if nothing changed, UNSET if it is dropped."""
-        act, node = met
-        if act == "keep":
-            return raw
-        if act == "look inside":
-            assert node is not None
-            return self._inside(raw, node)
-        if act == "drop":
-            return msgspec.UNSET
-        assert self._hash is not None
-        return self._hash.raw(raw)
-
-    def _inside(self, raw: msgspec.Raw, node: "_Node") -> msgspec.Raw:
-        """A value with everything below it decided; what is kept keeps its spelling."""
-        start = _start(raw)
-        if start == b"{" and node.may_concern(raw):
-            members, acts, changes = _MEMBERS(raw), node.acts, []
-            for name, before in members.items():
-                met = acts.get(name) or node.met(name)
-                if met is not _KEEP and (after := self._done(before, met)) is not before:
-                    changes.append((name, after))
-            for name, after in changes:
-                if after is msgspec.UNSET:
-                    del members[name]
-                else:
-                    members[name] = after
-            return msgspec.Raw(msgspec.json.encode(members)) if changes else raw
-        if start == b"[" and node.may_concern(raw):
-            items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-            found = [self._done(item, node.met(str(number))) for number, item in enumerate(items)]
-            if any(one is not item for one, item in zip(found, items, strict=True)):
-                null = msgspec.Raw(b"null")  # positions stay what they were
-                return msgspec.Raw(msgspec.json.encode([null if one is msgspec.UNSET else one for one in found]))
-        if start == b'"' and (text := _object_in(raw)) is not None:
-            inside = msgspec.Raw(text.encode())
-            with contextlib.suppress(msgspec.DecodeError):
-                if (after := self._inside(inside, node)) is not inside:
-                    return msgspec.Raw(msgspec.json.encode(bytes(after).decode()))
-        return raw
-
-
-_MEMBERS = msgspec.json.Decoder(_Raws).decode
-_Met = tuple[_Act, "_Node | None"]
-_KEEP: _Met = ("keep", None)
-_LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
-
-
-class _Node:
-    """A place inside a record: what happens to each member there, worked out once for each name."""
-
-    def __init__(self, path: _Path, rules: Sequence[_Rule]) -> None:
-        self._path, self._rules = path, rules
-        self.acts: dict[str, _Met] = {}
-        # A value in which no rule's last name occurs, however it is spelt, need not be opened.
-        self._words = {rule.path[-1].encode() for rule in rules}
-        self._always = any(word == b"*" or not word or not word.isascii() for word in self._words)
-
-    def may_concern(self, raw: msgspec.Raw) -> bool:
-        text = bytes(raw)
-        if self._always or b"\\" in text:  # an escape may hide a name
-            return True
-        text = text.translate(_LOWER, b"_- ")
-        return any(word in text for word in self._words)
-
-    def met(self, name: str) -> _Met:
-        """What happens to a member; with the node of its inside if that is looked at."""
-        if (known := self.acts.get(name)) is not None:
-            return known
-        if len(self.acts) > _REMEMBERED:
-            self.acts.clear()
-        path = (*self._path, *_split(name))
-        found: set[_Act] = {_meets(rule, self._path, path) for rule in self._rules}
-        met = _KEEP
-        if "drop" in found:
-            met = ("drop", None)
-        elif "hash" in found:
-            met = ("hash", None)
-        elif "look inside" in found:
-            met = ("look inside", _Node(path, self._rules))
-        self.acts[name] = met
-        return met
-
-
-def _meets(rule: _Rule, above: _Path, path: _Path) -> _Act:
-    """A rule meets the path it names and, as names may be dotted, everything that begins with it."""
-    wanted = rule.path
-    if not rule.anywhere:
-        if len(wanted) > len(path):
-            return "look inside" if _alike(wanted[: len(path)], path) else "keep"
-        return rule.act if _alike(wanted, path[: len(wanted)]) else "keep"
-    ends = range(len(above) + 1, len(path) + 1)
-    hit = any(end >= len(wanted) and _alike(wanted, path[end - len(wanted) : end]) for end in ends)
-    return rule.act if hit else "look inside"
-
-
-def _alike(wanted: _Path, path: _Path) -> bool:
-    return all(one in ("*", other) for one, other in zip(wanted, path, strict=True))
-
-
-class _Hash:
-    """HMAC-SHA256 of a value's text, its first 32 hexadecimal digits; nothing for nothing."""
-
-    def __init__(self, key: Secret) -> None:
-        self._key = key.reveal().encode()
-        self.fingerprint = hmac.digest(self._key, b"\0which key is this", "sha256").hex()[:16]
-        self._made: dict[bytes, msgspec.Raw] = {}
-
-    def text(self, value: str) -> str:
-        # An empty text means "nobody" to the vendors: hashed, it would become somebody.
-        return hmac.digest(self._key, value.encode(), "sha256").hex()[:32] if value else ""
-
-    def raw(self, raw: msgspec.Raw) -> msgspec.Raw:
-        asked = bytes(raw)
-        made = self._made.get(asked)
-        if made is None:
-            if len(self._made) > _REMEMBERED:
-                self._made.clear()
-            made = self._made[asked] = msgspec.Raw(self._encoded(asked))
-        return made
-
-    def _encoded(self, raw: bytes) -> bytes:
-        match raw[:1]:
-            case b'"':
-                value = msgspec.json.decode(raw, type=str)
-            case b"[":
-                items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-                return msgspec.json.encode([self.raw(item) for item in items])
-            case b"{":  # an object is one value, whatever the order of its members
-                value = json.dumps(json.loads(raw), sort_keys=True, separators=(",", ":"))
-            case _ if raw == b"null":
-                return raw
-            case _:
-                value = raw.decode()
-        return msgspec.json.encode(self.text(value))
-
-
-def _record_type(columns: Sequence[Column]) -> msgspec.json.Decoder[Any]:
-    raw = msgspec.Raw | msgspec.UnsetType
-    names = {f"c{number}": column.field for number, column in enumerate(columns)}
-    fields: list[tuple[str, Any, Any]] = [(slot, raw, msgspec.UNSET) for slot in (*names, "extra")]
-    record = msgspec.defstruct(
-        "Protected", fields, rename=names | {"extra": "_extra"}, forbid_unknown_fields=True, gc=False
-    )
-    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
-
-
-def _plain_texts(names: Sequence[str]) -> msgspec.json.Decoder[Any]:
-    fields: list[tuple[str, Any, Any]] = [
-        (f"t{number}", str | int | float | bool | None, None) for number in range(len(names))
-    ]
-    record = msgspec.defstruct("Texts", fields, rename={f"t{n}": name for n, name in enumerate(names)}, gc=False)
-    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
-
-
-def _start(raw: msgspec.Raw) -> bytes:
-    return bytes(memoryview(raw)[:1])
-
-
-def _object_in(raw: msgspec.Raw) -> str | None:
-    """The text of an object or a list that was sent as a text."""
-    if bytes(memoryview(raw)[1:2]) not in (b"{", b"[", b" ", b"\\"):
-        return None
-    text = msgspec.json.decode(raw, type=str).strip()
-    return text if text[:1] in ("{", "[") else None
-
-
-def _checked(body: object, stream: Stream, where: str) -> Iterator[_Rule]:
-    for act, paths in _mapping(body, where).items():
-        if act not in ("drop", "hash"):
-            raise SettingsError(f"{where}.{excerpt(str(act), 40)}", "is not known", next_step="write drop or hash.")
-        if not isinstance(paths, list | tuple):
-            raise SettingsError(f"{where}.{act}", "is not a list", next_step="write a list of columns and paths.")
-        for path in paths:
-            yield _rule(path, act, stream, f"{where}.{act}")
-
-
-def _rule(path: object, act: Literal["drop", "hash"], stream: Stream, where: str) -> _Rule:
-    shown = excerpt(str(path), 60)
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise SettingsError(
-            where, f"holds {shown!r}, which is no path", next_step="write column, column.member or **.member."
-        )
-    if path.startswith("**."):
-        rest = _split(path[3:])
-        if "*" in rest or "**" in rest:
-            raise SettingsError(where, f"holds {shown!r}", next_step="behind **. write names only.")
-        return _Rule(rest, act, anywhere=True)
-    first, *inner = _split(path)
-    if "**" in (first, *inner) or first == "*":
-        raise SettingsError(where, f"holds {shown!r}", next_step="** stands in front only, as in **.email.")
-    if path.startswith("_extra.") and inner:
-        return _Rule((_EXTRA, *inner), act)
-    column = next((one for one in stream.columns if folded(one.name) == first), None)
-    if column is None:
-        raise SettingsError(
-            where,
-            f"holds {shown!r}, and {stream.table} has no column {path.split('.')[0]}",
-            next_step=f"use one of {', '.join(one.name for one in stream.columns)}; for a field that the catalogue "
-            f"does not know write _extra.{path}.",
-        )
-    is_key = column.name in (*stream.primary_key, stream.replication_key)
-    if inner and column.type != "JSON":
-        raise SettingsError(
-            where,
-            f"holds {shown!r}, and {column.name} is {column.type}, which has no members",
-            next_step="drop it whole.",
-        )
-    if act == "drop" and is_key:
-        raise SettingsError(
-            where,
-            f"holds {shown!r}, which is part of the key: without it rows cannot be told apart",
-            next_step="hash it instead." if column.type == "VARCHAR" else "leave it out.",
-        )
-    if act == "hash" and not inner and column.type not in ("VARCHAR", "JSON", "VARCHAR[]"):
-        raise SettingsError(
-            where,
-            f"holds {shown!r}, a {column.type} that cannot hold a hash",
-            next_step="leave it out." if is_key else "drop it instead.",
-        )
-    return _Rule((first, *inner), act)
-
-
-def _mapping(body: object, where: str) -> Mapping[Any, Any]:
-    if not isinstance(body, Mapping):
-        raise SettingsError(
-            where, f"is {type(body).__name__}", next_step="write vendor.table: {drop: [...], hash: [...]}."
-        )
-    return body
-
-
 def _catalogue() -> Iterable[Stream]:
     """Every stream of every vendor that lives beside this room."""
     here = Path(__file__).parent
@@ -563,34 +128,3 @@ def _catalogue() -> Iterable[Stream]:
             streams = import_module(f"connector.{module.name}.streams")
             yield from streams.STREAMS
             yield from (child for _, child in getattr(streams, "CHILDREN", {}).values())
-
-
-def _split(name: str) -> _Path:
-    return tuple(folded(part) for part in name.split("."))
-
-
-class _Chained(io.RawIOBase):
-    """A first line that was read already, and the rest."""
-
-    def __init__(self, first: bytes, rest: Any) -> None:
-        self._first, self._rest = first, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._first[: len(buffer)] or self._rest.read(len(buffer))
-        self._first = self._first[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
-def _csv_line(values: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()
-
-
-def _csv_text(raw: msgspec.Raw) -> str:
-    value = bytes(raw)
-    return str(json.loads(value)) if value[:1] == b'"' else "" if value == b"null" else value.decode()

@@ -37,6 +37,10 @@ ROOMS = {
     "warehouse": "The warehouse",
     "landing": "Landing",
     "spool": "Files",
+    "lines": "Files",
+    "privacy": "Personal data",
+    "protector": "Personal data",
+    "forgotten": "Personal data",
     "settings": "Settings",
 }
 
@@ -123,7 +127,7 @@ def _messages() -> dict[str, list[tuple[str, str, str]]]:
                 title = next((text for name, text in ROOMS.items() if room.startswith(name)), "Elsewhere")
                 if message not in by_room[title]:
                     by_room[title].append(message)
-    order = [*ROOMS.values(), "Elsewhere"]
+    order = dict.fromkeys([*ROOMS.values(), "Elsewhere"])
     return {title: sorted(by_room[title]) for title in order if by_room[title]}
 
 
