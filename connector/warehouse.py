@@ -71,6 +71,11 @@ class Warehouse:
     def __repr__(self) -> str:
         return f"Warehouse({self.name!r})"
 
+    @property
+    def catalog(self) -> str:
+        """What DuckDB calls the file: its name up to the first dot."""
+        return self._path.name.lstrip(".").partition(".")[0]
+
     def must_not_be_named(self, schema: str) -> None:
         """Refuse a file whose name is that of a schema in it: DuckDB calls a file's catalog after the file, so that
         ``shop.orders`` in ``shop.duckdb`` means two things, here and in everybody's queries.
@@ -78,11 +83,10 @@ class Warehouse:
         Raises:
             SettingsError: it is, whatever the case of its letters.
         """
-        name = self._path.name
-        if name.lstrip(".").partition(".")[0].lower() == schema.lower():
+        if self.catalog.lower() == schema.lower():
             raise SettingsError(
                 "WAREHOUSE",
-                f"is {excerpt(name, 60)!r}, and DuckDB cannot tell a file of this name from the schema {schema}",
+                f"is {excerpt(self._path.name, 60)!r}, and DuckDB cannot tell the file from the schema {schema} in it",
                 next_step="name the file otherwise, such as warehouse.duckdb; one that exists can simply be renamed.",
             )
 

@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant("a text is a made-up profile", "connector/landing.py", "json_type({name}) = 'OBJECT' and ", "", "tests/test_landing.py"),
     Mutant("quick calls get threads", "connector/ahead.py", "            if spare < 0:\n", "            if True:\n", "tests/test_ahead.py"),
     Mutant("a spool has its name before its lock", "connector/spool.py", "new = folder.with_suffix(_NEW)", "new = folder", "tests/test_disk.py"),
-    Mutant("a schema's name in other letters", "connector/warehouse.py", ".partition(\".\")[0].lower() ==", ".partition(\".\")[0] ==", "tests/test_warehouse.py"),
+    Mutant("a schema's name in other letters", "connector/warehouse.py", "self.catalog.lower() ==", "self.catalog ==", "tests/test_warehouse.py"),
     Mutant("a schema's name noticed after asking", "connector/sync.py", "    warehouse.must_not_be_named(stream.schema)\n", "", "tests/test_sync.py"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "                    self._make()\n", "                    pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip

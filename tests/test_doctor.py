@@ -78,7 +78,7 @@ def test_a_warehouse_with_a_schemas_name(doctor, tmp_path, monkeypatch, vendor_n
     monkeypatch.setenv("WAREHOUSE", str(tmp_path / f"{vendor_name}.duckdb"))
     code, found = doctor()
     assert code == 1
-    assert f"cannot tell a file of this name from the schema {vendor_name}" in troubles(found)["WAREHOUSE"]
+    assert f"cannot tell the file from the schema {vendor_name}" in troubles(found)["WAREHOUSE"]
 
 
 def test_vendors_that_are_not_configured_are_not_asked(doctor, monkeypatch):

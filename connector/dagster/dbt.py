@@ -199,7 +199,7 @@ def model_sensor(
 
 def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[str, Any]:
     """The manifest as if it had been parsed for this warehouse: DuckDB names a database after its file."""
-    name = Path(target.warehouse().name).name.lstrip(".").split(".")[0]
+    name = target.warehouse().catalog
     for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
         old = node.get("database")
         if node.get("relation_name"):
