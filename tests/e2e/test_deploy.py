@@ -1,0 +1,217 @@
+"""deploy/ does what it says: its commands run as they stand there; what no engine here can run has the same ones."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from connector.sandbox import READ, serve
+from dagster_project.local import LocalDagster
+from tests.conftest import DAY
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+UNITS = ("code", "daemon", "web")
+INSTALLED, STATE, ENV = "/opt/connector", "/var/lib/connector", "/etc/connector/env"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+IMAGE = (DEPLOY / "Dockerfile").read_text()
+
+
+def unit(name):
+    """The settings of a unit; every one a list, as systemd lets most stand several times."""
+    found = {}
+    for line in (DEPLOY / "systemd" / f"connector-{name}.service").read_text().splitlines():
+        if re.match(r"\w+=", line):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def environment(name):
+    return dict(one.partition("=")[::2] for one in unit(name).get("Environment", []))
+
+
+def in_container(command):
+    """A unit's command as a container of the image has to spell it."""
+    return command.replace(f"{INSTALLED}/.venv/bin/", "").replace(f"{INSTALLED}/", "").replace("127.0.0.1", "0.0.0.0")
+
+
+def test_only_the_code_server_has_credentials():
+    assert [name for name in UNITS if "EnvironmentFile" in unit(name)] == ["code"]
+    assert [name for name, one in COMPOSE["services"].items() if "env_file" in one] == ["code"]
+
+
+def test_the_pages_are_published_on_loopback_only():
+    (command,) = unit("web")["ExecStart"]
+    assert "--host 127.0.0.1" in command
+    assert COMPOSE["services"]["web"]["ports"] == ["127.0.0.1:3000:3000"]
+    assert not any("ports" in COMPOSE["services"][name] for name in ("code", "daemon"))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_containers_run_what_the_units_run(name):
+    service, own = COMPOSE["services"][name], unit(name)
+    steps = [in_container(step) for step in own.get("ExecStartPre", []) + own["ExecStart"]]
+    command = service["command"]
+    if command[:2] == ["sh", "-c"]:
+        command = shlex.split(command[2].replace("exec ", ""))
+    assert shlex.join(command) == " '&&' ".join(steps)
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_image_has_the_units_variables_and_is_nobody_special():
+    values = dict(re.findall(r"(?m)^(?:ENV|   ) (\w+)=(\S+?)(?: \\)?$", IMAGE))
+    assert values == environment("code")
+    assert all(value.startswith(f"{STATE}/") for value in values.values())
+    assert f"VOLUME {STATE}\n" in IMAGE
+    assert re.findall(r"(?m)^USER (\w+)$", IMAGE) == ["connector"]
+
+
+def test_the_image_is_made_of_what_is_here_and_of_nothing_secret():
+    wanted = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", IMAGE)
+    let_in = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert let_in[1] == "*"
+    allowed = {line[1:] for line in let_in if line.startswith("!")}
+    copied = {name for line in wanted for name in line.split()}
+    assert copied == allowed
+    assert all((ROOT / name).exists() for name in copied)
+    assert not any(".env" in name for name in allowed)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_understands_the_units(tmp_path):
+    for name in UNITS:
+        text = (DEPLOY / "systemd" / f"connector-{name}.service").read_text()
+        (tmp_path / f"connector-{name}.service").write_text(re.sub(rf"{INSTALLED}/\.venv/bin/\S+", "/bin/true", text))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *sorted(tmp_path.glob("*.service"))], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def files(folder):
+    return {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+@contextmanager
+def running(command, cwd, variables, log):
+    """A unit's process until the block ends, with no variable that the unit does not give it."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            shlex.split(command), cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_readmes_commands_and_the_units_processes_land_a_day_and_build_a_model(vendor, tmp_path):
+    vendor.load_sample(DAY, DAY)
+    places = {INSTALLED: tmp_path / "opt", STATE: tmp_path / "state", ENV: tmp_path / "env"}
+    ports = {"4000": str(free_port()), "3000": str(free_port())}
+
+    def here(text):
+        for place, folder in places.items():
+            text = text.replace(place, str(folder))
+        return re.sub(r"\b(4000|3000)\b", lambda found: ports[found[0]], text)
+
+    kept = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    for name in kept:
+        target = places[INSTALLED] / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    block = re.search(r"## With systemd\s+```console\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)[1]
+    steps = [re.sub(r"\s+#.*$", "", line[2:]) for line in block.splitlines()]
+    steps = [step for step in steps if not re.match(r"useradd|cp |systemctl", step)]
+    assert len(steps) == 6
+    for step in steps:
+        step = here(step.replace("-o connector ", "")).replace("python3", sys.executable)
+        subprocess.run(step, shell=True, check=True, cwd=places[INSTALLED], env=bare())
+    workspace = places[INSTALLED] / "deploy" / "workspace.yaml"
+    workspace.write_text(here(workspace.read_text()))
+    (places[STATE] / "tmp").mkdir()  # as StateDirectory= would
+    before = files(places[INSTALLED])
+
+    with serve(vendor.app) as url, ExitStack() as stack:
+        given = {
+            "OPENPANEL_API_URL": url,
+            "OPENPANEL_CLIENT_ID": READ.id,
+            "OPENPANEL_CLIENT_SECRET": READ.secret,
+            "OPENPANEL_PROJECT_ID": "demo",
+            "START_DATE": DAY.isoformat(),
+        }
+        for name in UNITS:
+            own = unit(name)
+            variables = bare() | {key: here(value) for key, value in environment(name).items()}
+            variables |= given if name == "code" else {}
+            for step in own.get("ExecStartPre", []):
+                subprocess.run(shlex.split(here(step)), check=True, cwd=places[INSTALLED], env=variables)
+            log = tmp_path / f"{name}.log"
+            stack.enter_context(running(here(own["ExecStart"][0]), places[INSTALLED], variables, log))
+        dagster = LocalDagster(f"http://127.0.0.1:{ports['3000']}", places[STATE] / "dagster")
+        until_up(dagster, tmp_path)
+
+        runs = dagster.wait_for_backfill(dagster.backfill(["openpanel", "events"], partitions=[DAY.isoformat()]))
+        assert [run["status"] for run in runs] == ["SUCCESS"]
+        nodes = dagster.query("{ assetNodes { assetKey { path } groupName isPartitioned } }")["assetNodes"]
+        models = [
+            node["assetKey"]["path"] for node in nodes if node["groupName"] == "staging" and node["isPartitioned"]
+        ]
+        runs = dagster.wait_for_backfill(dagster.backfill(*models, partitions=[DAY.isoformat()]))
+        assert {run["status"] for run in runs} == {"SUCCESS"}
+
+    with duckdb.connect(places[STATE] / "warehouse.duckdb", read_only=True) as connection:
+        (landed,) = connection.execute("select count(distinct id) from openpanel.events").fetchone()
+        (modelled,) = connection.execute("select count(*) from staging.stg_openpanel__events").fetchone()
+    assert landed == modelled == len({row["id"] for row in vendor.rows(DAY)})
+    assert files(places[INSTALLED]) == before, "something was written to what is only read"
+    logs = "".join((tmp_path / f"{name}.log").read_text(errors="replace") for name in UNITS)
+    assert READ.secret not in logs
+
+
+def bare():
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | {
+        name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))
+    }
+
+
+def until_up(dagster, logs):
+    until = time.monotonic() + 120
+    while True:
+        try:
+            if dagster.query("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")[
+                "repositoriesOrError"
+            ].get("nodes"):
+                return
+        except (OSError, RuntimeError):
+            pass
+        if time.monotonic() > until:
+            raise TimeoutError("".join(log.read_text(errors="replace")[-2000:] for log in logs.glob("*.log")))
+        time.sleep(0.5)
