@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from connector.dagster.assets import TABLE_TAG
 from connector.dagster.resources import WarehouseResource
 from connector.errors import ConnectorError, SettingsError, excerpt
 from connector.receipts import failures_of, moved_days
@@ -56,7 +57,7 @@ Tell = Callable[[Alert], None]
 
 
 def connector_alerts(
-    assets: Sequence[dg.AssetsDefinition],
+    assets: Sequence[dg.AssetsDefinition] | None = None,
     *,
     tell: Tell | None = None,
     name: str = "connector_alerts",
@@ -67,7 +68,8 @@ def connector_alerts(
     """Two sensors: one that tells of every failed run, and one that tells of days that stay broken.
 
     Args:
-        assets: of the connector; runs without any of them are somebody else's.
+        assets: of the connector; runs without any of them are somebody else's. All of the connector's in the code
+            location if left out.
         tell: called with every alert; a POST to CONNECTOR_ALERT_WEBHOOK if left out. Without either the sensors run
             and say so.
         name: of the first sensor; the second one is ``<name>_broken``.
@@ -82,11 +84,8 @@ def connector_alerts(
 
 
 def _failed_runs(
-    assets: Sequence[dg.AssetsDefinition], tell: Tell | None, name: str, interval: int
+    assets: Sequence[dg.AssetsDefinition] | None, tell: Tell | None, name: str, interval: int
 ) -> dg.SensorDefinition:
-    keys = {key for asset in assets for key in asset.keys}
-    ours = {asset.node_def.name for asset in assets}
-
     @dg.run_failure_sensor(
         name=name,
         minimum_interval_seconds=interval,
@@ -97,6 +96,8 @@ def _failed_runs(
         run = context.dagster_run
         if run.tags.get(WILL_RETRY_TAG, "").lower() == "true":
             return dg.SkipReason(f"run {run.run_id[:8]} is started again by itself")
+        watched = _by_table(assets, context.repository_def).values()
+        keys, ours = {key for asset in watched for key in asset.keys}, {asset.node_def.name for asset in watched}
         events = list(context.get_step_failure_events())
         failed = [event for event in events if (event.step_key or "").split("[")[0] in ours]
         if (events and not failed) or (run.asset_selection and not keys & set(run.asset_selection)):
@@ -154,8 +155,22 @@ class _Seen:
     told: bool = False
 
 
+def _by_table(
+    assets: Iterable[dg.AssetsDefinition] | None, repository: dg.RepositoryDefinition | None
+) -> dict[str, dg.AssetsDefinition]:
+    """Assets by the table they land, whatever a translator calls them; the connector's own if none are given."""
+    if assets is not None:
+        return {asset.node_def.tags.get(TABLE_TAG) or ".".join(asset.key.path): asset for asset in assets}
+    every = repository.assets_defs_by_key.values() if repository else ()
+    return {
+        asset.node_def.tags[TABLE_TAG]: asset
+        for asset in every
+        if asset.is_executable and TABLE_TAG in asset.node_def.tags
+    }
+
+
 def _broken_days(
-    assets: Sequence[dg.AssetsDefinition],
+    assets: Sequence[dg.AssetsDefinition] | None,
     tell: Tell | None,
     name: str,
     warehouse: WarehouseResource,
@@ -173,7 +188,7 @@ def _broken_days(
         now = datetime.now(UTC)
         seen = _read(context.cursor)
         # A busy warehouse or a slow tick leaves what was seen as it was.
-        found, looked_at = _bad_days(context.instance, assets, warehouse)
+        found, looked_at = _bad_days(context.instance, _by_table(assets, context.repository_def), warehouse)
         for thing in found:
             seen.setdefault(thing, _Seen(now.isoformat()))
         mended = [thing for thing in seen if thing not in found and thing[:2] in looked_at]
@@ -202,23 +217,21 @@ _Thing = tuple[str, str, str]  # state, table, day
 
 
 def _bad_days(
-    instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition], target: WarehouseResource
+    instance: dg.DagsterInstance, assets: Mapping[str, dg.AssetsDefinition], target: WarehouseResource
 ) -> tuple[dict[_Thing, str], set[tuple[str, str]]]:
     """Days in a bad state with what is known of each; and which (state, table) could be looked at."""
     found: dict[_Thing, str] = {}
     looked_at: set[tuple[str, str]] = set()
     until = time.monotonic() + TIME_BUDGET
     tables = []
-    for asset in assets:
-        for key in asset.keys:
-            table = ".".join(key.path)
-            partitions = asset.partitions_def
-            if partitions is None or time.monotonic() > until:
-                continue
-            tables.append(table)
-            states = instance.get_status_by_partition(key, partitions.get_partition_keys(), partitions) or {}
-            looked_at.add(("broken", table))
-            found |= {("broken", table, day): "" for day, state in states.items() if _is_failed(state)}
+    for table, asset in assets.items():
+        partitions = asset.partitions_def
+        if partitions is None or time.monotonic() > until:
+            continue
+        tables.append(table)
+        states = instance.get_status_by_partition(asset.key, partitions.get_partition_keys(), partitions) or {}
+        looked_at.add(("broken", table))
+        found |= {("broken", table, day): "" for day, state in states.items() if _is_failed(state)}
     with suppress(ConnectorError):
         store = Warehouse(target.warehouse().name, lock_wait=5.0)
         moved = moved_days(store, tables)

@@ -28,6 +28,8 @@ RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL
 DAYS_AT_ONCE = 4
 POOL = "openpanel_api"
 ALLOW_DROP_TAG = "connector/allow_drop"
+# On the op of every asset of ours, whatever a translator calls the asset: the table it lands.
+TABLE_TAG = "connector/table"
 # Set by the intraday schedule: read only what is newer than the landed rows.
 INCREMENTAL_TAG = "connector/incremental"
 PROGRESS_EVERY = 5.0
@@ -106,6 +108,7 @@ class _Made:
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
         specs=[made.translator.spec(stream)],
         check_specs=check_specs(stream, made.translator.key(stream)),
         partitions_def=days_of(stream, made.start_date, made.timezone),

@@ -15,7 +15,7 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, days_of, is_on, pictures_of
+from connector.dagster.assets import ALLOW_DROP_TAG, RETRIES, TABLE_TAG, days_of, is_on, pictures_of
 from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.preview import rows_as_table
@@ -132,6 +132,7 @@ def _request_asset(made: _Made) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{made.events.schema}__export_job",
+        op_tags={TABLE_TAG: f"{made.events.schema}.export_job"},
         specs=[
             dg.AssetSpec(
                 key,
@@ -216,6 +217,7 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
         specs=[spec],
         check_specs=file_check_specs(stream, key),
         partitions_def=made.partitions,
@@ -334,6 +336,7 @@ def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
         specs=[spec],
         retry_policy=made.retry_policy,
         pool=made.pool,

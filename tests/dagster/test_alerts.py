@@ -12,7 +12,13 @@ import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from connector import EVENTS, SettingsError
-from connector.dagster import OpenPanelResource, WarehouseResource, connector_alerts, openpanel_assets
+from connector.dagster import (
+    ConnectorTranslator,
+    OpenPanelResource,
+    WarehouseResource,
+    connector_alerts,
+    openpanel_assets,
+)
 from connector.dagster.alerts import Alert
 from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.schedules import openpanel_nightly_schedule
@@ -74,17 +80,22 @@ def run(asset, instance, day=DAY, **tags):
     return dg.materialize([asset], instance=instance, partition_key=str(day), raise_on_error=False, tags=tags)
 
 
-def failed_run(sensor, result, instance):
-    """Evaluate the sensor for a run, as the daemon does."""
+def failed_run(sensor, result, instance, assets=()):
+    """Evaluate the sensor for a run, as the daemon does; ``assets`` are those of the code location."""
     event = next(e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE)
     context = dg.build_run_status_sensor_context(
-        sensor_name=sensor.name, dagster_event=event, dagster_instance=instance, dagster_run=result.dagster_run
+        sensor_name=sensor.name,
+        dagster_event=event,
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        repository_def=dg.Definitions(assets=[*assets], sensors=[sensor]).get_repository_def(),
     ).for_run_failure()
     return sensor(context)
 
 
 def tick(sensor, instance, cursor=None, asset=None):
-    repository = dg.Definitions(assets=[asset], sensors=[sensor]).get_repository_def() if asset else None
+    assets = asset if isinstance(asset, list) else [asset]
+    repository = dg.Definitions(assets=assets, sensors=[sensor]).get_repository_def() if asset else None
     with dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository) as context:
         return sensor.evaluate_tick(context)
 
@@ -119,6 +130,45 @@ def test_a_run_that_dagster_starts_again_and_somebody_elses_are_not_told(vendor,
     other = dg.materialize([theirs], instance=instance, raise_on_error=False)
     assert "not the connector" in failed_run(sensor, other, instance).skip_message
     assert told == []
+
+
+def test_sensors_without_a_list_watch_all_of_ours_in_the_code_location_and_nothing_else(
+    vendor, url, tmp_path, instance
+):
+    """Also where a translator calls the assets something else: receipts and counts are kept by table."""
+
+    class Ours(ConnectorTranslator):
+        def key(self, stream):
+            return dg.AssetKey(["web", "raw", stream.name])
+
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-03-01"))
+    def theirs():
+        raise ValueError("theirs")
+
+    elsewhere = dg.AssetSpec("elsewhere")
+    store = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool"))
+    source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
+    (asset,) = openpanel_assets(
+        start_date=date(2026, 3, 1), streams=[EVENTS], openpanel=source, warehouse=store, retry_policy=None,
+        translator=Ours(),
+    )  # fmt: skip
+    told, every = [], [asset, theirs, elsewhere]
+    failures, broken = connector_alerts(tell=told.append, warehouse=store, broken_hours=0)
+    vendor.add("e", at=f"{DAY}T01:00:00Z")
+    assert run(asset, instance).success
+    record_counts(store.warehouse(), EVENTS, {DAY: 5})
+    vendor.faults.add("status", "/export/events", status=401, times=None)
+
+    assert "not the connector" in failed_run(failures, run(theirs, instance), instance, every).skip_message
+    failed_run(failures, run(asset, instance, DAY + timedelta(days=1)), instance, every)
+    assert [one.where for one in told] == [f"openpanel.events[{DAY + timedelta(days=1)}]"]
+    told.clear()
+    tick(broken, instance, asset=every)
+
+    assert sorted((one.state, one.where) for one in told) == [
+        ("broken", "openpanel.events"),
+        ("moved", "openpanel.events"),
+    ]
 
 
 def test_any_other_exception_of_our_assets_is_told_as_well(made, instance, monkeypatch):

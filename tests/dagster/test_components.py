@@ -8,7 +8,7 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from connector import EVENTS, Warehouse, frame
-from connector.dagster.components import OpenPanelComponent, UserpilotComponent
+from connector.dagster.components import OpenPanelComponent, UpkeepComponent, UserpilotComponent
 from connector.sandbox import READ
 
 
@@ -55,6 +55,15 @@ def test_some_tables_are_some_schedules(load):
     assert keys(defs) == {"openpanel/charts"}
     assert [schedule.name for schedule in defs.schedules] == ["openpanel_nightly"]
     assert not defs.sensors
+
+
+def test_what_a_code_location_needs_once_is_a_component_of_its_own(load):
+    defs = load(UpkeepComponent, name="ours", broken_hours=2)
+    assert {sensor.name for sensor in defs.sensors} == {"ours_alerts", "ours_alerts_broken"}
+    assert "for 2 hours" in next(sensor.description for sensor in defs.sensors if sensor.name == "ours_alerts_broken")
+    (schedule,) = defs.schedules
+    assert (schedule.name, schedule.default_status) == ("ours_prune_nightly", dg.DefaultScheduleStatus.STOPPED)
+    assert not keys(defs)
 
 
 def test_translation_changes_what_people_see(load):

@@ -64,6 +64,7 @@ def test_a_project_made_with_dg_lands_a_day_from_the_wheel(python, run, tmp_path
     run("dg", "scaffold", "defs", COMPONENT, "web", "--start-date", DAY.isoformat())
     run("dg", "scaffold", "defs", COMPONENT, "shop", "--start-date", DAY.isoformat(), "--instance", "shop")
     run("dg", "scaffold", "defs", "connector.dagster.components.UserpilotComponent", "pilot")
+    run("dg", "scaffold", "defs", "connector.dagster.components.UpkeepComponent", "upkeep")
     run("dg", "check", "yaml")
     run("dg", "check", "defs")
     listed = run("dg", "list", "defs", "--json")

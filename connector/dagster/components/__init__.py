@@ -5,6 +5,7 @@ read when a run needs them: a value written into YAML would be shown by the UI.
 """
 
 from connector.dagster.components.openpanel import OpenPanelComponent
+from connector.dagster.components.upkeep import UpkeepComponent
 from connector.dagster.components.userpilot import UserpilotComponent
 
-__all__ = ["OpenPanelComponent", "UserpilotComponent"]
+__all__ = ["OpenPanelComponent", "UpkeepComponent", "UserpilotComponent"]

@@ -1,0 +1,40 @@
+"""What a code location needs once, however many components land something in it, in YAML."""
+
+import dagster as dg
+from pydantic import Field
+
+from connector.dagster.alerts import connector_alerts
+from connector.dagster.resources import WarehouseResource
+from connector.dagster.upkeep import prune_schedule
+
+
+class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
+    """Tells of failed runs and of days that stay broken, and removes what nobody needs: once for every warehouse."""
+
+    warehouse: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
+    spool_dir: str = Field(default="", description="Where files wait to be landed; SPOOL_DIR or .spool if empty.")
+    name: str = Field(
+        default="connector", pattern=r"^[a-z][a-z0-9_]*$", description="Begins the names of its sensors and its job."
+    )
+    broken_hours: float = Field(
+        default=6.0, ge=0, description="Hours a day may stay failed, or have moved, before it is told."
+    )
+    files_days: float = Field(default=4.0, ge=0, description="Age after which export files nobody landed are removed.")
+    receipts_days: float = Field(
+        default=400.0, ge=0, description="Age after which receipts that no row refers to are removed."
+    )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Two sensors for all of the connector's assets in the code location, and a schedule that is off."""
+        target = WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir)
+        return dg.Definitions(
+            schedules=[
+                prune_schedule(
+                    name=f"{self.name}_prune",
+                    warehouse=target,
+                    files_days=self.files_days,
+                    receipts_days=self.receipts_days,
+                )
+            ],
+            sensors=connector_alerts(name=f"{self.name}_alerts", warehouse=target, broken_hours=self.broken_hours),
+        )
