@@ -516,6 +516,8 @@ def test_no_text_leaves_its_place_in_a_statement(value):
 
 @MANY
 @given(project=TEXTS, dimension=TEXTS)
+@example(project=".", dimension="metrics")
+@example(project="demo", dimension="..")
 def test_no_id_and_no_name_leaves_its_place_in_a_url(project, dimension):
     assume(project and not any("\ud800" <= char <= "\udfff" for char in project + dimension))
     seen = []

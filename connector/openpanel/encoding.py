@@ -1,7 +1,10 @@
-"""How texts and lists must be written in a query so that every server generation reads them as meant."""
+"""How texts must be written in an address so that every server generation reads them as meant."""
 
 import json
 import re
+from urllib.parse import quote
+
+from connector.errors import RejectedError
 
 _REWRITTEN = re.compile(r"-?\d+(\.\d+)?|true|false")
 
@@ -15,3 +18,18 @@ def quoted(value: str) -> str:
     else:
         rewritten = True
     return json.dumps(value) if rewritten else value
+
+
+def segment(value: str) -> str:
+    """A text as one step of a path.
+
+    Raises:
+        RejectedError: it is ``.`` or ``..``, which whoever reads an address takes for a step up, however it is spelt.
+    """
+    if value in (".", ".."):
+        raise RejectedError(
+            f"{value!r} can be no part of an address",
+            where="openpanel",
+            next_step="check OPENPANEL_PROJECT_ID, and the names in the file of OPENPANEL_REPORTS.",
+        )
+    return quote(value, safe="")

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from connector.ahead import ahead
 from connector.errors import ContractError, RejectedError, SettingsError, excerpt
 from connector.http import Http, Meter
-from connector.openpanel.encoding import quoted
+from connector.openpanel.encoding import quoted, segment
 from connector.openpanel.periods import asks, points, window
 from connector.openpanel.questions import Chart, Filter, Funnel, Questions, Series
 from connector.rows import parsed, read_rows
@@ -292,7 +291,7 @@ class Reports:
         params += [("filters", _filters(filters))] if filters else []
         params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
         self._verify_once(None)
-        return self._get(self._path("/insights/{project}/") + quote(route, safe=""), params, f"insights {route}", None)
+        return self._get(self._path("/insights/{project}/") + segment(route), params, f"insights {route}", None)
 
     def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:
         """One chart's answer, parsed and otherwise untouched.
@@ -330,7 +329,7 @@ class Reports:
         return {"projectId": self._project_id, "date": day.isoformat()}
 
     def _path(self, path: str, dimension: str = "") -> str:
-        return path.format(project=quote(self._project_id, safe=""), dimension=dimension)
+        return path.format(project=segment(self._project_id), dimension=dimension)
 
     def _list(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None) -> list[Row]:
         answer = self._get(path, params, where, meter)
