@@ -126,6 +126,10 @@ MUTANTS = (
     Mutant("a spool has its name before its lock", "connector/spool.py", "new = folder.with_suffix(_NEW)", "new = folder", "tests/test_disk.py"),
     Mutant("a schema's name in other letters", "connector/warehouse.py", "self.catalog.lower() ==", "self.catalog ==", "tests/test_warehouse.py"),
     Mutant("a schema's name noticed after asking", "connector/sync.py", "    warehouse.must_not_be_named(stream.schema)\n", "", "tests/test_sync.py"),
+    Mutant("a slow server keeps two threads", "connector/ahead.py", "wanted = min(2 * wanted, at_once)", "wanted = min(2, at_once)", "tests/test_ahead.py"),
+    Mutant("quick calls make up for slow ones for ever", "connector/ahead.py", "OF_LATE * SOON)", "OF_LATE)", "tests/test_ahead.py"),
+    Mutant("a step up in an address", "connector/openpanel/encoding.py", "if value in (\".\", \"..\"):", "if False:", "tests/test_fuzz.py"),
+    Mutant("receipts are looked for by key", "connector/dagster/alerts.py", "        asset.node_def.tags[TABLE_TAG]: asset\n", "        \".\".join(asset.key.path): asset\n", "tests/dagster/test_alerts.py"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "                    self._make()\n", "                    pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 
