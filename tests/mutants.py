@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant("strangers' requests not counted", "connector/pacing.py", "state.foreign = max(0, int(limit - remaining) - 1)", "state.foreign = 0", "tests/test_pacing.py"),
     Mutant("any opener may go", "connector/pacing.py", "if now >= state.opening_until:", "if True:", "tests/test_pacing.py"),
     Mutant("no wait for the file's lock", "connector/warehouse.py", "if time.monotonic() >= until:", "if True:", "tests/test_many_runs.py"),
-    Mutant("transient failures end a range", "connector/dagster/assets.py", "                    if not outcome.is_transient:\n                        break", "                    if True:\n                        break", "tests/dagster"),
+    Mutant("transient failures end a range", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if True:", "tests/dagster"),
     Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=isinstance(error, TransientError)", "allow_retries=True", "tests/dagster"),
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
     Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),
@@ -129,7 +129,8 @@ MUTANTS = (
     Mutant("a slow server keeps two threads", "connector/ahead.py", "wanted = min(2 * wanted, at_once)", "wanted = min(2, at_once)", "tests/test_ahead.py"),
     Mutant("quick calls make up for slow ones for ever", "connector/ahead.py", "OF_LATE * SOON)", "OF_LATE)", "tests/test_ahead.py"),
     Mutant("a step up in an address", "connector/openpanel/encoding.py", "if value in (\".\", \"..\"):", "if False:", "tests/test_fuzz.py"),
-    Mutant("receipts are looked for by key", "connector/dagster/alerts.py", "        asset.node_def.tags[TABLE_TAG]: asset\n", "        \".\".join(asset.key.path): asset\n", "tests/dagster/test_alerts.py"),
+    Mutant("receipts are looked for by key", "connector/dagster/assets.py", "return asset.node_def.tags.get(TABLE_TAG) or ", "return ", "tests/dagster"),
+    Mutant("a day that dropped keeps the others from landing", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if not outcome.is_transient:", "tests/dagster/test_assets.py"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "                    self._make()\n", "                    pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from connector.dagster.assets import TABLE_TAG
+from connector.dagster.assets import TABLE_TAG, table_of
 from connector.dagster.resources import WarehouseResource
 from connector.errors import ConnectorError, SettingsError, excerpt
 from connector.receipts import failures_of, moved_days
@@ -159,14 +159,10 @@ def _by_table(
     assets: Iterable[dg.AssetsDefinition] | None, repository: dg.RepositoryDefinition | None
 ) -> dict[str, dg.AssetsDefinition]:
     """Assets by the table they land, whatever a translator calls them; the connector's own if none are given."""
-    if assets is not None:
-        return {asset.node_def.tags.get(TABLE_TAG) or ".".join(asset.key.path): asset for asset in assets}
-    every = repository.assets_defs_by_key.values() if repository else ()
-    return {
-        asset.node_def.tags[TABLE_TAG]: asset
-        for asset in every
-        if asset.is_executable and TABLE_TAG in asset.node_def.tags
-    }
+    if assets is None:
+        every = repository.assets_defs_by_key.values() if repository else ()
+        assets = [asset for asset in every if asset.is_executable and TABLE_TAG in asset.node_def.tags]
+    return {table_of(asset): asset for asset in assets}
 
 
 def _broken_days(

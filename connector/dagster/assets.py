@@ -18,7 +18,7 @@ from connector.dagster.picture import picture
 from connector.dagster.preview import preview
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, RejectedError
 from connector.openpanel.streams import STREAMS
 from connector.stream import Page, Receipt, Stream
 
@@ -33,6 +33,16 @@ TABLE_TAG = "connector/table"
 # Set by the intraday schedule: read only what is newer than the landed rows.
 INCREMENTAL_TAG = "connector/incremental"
 PROGRESS_EVERY = 5.0
+
+
+def table_of(asset: dg.AssetsDefinition) -> str:
+    """The table an asset of ours lands, whatever a translator calls the asset."""
+    return asset.node_def.tags.get(TABLE_TAG) or ".".join(asset.key.path)
+
+
+def name_of(asset: dg.AssetsDefinition) -> str:
+    """The name of its stream, such as ``events``."""
+    return table_of(asset).rpartition(".")[2]
 
 
 def days_of(stream: Stream, start_date: date, timezone: str) -> dg.DailyPartitionsDefinition | None:
@@ -137,7 +147,7 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
 def _land(
     context: dg.AssetExecutionContext, stream: Stream, source: OpenPanelResource, target: WarehouseResource
 ) -> list[Receipt]:
-    """Land every day of this run; a day that fails for now does not keep the others from landing."""
+    """Land every day of this run; a day that fails does not keep the others from landing."""
     receipts: list[Receipt] = []
     failed: list[ConnectorError] = []
     try:
@@ -146,7 +156,7 @@ def _land(
                 if isinstance(outcome, ConnectorError):
                     context.log.warning(str(outcome))
                     failed.append(outcome)
-                    if not outcome.is_transient:
+                    if isinstance(outcome, RejectedError):  # the settings, or the vendor's word: the same for every day
                         break
                     continue
                 context.log.info(_sentence(outcome))
@@ -158,7 +168,7 @@ def _land(
         raise
     if failed:
         _keep(context, stream, receipts)
-        raise failure(failed[-1]) from None
+        raise failure(*failed) from None
     return receipts
 
 

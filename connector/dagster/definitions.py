@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 
 from connector.dagster.alerts import Tell, connector_alerts
-from connector.dagster.assets import openpanel_assets
+from connector.dagster.assets import name_of, openpanel_assets
 from connector.dagster.drift import openpanel_drift_sensor
 from connector.dagster.exports import userpilot_assets
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
 from connector.dagster.schedules import (
+    INTRADAY,
     openpanel_intraday_schedule,
     openpanel_nightly_schedule,
     userpilot_lookups_schedule,
@@ -129,10 +130,10 @@ def openpanel_definitions(
         openpanel=openpanel or OpenPanelResource(),
         warehouse=warehouse or WarehouseResource(),
     )
-    events = [asset for asset in assets if asset.key.path[-1] == EVENTS.name]
+    events = [asset for asset in assets if name_of(asset) == EVENTS.name]
     prefix = f"openpanel_{instance}" if instance else "openpanel"
     schedules = [openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)]
-    if events:
+    if any(name_of(asset) in INTRADAY for asset in assets):
         schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"))
     return dg.Definitions(
         assets=assets,

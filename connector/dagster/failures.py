@@ -21,8 +21,12 @@ def as_dagster_failure() -> Iterator[None]:
         raise failure(error) from None
 
 
-def failure(error: ConnectorError) -> dg.Failure:
-    """One error as Dagster shows it; retries are allowed for transient errors only."""
+def failure(*errors: ConnectorError) -> dg.Failure:
+    """Errors as Dagster shows them: the last one that needs somebody, in full, and the others in a line each.
+
+    Retries are allowed if one of them may help.
+    """
+    error = next((one for one in reversed(errors) if not isinstance(one, TransientError)), errors[-1])
     metadata: dict[str, dg.MetadataValue] = {
         "what": dg.MetadataValue.text(error.what),
         "where": dg.MetadataValue.text(error.where),
@@ -34,4 +38,8 @@ def failure(error: ConnectorError) -> dg.Failure:
             metadata |= {"announced": dg.MetadataValue.int(announced), "received": dg.MetadataValue.int(received)}
         case SuddenDropError(landed=landed, received=received):
             metadata |= {"landed before": dg.MetadataValue.int(landed), "received": dg.MetadataValue.int(received)}
-    return dg.Failure(description=str(error), metadata=metadata, allow_retries=isinstance(error, TransientError))
+    if others := [str(one) for one in errors if one is not error]:
+        metadata["failed as well"] = dg.MetadataValue.text("\n".join(others))
+    return dg.Failure(
+        description=str(error), metadata=metadata, allow_retries=any(isinstance(one, TransientError) for one in errors)
+    )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from connector.dagster.assets import INCREMENTAL_TAG
+from connector.dagster.assets import INCREMENTAL_TAG, name_of
 from connector.dagster.silent import without_silent
 from connector.openpanel.streams import STREAMS
 
@@ -21,6 +21,8 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+# Streams that change within a day so much that every hour is worth a request.
+INTRADAY = ("events", "insights_live")
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -77,7 +79,7 @@ def openpanel_intraday_schedule(
     assets: Sequence[dg.AssetsDefinition], *, name: str = "openpanel_intraday", cron: str = "5 * * * *"
 ) -> dg.ScheduleDefinition:
     """Today's events, incrementally (only pages newer than what is landed, proven by the count), and a live sample."""
-    chosen = [asset for asset in assets if asset.key.path[-1] in ("events", "insights_live")]
+    chosen = [asset for asset in assets if name_of(asset) in INTRADAY]
 
     @dg.schedule(
         name=name,
@@ -93,7 +95,7 @@ def openpanel_intraday_schedule(
             if run := _unfinished(context, name, [asset.key]):
                 waiting.append(run)
                 continue
-            partitions, key = asset.partitions_def, f"{name}:{asset.key.path[-1]}:{at.isoformat()}"
+            partitions, key = asset.partitions_def, f"{name}:{name_of(asset)}:{at.isoformat()}"
             if partitions is None:
                 requests.append(dg.RunRequest(run_key=key, asset_selection=[asset.key]))
             elif isinstance(partitions, dg.DailyPartitionsDefinition) and at.date() >= partitions.start.date():
@@ -128,8 +130,8 @@ def userpilot_nightly_export_schedule(
         days_a_job: longer ranges are asked for in pieces.
         jobs_a_night: the newest ones; the rest the next night.
     """
-    asking = next(asset for asset in assets if asset.key.path[-1] == "export_job")
-    landing = next(asset for asset in assets if asset.key.path[-1] == "events").key
+    asking = next(asset for asset in assets if name_of(asset) == "export_job")
+    landing = next(asset for asset in assets if name_of(asset) == "events").key
 
     @dg.schedule(
         name=name,
@@ -221,6 +223,6 @@ def _by_days(
     groups: dict[str, tuple[dg.DailyPartitionsDefinition, list[dg.AssetKey]]] = {}
     for asset in assets:
         if isinstance(asset.partitions_def, dg.DailyPartitionsDefinition):
-            kind = "events" if asset.key.path[-1] == "events" else "aggregates"
+            kind = "events" if name_of(asset) == "events" else "aggregates"
             groups.setdefault(kind, (asset.partitions_def, []))[1].append(asset.key)
     return groups

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -136,6 +137,28 @@ def test_one_broken_day_does_not_keep_the_others(vendor, filled, assets, instanc
     ]  # fmt: skip
     key = assets[0].key
     assert instance.get_materialized_partitions(key) == {"2026-03-04", "2026-03-06"}
+
+
+def test_a_day_that_dropped_keeps_no_other_from_landing_and_every_failure_is_told(
+    vendor, filled, assets, instance, query
+):
+    """Else one day would keep yesterday from landing every night, until it leaves the lookback."""
+    assert materialize(assets, instance, tags=RANGE).success
+    for row in vendor.rows(DAY):
+        vendor.remove(row["id"])
+    for row in vendor.rows(DAY + timedelta(days=1)):
+        vendor.remove(row["id"])
+    vendor.add("late", at=f"{DAY + timedelta(days=2)}T23:00:00Z")
+
+    result = materialize(assets, instance, tags=RANGE)
+
+    assert query("select _day::varchar, count(*) from openpanel.events group by 1 order by 1") == [
+        ("2026-03-04", 4), ("2026-03-05", 5), ("2026-03-06", 7),
+    ]  # fmt: skip
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    told = failed.event_specific_data.user_failure_data.metadata
+    assert told["where"].value == "openpanel.events[2026-03-05]"
+    assert told["failed as well"].value.startswith("openpanel.events[2026-03-04]: the day holds 4 landed rows")
 
 
 def test_a_sudden_drop_fails_and_a_tag_allows_it(vendor, filled, assets, instance, query):

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from connector import SettingsError
-from connector.dagster import OpenPanelResource, build_definitions
+from connector.dagster import ConnectorTranslator, OpenPanelResource, build_definitions, openpanel_definitions
 from connector.dagster.assets import INCREMENTAL_TAG
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +101,29 @@ def test_two_projects_live_side_by_side():
     keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
     assert {"openpanel/events", "openpanel_shop/events", "openpanel_shop/charts", "userpilot_shop/events"} <= keys
     assert len(keys) == 2 * (7 + 14)
+
+
+def test_other_keys_leave_schedules_and_sensors_as_they_are(defs):
+    """What an asset lands is known by its table, whatever a translator calls it."""
+
+    class Ours(ConnectorTranslator):
+        def key(self, stream):
+            return dg.AssetKey(["raw", f"{stream.vendor}_{stream.name}".upper()])
+
+    theirs = build_definitions(translator=Ours())
+    dg.Definitions.validate_loadable(theirs)
+    for kind in ("schedules", "sensors"):
+        assert {one.name for one in getattr(theirs, kind)} == {one.name for one in getattr(defs, kind)}
+    night = datetime(2026, 3, 4, 3, 15, tzinfo=UTC)
+    assert [keys[0] for keys in ranges(tick(theirs, "openpanel_nightly", night))] == [
+        "OPENPANEL_EVENTS",
+        "OPENPANEL_INSIGHTS_METRICS",
+    ]
+
+
+def test_live_visitors_alone_are_sampled_every_hour():
+    live = openpanel_definitions(tables=["insights_live", "insights_metrics"])
+    assert {schedule.name for schedule in live.schedules} == {"openpanel_nightly", "openpanel_intraday"}
 
 
 def test_resources_of_the_caller_cannot_clash():
