@@ -38,6 +38,9 @@ WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
 _NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
 _HOLDER = re.compile(r"PID (\d+)")
 
+# What DuckDB calls its own catalogs and schemas, and what this project's are called; the vendors' come with each table.
+_TAKEN = ("main", "temp", "system", "information_schema", "pg_catalog", "connector", "staging", "intermediate", "marts")
+
 # Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: writers take turns.
 _TURNS: dict[str, threading.Lock] = {}
 _TURNS_GUARD = threading.Lock()
@@ -62,11 +65,24 @@ class Warehouse:
                 f"is {excerpt(self.name.split('?')[0], 60)!r}, and this version writes only DuckDB files",
                 next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
             )
-        self._path, self._lock_wait = Path(self.name).expanduser(), lock_wait
-        key = str(self._path.absolute())
+        try:
+            # Absolute: DuckDB reads the beginning of a name such as sqlite:x as what opens it.
+            self._path, self._lock_wait = Path(self.name).expanduser().absolute(), lock_wait
+        except RuntimeError:
+            raise SettingsError(
+                "WAREHOUSE", "names a user that does not exist", next_step="write WAREHOUSE as a full path."
+            ) from None
+        if self.name == ":memory:":
+            raise SettingsError(
+                "WAREHOUSE",
+                "is ':memory:', where nothing would be left when the run ends",
+                next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
+            )
+        key = str(self._path)
         with _TURNS_GUARD:
             self._turn = _TURNS.setdefault(key, threading.Lock())
-        self.must_not_be_named("connector")
+        for schema in _TAKEN:
+            self.must_not_be_named(schema)
 
     def __repr__(self) -> str:
         return f"Warehouse({self.name!r})"

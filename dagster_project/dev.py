@@ -1,4 +1,4 @@
-"""`make dev`: Dagster's UI and daemon on 127.0.0.1:3000, with your credentials or, without any, with the sandbox.
+"""`make dev`: Dagster's UI and daemon on 127.0.0.1:3000, with your credentials or, with none at all, the sandbox.
 
 The instance lives in ``.dagster/`` and survives; the sandbox starts fresh every time. Not a deployment: see deploy/.
 """
@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from dagster_project.local import local_dagster
 PORT = 3000
 SAMPLE_DAYS = 30
 EXPORT_SECONDS = 40.0
+# One of these, and it is somebody's own project: nothing is made up in it.
+CONFIGURED = ("OPENPANEL_CLIENT_ID", "USERPILOT_API_KEY")
 
 
 def main() -> int:
@@ -30,32 +33,33 @@ def main() -> int:
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
     with ExitStack() as stack:
-        variables: dict[str, str] = {}
-        today = datetime.now(UTC).date()
-        first = today - timedelta(days=SAMPLE_DAYS)
-        if not os.environ.get("OPENPANEL_CLIENT_ID"):
-            vendor = OpenPanel()
-            vendor.load_sample(first, today)
-            url = stack.enter_context(serve(vendor.app))
-            variables |= {
-                "OPENPANEL_API_URL": url,
-                "OPENPANEL_CLIENT_ID": READ.id,
-                "OPENPANEL_CLIENT_SECRET": READ.secret or "",
-                "OPENPANEL_PROJECT_ID": "demo",
-                "START_DATE": first.isoformat(),
-                "WAREHOUSE": os.environ.get("WAREHOUSE", str((folder / "sandbox.duckdb").resolve())),
-            }
-            print(f"no OPENPANEL_CLIENT_ID in the environment or .env: using the sandbox, {SAMPLE_DAYS} days of sample")
-        if not os.environ.get("USERPILOT_API_KEY"):
-            pilot = Userpilot(seconds_to_complete=EXPORT_SECONDS)
-            pilot.load_sample(first, today)
-            api, _ = stack.enter_context(serve_userpilot(pilot))
-            variables |= {"USERPILOT_API_URL": api, "USERPILOT_API_KEY": USERPILOT_KEY}
-            print("no USERPILOT_API_KEY in the environment or .env: using the sandbox's Userpilot")
+        variables = {} if any(map(os.environ.get, CONFIGURED)) else stack.enter_context(_sandbox(folder))
         dagster = stack.enter_context(local_dagster(folder, variables, port=PORT))
         print(f"Dagster is on {dagster.url}, its logs are in {folder}/; stop with Ctrl-C", flush=True)
         stop.wait()
     return 0
+
+
+@contextmanager
+def _sandbox(folder: Path) -> Iterator[dict[str, str]]:
+    """Both vendors on loopback, and a warehouse of their own: sample people must not stand beside real ones."""
+    today = datetime.now(UTC).date()
+    first = today - timedelta(days=SAMPLE_DAYS)
+    vendor, pilot = OpenPanel(), Userpilot(seconds_to_complete=EXPORT_SECONDS)
+    vendor.load_sample(first, today)
+    pilot.load_sample(first, today)
+    print(f"neither vendor is in the environment or .env: using the sandbox, {SAMPLE_DAYS} days of sample")
+    with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
+        yield {
+            "OPENPANEL_API_URL": url,
+            "OPENPANEL_CLIENT_ID": READ.id,
+            "OPENPANEL_CLIENT_SECRET": READ.secret or "",
+            "OPENPANEL_PROJECT_ID": "demo",
+            "USERPILOT_API_URL": api,
+            "USERPILOT_API_KEY": USERPILOT_KEY,
+            "START_DATE": first.isoformat(),
+            "WAREHOUSE": str((folder / "sandbox.duckdb").resolve()),
+        }
 
 
 if __name__ == "__main__":

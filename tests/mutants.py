@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant("any opener may go", "connector/pacing.py", "if now >= state.opening_until:", "if True:", "tests/test_pacing.py"),
     Mutant("no wait for the file's lock", "connector/warehouse.py", "if time.monotonic() >= until:", "if True:", "tests/test_many_runs.py"),
     Mutant("transient failures end a range", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if True:", "tests/dagster"),
-    Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=isinstance(error, TransientError)", "allow_retries=True", "tests/dagster"),
+    Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=any(isinstance(one, TransientError) for one in errors)", "allow_retries=True", "tests/dagster"),
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
     Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),
     Mutant("control characters shown", "connector/errors.py", "if not text.isprintable():", "if False:", "tests/test_secrets.py"),

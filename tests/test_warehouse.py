@@ -122,5 +122,19 @@ def test_a_file_must_not_have_the_name_of_a_schema_in_it(tmp_path, name):
     with pytest.raises(SettingsError, match=r"WAREHOUSE.*schema openpanel_shop"):
         Warehouse(tmp_path / name).must_not_be_named(EVENTS.of("shop").schema)
     Warehouse(tmp_path / name).must_not_be_named(EVENTS.schema)
-    with pytest.raises(SettingsError, match="schema connector"):
-        Warehouse(tmp_path / "connector.duckdb")
+    for ours in ("connector", "staging", "marts", "main", "temp"):
+        with pytest.raises(SettingsError, match=f"schema {ours}"):
+            Warehouse(tmp_path / f"{ours}.duckdb")
+
+
+@pytest.mark.parametrize(("name", "said"), [(":memory:", "nothing would be left"), ("~nobody-here/w.duckdb", "a user")])
+def test_what_can_hold_nothing_is_refused(name, said):
+    with pytest.raises(SettingsError, match=f"WAREHOUSE.*{said}"):
+        Warehouse(name)
+
+
+@pytest.mark.parametrize("name", ["sqlite:x.db", "file:x.duckdb"])
+def test_a_relative_name_is_a_file_whatever_it_begins_with(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
