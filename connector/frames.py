@@ -5,7 +5,7 @@ Rows are copied out in one go, so a frame must fit into memory; what does not is
 
 import warnings
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from connector.errors import RejectedError, excerpt
@@ -17,7 +17,7 @@ from connector.warehouse import Warehouse
 if TYPE_CHECKING:
     import pandas
 
-Days = date | str | tuple[date | str, date | str]
+Days = date | str | Sequence[date | str]
 
 # What the day of a row is called: in landed tables, in marts, in staging.
 _DAYS = ("_day", "day", "event_day")
@@ -32,8 +32,8 @@ def frame(
 
     Args:
         table: schema and name, such as ``openpanel.events`` or ``marts.sessions``.
-        days: one day, or the first and the last one, both included; of ``_day``, of a model its day. All rows if
-            left out.
+        days: one day, or the first and the last one, both included; of ``_day``, of a model its day. A moment stands
+            for its day, in UTC if it has a timezone. All rows if left out.
         columns: in this order; all if left out. Naming the few you need is many times faster.
         warehouse: the one that WAREHOUSE names if left out.
 
@@ -66,7 +66,9 @@ def frame(
             raise _not_there(
                 table, "there is no such table", "land it first; connector.landings tells what has landed."
             )
-        wanted = list(types) if columns is None else list(columns)
+        wanted = list(types) if columns is None else [columns] if isinstance(columns, str) else list(columns)
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise _not_there(table, "no column is named, or one twice", f"use some of {', '.join(types)}, once each.")
         if unknown := [column for column in wanted if column not in types]:
             raise _not_there(table, f"there is no column {unknown[0]!r}", f"use {', '.join(types)}.")
         day = next((name for name in _DAYS if name in types), None)
@@ -81,14 +83,22 @@ def frame(
 
 
 def _of_days(days: Days, table: str, column: str) -> str:
-    first, last = days if isinstance(days, tuple) else (days, days)
+    ends = list(days) if isinstance(days, tuple | list) else [days, days]
     try:
-        bounds = [date.fromisoformat(day) if isinstance(day, str) else day for day in (first, last)]
-    except ValueError:
-        raise _not_there(table, f"{excerpt(str(days), 60)} are no days", "write YYYY-MM-DD.") from None
-    if bounds[1] < bounds[0]:
-        raise _not_there(table, f"{bounds[1]} is before {bounds[0]}", "swap the two days.")
-    return f" where {quoted(column)} between {literal(bounds[0])} and {literal(bounds[1])}"
+        first, last = map(_day, ends)
+    except (ValueError, TypeError):
+        raise _not_there(
+            table, f"{excerpt(str(days), 60)} are no days", "write YYYY-MM-DD, or the first and the last of them."
+        ) from None
+    if last < first:
+        raise _not_there(table, f"{last} is before {first}", "swap the two days.")
+    return f" where {quoted(column)} between {literal(first)} and {literal(last)}"
+
+
+def _day(given: date | str) -> date:
+    if isinstance(given, datetime):  # which pandas' Timestamp is, too
+        return (given.astimezone(UTC) if given.tzinfo else given).date()
+    return given if isinstance(given, date) else date.fromisoformat(given)
 
 
 def _not_there(table: str, what: str, next_step: str) -> RejectedError:

@@ -35,6 +35,17 @@ def test_a_range_includes_both_ends_and_texts_are_days_too(landed, warehouse):
     assert rows["revenue"].dtype == pd.Int64Dtype()
 
 
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_a_moment_stands_for_its_day(landed, warehouse, zone):
+    moment = pd.Timestamp(DAY, tz=zone) + pd.Timedelta(hours=13)
+    rows = [len(connector.frame("openpanel.events", days, warehouse=warehouse)) for days in (moment, [moment, moment])]
+    assert rows == [landed[0].landed] * 2
+
+
+def test_one_column_needs_no_list(landed, warehouse):
+    assert list(connector.frame("openpanel.events", DAY, columns="name", warehouse=warehouse).columns) == ["name"]
+
+
 def test_all_rows_without_days_and_any_table(landed, warehouse):
     assert len(connector.frame("openpanel.events", warehouse=warehouse)) == sum(r.landed for r in landed)
     receipts = connector.frame("connector.landings", NEXT, warehouse=warehouse)
@@ -53,6 +64,8 @@ def test_the_warehouse_is_free_again(landed, warehouse, sync):
         ("events", None, None, "schema and a name"),
         ("openpanel.events", "yesterday", None, "no days"),
         ("openpanel.events", (date(2026, 3, 5), date(2026, 3, 4)), None, "swap"),
+        *[("openpanel.events", days, None, "no days") for days in (20261120, (DAY,), (DAY, None), [DAY] * 3)],
+        *[("openpanel.events", None, columns, "once each") for columns in ([], ["_day", "_day"])],
         ("openpanel.events", None, ["id", 'x"; drop table openpanel.events; --'], "no column"),
         ("openpanel.without", DAY, None, "has no days"),
         ('openpanel.events" where false --', None, None, "no such table"),
