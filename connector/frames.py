@@ -5,13 +5,14 @@ Rows are copied out in one go, so a frame must fit into memory; what does not is
 
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 from connector.errors import RejectedError, excerpt
 from connector.settings import Settings
 from connector.sql import columns as listed
 from connector.sql import literal, quoted, text
+from connector.stream import day_of
 from connector.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def frame(
 def _of_days(days: Days, table: str, column: str) -> str:
     ends = list(days) if isinstance(days, tuple | list) else [days, days]
     try:
-        first, last = map(_day, ends)
+        first, last = map(day_of, ends)
     except (ValueError, TypeError):
         raise _not_there(
             table, f"{excerpt(str(days), 60)} are no days", "write YYYY-MM-DD, or the first and the last of them."
@@ -93,12 +94,6 @@ def _of_days(days: Days, table: str, column: str) -> str:
     if last < first:
         raise _not_there(table, f"{last} is before {first}", "swap the two days.")
     return f" where {quoted(column)} between {literal(first)} and {literal(last)}"
-
-
-def _day(given: date | str) -> date:
-    if isinstance(given, datetime):  # which pandas' Timestamp is, too
-        return (given.astimezone(UTC) if given.tzinfo else given).date()
-    return given if isinstance(given, date) else date.fromisoformat(given)
 
 
 def _not_there(table: str, what: str, next_step: str) -> RejectedError:

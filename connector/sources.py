@@ -133,9 +133,10 @@ def _scalar(value: Any) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files of one instance into a folder."""
-    if not 1 <= len(arguments) <= 2:
+    if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
         print("usage: python -m connector.sources FOLDER [INSTANCE]", file=sys.stderr)
         return 2
+    Path(arguments[0]).mkdir(parents=True, exist_ok=True)
     for name, text in source_files(*arguments[1:]).items():
         Path(arguments[0], name).write_text(text, encoding="utf-8")
     return 0

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Literal
 
 ColumnType = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON", "VARCHAR[]"]
@@ -24,6 +24,17 @@ BOOKKEEPING: Mapping[str, tuple[str, str]] = {
 def snake_case(name: str) -> str:
     """The vendor's field name as a column name: ``createdAt`` -> ``created_at``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def day_of(given: date | str) -> date:
+    """A day as it may be given: a date, its text, or a moment, which stands for its day, in UTC if it has a timezone.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if isinstance(given, datetime):  # which pandas' Timestamp is, too
+        return (given.astimezone(UTC) if given.tzinfo else given).date()
+    return given if isinstance(given, date) else date.fromisoformat(given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from connector.http import Meter
 from connector.landing import land, land_newer, land_sample
 from connector.receipts import Reading, landed_day, record_failure
 from connector.spool import spool_pages, spooling
-from connector.stream import Page, Receipt, Stream
+from connector.stream import Page, Receipt, Stream, day_of
 from connector.warehouse import Warehouse
 
 # The vendor stores new rows every ten seconds or so: a walk disturbed by one batch usually fits before the next.
@@ -68,6 +68,7 @@ def sync_day(
 
     Args:
         client: asks the vendor.
+        day: also as a text, or a moment of it.
         incremental: for a day that still grows: read only what is newer than the landed rows, and the whole day if
             that does not add up.
         allow_drop: see :func:`connector.landing.land`.
@@ -79,6 +80,7 @@ def sync_day(
         ConnectorError: as the rooms below raise it. The rows landed before are then still in place, and a receipt of
             status ``failed`` is written where the warehouse allows.
     """
+    day, spool_dir = day_of(day), Path(spool_dir)
     warehouse.must_not_be_named(stream.schema)
     cost = Cost()
     try:

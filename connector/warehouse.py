@@ -179,8 +179,7 @@ class Warehouse:
                 if not unborn and not _is_taken(fault):
                     raise self._cannot_open(fault, where) from None
                 if time.monotonic() >= until:
-                    holder = _HOLDER.search(str(fault))
-                    raise self._busy(f"process {holder[1]}" if holder else "another process", where) from None
+                    raise self._busy(_holder(str(fault)), where) from None
             time.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(pause * 1.5, 0.5)
 
@@ -278,6 +277,13 @@ def _is_taken(fault: Exception) -> bool:
         or "different configuration" in text
         or "Unique file handle conflict" in text
     )
+
+
+def _holder(said: str) -> str:
+    if "different configuration" in said or "Unique file handle conflict" in said:
+        return "another connection of this process"
+    found = _HOLDER.search(said)
+    return f"process {found[1]}" if found else "another process"
 
 
 def _is_full(fault: duckdb.Error) -> bool:

@@ -1,7 +1,7 @@
 """A day travels from vendor to table, also when it moves on the way."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -48,6 +48,12 @@ def test_nothing_is_asked_for_a_file_that_has_the_schemas_name(vendor, tmp_path,
 
     assert not vendor.requests
     assert not (tmp_path / "openpanel.duckdb").exists()
+
+
+@pytest.mark.parametrize("day", [DAY.isoformat(), datetime(DAY.year, DAY.month, DAY.day, 23, tzinfo=UTC)])
+def test_a_day_may_be_given_as_a_text_or_a_moment(sync, hours, day):
+    receipt = sync(day)
+    assert (receipt.day, receipt.landed) == (DAY, 5)
 
 
 def test_a_day_that_moves_is_walked_again(vendor, sync, query, hours):

@@ -1,5 +1,6 @@
 """Everything for the usual project in one call. Who wants less takes the builders one by one."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -34,7 +35,7 @@ from connector.userpilot.streams import LOOKUPS
 
 def build_definitions(
     *,
-    start_date: date | None = None,
+    start_date: date | str | None = None,
     questions: Questions | Path | None = None,
     timezone: str = "",
     instance: str = "",
@@ -102,7 +103,7 @@ def build_definitions(
 
 def openpanel_definitions(
     *,
-    start_date: date | None = None,
+    start_date: date | str | None = None,
     questions: Questions | Path | None = None,
     tables: Collection[str] = (),
     timezone: str = "",
@@ -122,10 +123,12 @@ def openpanel_definitions(
     """
     env = environment()
     assets = openpanel_assets(
-        start_date=start_date or Settings.load(env).start_date,
+        start_date=_first_day(start_date, env),
         streams=chosen(streams(_questions(questions, env)), tables),
-        timezone=timezone or env.timezone("OPENPANEL_TIMEZONE", "UTC"),
-        instance=instance,
+        timezone=env.timezone("OPENPANEL_TIMEZONE", "UTC")
+        if not timezone
+        else Environment({}).timezone("timezone", timezone),
+        instance=_fit(instance),
         translator=translator,
         openpanel=openpanel or OpenPanelResource(),
         warehouse=warehouse or WarehouseResource(),
@@ -155,7 +158,7 @@ def openpanel_definitions(
 
 def userpilot_definitions(
     *,
-    start_date: date | None = None,
+    start_date: date | str | None = None,
     options: Mapping[str, Any] | None = None,
     lookups: Collection[str] = (),
     instance: str = "",
@@ -174,10 +177,10 @@ def userpilot_definitions(
         SettingsError: a lookup does not exist, START_DATE is not a date.
     """
     assets = userpilot_assets(
-        start_date=start_date or Settings.load(environment()).start_date,
+        start_date=_first_day(start_date, environment()),
         options=options,
         lookups=chosen(LOOKUPS, lookups),
-        instance=instance,
+        instance=_fit(instance),
         translator=translator,
         userpilot=userpilot,
         warehouse=warehouse,
@@ -209,10 +212,31 @@ def chosen(catalogue: Sequence[Stream], names: Collection[str]) -> list[Stream]:
     Raises:
         SettingsError: there is no such stream.
     """
-    known = [stream.name for stream in catalogue]
+    known, names = [stream.name for stream in catalogue], [names] if isinstance(names, str) else names
     if unknown := sorted(set(names) - set(known)):
         raise SettingsError("tables", f"has {unknown[0]!r}", next_step=f"use {', '.join(known)}.")
     return [stream for stream in catalogue if not names or stream.name in names]
+
+
+def _first_day(given: date | str | None, env: Environment) -> date:
+    if given is None:
+        return Settings.load(env).start_date
+    return Environment({"start_date": given}).day("start_date", "") if isinstance(given, str) else given
+
+
+def _zone(given: str, env: Environment) -> str:
+    if given:
+        return Environment({"timezone": given}).timezone("timezone", "")
+    return env.timezone("OPENPANEL_TIMEZONE", "UTC")
+
+
+def _fit(instance: str) -> str:
+    """A name that may stand in asset keys, schemas and the names of schedules."""
+    if not re.fullmatch(r"[a-z0-9_]*", instance):
+        raise SettingsError(
+            "instance", f"is {instance!r}", next_step="write small letters, digits and underscores, such as my_shop."
+        )
+    return instance
 
 
 def _questions(questions: Questions | Path | None, env: Environment) -> Questions:

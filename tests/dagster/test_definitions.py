@@ -1,6 +1,6 @@
 """The code location loads as the server loads it, with the promised names and without a secret."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -119,6 +119,25 @@ def test_other_keys_leave_schedules_and_sensors_as_they_are(defs):
         "OPENPANEL_EVENTS",
         "OPENPANEL_INSIGHTS_METRICS",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"start_date": "soon"}, "start_date"),
+        ({"timezone": "Foo/Bar"}, "timezone"),
+        ({"instance": "my-shop"}, "small letters"),
+    ],
+)
+def test_arguments_that_cannot_be_are_told_as_the_variables_are(given, said):
+    with pytest.raises(SettingsError, match=said):
+        build_definitions(**given)
+
+
+def test_a_day_may_be_a_text_and_one_table_needs_no_list():
+    live = openpanel_definitions(start_date="2026-03-01", tables="events")
+    (asset,) = live.assets
+    assert asset.partitions_def.start.date() == date(2026, 3, 1)
 
 
 def test_live_visitors_alone_are_sampled_every_hour():
