@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from connector.errors import SettingsError, conceal
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_YES = {"1", "true", "yes", "on"}
 
 
 class Secret:
@@ -76,7 +77,12 @@ class Environment:
             ) from None
 
     def url(self, name: str, default: str) -> str:
-        return checked_url(name, self.text(name, default), insecure=bool(self.values.get("CONNECTOR_ALLOW_HTTP")))
+        return checked_url(name, self.text(name, default), insecure=self.allows_http)
+
+    @property
+    def allows_http(self) -> bool:
+        """Whether plain HTTP may leave this machine; anything but a yes is a no."""
+        return self.values.get("CONNECTOR_ALLOW_HTTP", "").strip().lower() in _YES
 
     def timezone(self, name: str, default: str) -> str:
         value = self.text(name, default)
@@ -89,11 +95,16 @@ class Environment:
         return value
 
 
-def checked_url(name: str, value: str, *, insecure: bool = False) -> str:
+def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
 
     Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
+
+    Args:
+        insecure: whether that is allowed, if it is known without asking the process environment.
     """
+    if insecure is None:
+        insecure = environment().allows_http
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port

@@ -20,13 +20,13 @@ class Webhook:
 
     Args:
         url: ``https://`` with path and query as the receiver gave it; plain HTTP on loopback only, or where allowed.
-        insecure: accept plain HTTP to other hosts.
+        insecure: accept plain HTTP to other hosts; as CONNECTOR_ALLOW_HTTP says if left out.
 
     Raises:
         SettingsError: it is no such address; the message does not repeat it.
     """
 
-    def __init__(self, url: Secret | str, *, insecure: bool = False) -> None:
+    def __init__(self, url: Secret | str, *, insecure: bool | None = None) -> None:
         address = url.reveal() if isinstance(url, Secret) else url
         try:
             parts = urlsplit(address)
@@ -44,7 +44,7 @@ class Webhook:
         env = env or environment()
         if not env.values.get("CONNECTOR_ALERT_WEBHOOK", "").strip():
             return None
-        return cls(env.secret("CONNECTOR_ALERT_WEBHOOK"), insecure=bool(env.values.get("CONNECTOR_ALLOW_HTTP")))
+        return cls(env.secret("CONNECTOR_ALERT_WEBHOOK"), insecure=env.allows_http)
 
     def __repr__(self) -> str:
         return f"Webhook({self.host!r})"

@@ -4,9 +4,11 @@ import pickle
 
 import pytest
 
-from connector import Settings, SettingsError
+from connector import OpenPanel, Settings, SettingsError, Userpilot
 from connector.openpanel.settings import OpenPanelSettings
-from connector.settings import Environment, Secret
+from connector.settings import Environment, Secret, environment
+from connector.userpilot.settings import UserpilotSettings
+from connector.webhook import Webhook
 
 GOOD = {
     "OPENPANEL_CLIENT_ID": "0f1e2d3c-0000-4000-8000-000000000001",
@@ -59,6 +61,43 @@ def test_base_urls_may_carry_a_prefix(value, read):
 def test_plain_http_is_possible_on_purpose():
     env = Environment(GOOD | {"OPENPANEL_API_URL": "http://panel.internal", "CONNECTOR_ALLOW_HTTP": "1"})
     assert OpenPanelSettings.load(env).api_url == "http://panel.internal"
+
+
+PLAIN = {
+    **GOOD,
+    "USERPILOT_API_KEY": "key_abc",
+    "OPENPANEL_API_URL": "http://192.0.2.2:3333",
+    "USERPILOT_API_URL": "http://192.0.2.2:3334",
+    "CONNECTOR_ALERT_WEBHOOK": "http://192.0.2.2:3335/hook",
+}
+
+
+def use_all():
+    """Everything that holds a base URL, made the way a run makes it."""
+    with (
+        OpenPanel.from_settings(OpenPanelSettings.load()),
+        Userpilot.from_settings(UserpilotSettings.load()),
+        Webhook.from_environment() as hook,
+    ):
+        assert hook.host == "192.0.2.2"
+
+
+@pytest.mark.parametrize("value", ["1", "true", "ON"])
+def test_who_allows_plain_http_can_use_it(monkeypatch, value):
+    for name, text in (PLAIN | {"CONNECTOR_ALLOW_HTTP": value}).items():
+        monkeypatch.setenv(name, text)
+    use_all()
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "no", "off"])
+def test_plain_http_is_refused_by_whatever_is_no_yes(monkeypatch, value):
+    for name, text in (PLAIN | {"CONNECTOR_ALLOW_HTTP": value}).items():
+        monkeypatch.setenv(name, text)
+    for load in (OpenPanelSettings.load, UserpilotSettings.load, Webhook.from_environment):
+        with pytest.raises(SettingsError, match="is plain HTTP"):
+            load()
+    with pytest.raises(SettingsError, match="is plain HTTP"):
+        Webhook(environment().secret("CONNECTOR_ALERT_WEBHOOK"))
 
 
 def test_a_timezone_must_exist():
