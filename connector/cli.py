@@ -12,11 +12,12 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from connector.errors import ConnectorError, InProgressError, SettingsError
+from connector.errors import ConnectorError, InProgressError, RejectedError, SettingsError
 from connector.openpanel.settings import OpenPanelSettings
-from connector.openpanel.streams import STREAMS
-from connector.settings import Settings
+from connector.openpanel.streams import DIMENSIONS, STREAMS, streams
+from connector.settings import Settings, environment
 from connector.stream import Page, Receipt, Stream
 from connector.userpilot.streams import LOOKUPS
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, IN_PROGRESS = 0, 1, 75
 _LOOKUPS = {stream.name: stream for stream in LOOKUPS}
-_BY_NAME = {stream.table: stream for stream in STREAMS}
+_TABLES = sorted(stream.table for stream in STREAMS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,11 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     sync = verbs.add_parser("sync", help="land days of a stream", description="Land days of a stream, each whole.")
-    sync.add_argument(
-        "stream", metavar="STREAM", choices=sorted(_BY_NAME), help=f"one of {', '.join(sorted(_BY_NAME))}"
-    )
-    sync.add_argument("--from", dest="first", type=_day, required=True, metavar="DAY", help="first UTC day, YYYY-MM-DD")
-    sync.add_argument("--to", dest="last", type=_day, required=True, metavar="DAY", help="last UTC day, included")
+    sync.add_argument("stream", metavar="STREAM", choices=_TABLES, help=f"one of {', '.join(_TABLES)}")
+    sync.add_argument("--from", dest="first", type=_day, required=True, metavar="DAY", help="first day, YYYY-MM-DD")
+    sync.add_argument("--to", dest="last", type=_day, required=True, metavar="DAY", help="last day, included")
     sync.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
     sync.add_argument("--incremental", action="store_true", help="for today: read only what is newer than landed")
     sync.add_argument("--json", action="store_true", help="one JSON object a day on standard output")
@@ -132,11 +131,10 @@ def _sync(options: argparse.Namespace) -> int:
     from connector.sync import sync_day
     from connector.warehouse import Warehouse
 
-    stream, settings = _BY_NAME[options.stream], Settings.load()
-    if options.last < options.first:
-        raise SettingsError("--to", f"is {options.last}, before --from", next_step="swap the two days.")
+    stream, settings, source = _asked(options.stream), Settings.load(), OpenPanelSettings.load()
+    _check_days(stream, options.first, options.last, timezone=source.timezone)
     warehouse, code = Warehouse(settings.warehouse), DONE
-    with OpenPanel.from_settings(OpenPanelSettings.load()) as client:
+    with OpenPanel.from_settings(source) as client:
         for day in _days(options.first, options.last):
             try:
                 receipt = sync_day(
@@ -152,11 +150,51 @@ def _sync(options: argparse.Namespace) -> int:
             except ConnectorError as error:
                 _say_error(error, as_json=options.json)
                 code = FAILED
-                if not error.is_transient:
+                if isinstance(error, RejectedError):  # the next day would be refused as well
                     break
             else:
                 _say_receipt(receipt, as_json=options.json)
     return code
+
+
+def _asked(table: str) -> Stream:
+    """A stream with what the file of OPENPANEL_REPORTS asks of it.
+
+    Raises:
+        SettingsError: nothing is asked of charts or funnels, so every day would land empty.
+    """
+    from connector.openpanel.questions import Questions
+
+    questions = Questions.from_environment(environment(), dimensions=DIMENSIONS)
+    stream = next(one for one in streams(questions) if one.table == table)
+    if stream.walk in ("charts", "funnels") and not stream.params[stream.walk]:
+        raise SettingsError(
+            "OPENPANEL_REPORTS",
+            f"asks for no {stream.walk}",
+            next_step=f"name a file in OPENPANEL_REPORTS that holds {stream.walk}.",
+        )
+    return stream
+
+
+def _check_days(stream: Stream, first: date, last: date, *, timezone: str) -> None:
+    """Refuse days that a stream cannot have: they would land empty and look whole for ever.
+
+    Raises:
+        RejectedError: the days are in the wrong order, in the future, or past for a stream without days.
+    """
+    today = datetime.now(ZoneInfo(timezone) if stream.days == "local" else UTC).date()
+    if last < first:
+        raise SettingsError("--to", f"is {last}, before --from", next_step="swap the two days.")
+    if last > today:
+        raise RejectedError(
+            f"the last day {last} is in the future.", where=stream.table, next_step=f"ask for days up to {today}."
+        )
+    if stream.days == "none" and first < today:
+        raise RejectedError(
+            f"{stream.table} tells only what is now, nothing of {first}.",
+            where=stream.table,
+            next_step=f"ask with --from {today} --to {today}.",
+        )
 
 
 def _track(options: argparse.Namespace) -> int:
@@ -267,7 +305,7 @@ def _lookups(options: argparse.Namespace) -> int:
             except ConnectorError as error:
                 _say_error(error, as_json=options.json)
                 code = FAILED
-                if not error.is_transient:
+                if isinstance(error, RejectedError):
                     break
                 continue
             for receipt in receipts:
@@ -348,7 +386,6 @@ def _prune(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from connector import doctor
     from connector.openpanel.doctor import examine as openpanel_findings
-    from connector.settings import environment
     from connector.userpilot.doctor import examine as userpilot_findings
 
     env, code = environment(), DONE

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import SettingsError, excerpt
+from connector.settings import Environment
 
 SEGMENTS = (
     "event", "user", "session", "group", "user_average", "one_event_per_user",
@@ -152,6 +153,16 @@ class Questions:
             where = f"{self._where}.insights.filters.{one.name}"
             _one_of(one.name, INSIGHT_FIELDS, f"{where}.name")
             _check_filter(one, where)
+
+    @classmethod
+    def from_environment(cls, env: Environment, *, dimensions: Sequence[str]) -> "Questions":
+        """What the file named by OPENPANEL_REPORTS asks; without one, nothing of one's own.
+
+        Args:
+            dimensions: the allowed breakdowns.
+        """
+        file = env.text("OPENPANEL_REPORTS", "")
+        return cls.load(Path(file), dimensions=dimensions) if file else cls()
 
     @classmethod
     def load(cls, file: Path, *, dimensions: Sequence[str]) -> "Questions":
