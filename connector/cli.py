@@ -1,4 +1,4 @@
-"""The same verbs without Dagster, for cron, Airflow and a terminal.
+"""The same verbs without Dagster, for cron, Airflow and a terminal; a ``.env`` here is read as Dagster reads it.
 
 Exit codes: 0 done, 1 failed, 75 still in progress (ask again later). Nothing here retries or schedules.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
+        _read_dotenv(Path(".env"))
         code: int = options.run(options)
         return code
     except ConnectorError as error:
@@ -42,6 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; what had landed stays landed, the day in progress is as it was before.", file=sys.stderr)
         return FAILED
+
+
+def _read_dotenv(file: Path) -> None:
+    from dotenv import load_dotenv
+
+    try:
+        load_dotenv(file)  # what the environment holds already stays
+    except (OSError, ValueError) as fault:
+        # The class alone: the fault may repeat what the file holds.
+        raise SettingsError(
+            str(file), f"cannot be read: {type(fault).__name__}", next_step="make it a text file in UTF-8 of yours."
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         help="is everything well? says what to do if not",
         description="Look at settings, credentials, vendors, clock, disks, warehouse, spool and the Dagster instance.",
     )
-    doctor.add_argument("--offline", action="store_true", help="do not ask the vendors")
+    doctor.add_argument("--offline", action="store_true", help="look at the vendors' variables only, ask nobody")
     doctor.add_argument("--json", action="store_true", help="one JSON object a finding on standard output")
     doctor.set_defaults(run=_doctor)
 
@@ -385,19 +399,21 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     from connector import doctor
-    from connector.openpanel.doctor import examine as openpanel_findings
-    from connector.userpilot.doctor import examine as userpilot_findings
+    from connector.openpanel import doctor as openpanel
+    from connector.userpilot import doctor as userpilot
 
     env, code = environment(), DONE
-    vendors = () if options.offline else (openpanel_findings(env), userpilot_findings(env))
-    for findings in (doctor.examine(env), *vendors):
-        for finding in findings:
-            if finding.level == "fail":
-                code = FAILED
-            line = f"{finding.level:4}  {finding.about}: {finding.said}" + (
-                f" -> {finding.todo}" if finding.todo else ""
-            )
-            print(json.dumps(asdict(finding)) if options.json else line, flush=True)
+    findings = chain(
+        doctor.examine(env),
+        openpanel.examine(env, ask=not options.offline),
+        userpilot.examine(env, ask=not options.offline),
+        [] if openpanel.is_configured(env) or userpilot.is_configured(env) else [doctor.nothing_configured()],
+    )
+    for finding in findings:
+        if finding.level == "fail":
+            code = FAILED
+        line = f"{finding.level:4}  {finding.about}: {finding.said}" + (f" -> {finding.todo}" if finding.todo else "")
+        print(json.dumps(asdict(finding)) if options.json else line, flush=True)
     return code
 
 

@@ -20,6 +20,8 @@ from connector.errors import BusyError, ConnectorError, SettingsError, excerpt
 from connector.privacy import Privacy
 from connector.settings import Environment, Settings, environment
 from connector.warehouse import Warehouse
+from connector.webhook import VARIABLE as WEBHOOK
+from connector.webhook import Webhook
 
 Level = Literal["ok", "warn", "fail"]
 # Below this a day of a million events may not fit, as files and in the warehouse, at the same time.
@@ -70,12 +72,22 @@ def examine(env: Environment | None = None) -> Iterator[Finding]:
     settings, findings = _settings(env)
     yield from findings
     yield from _privacy(env)
+    yield _webhook(env)
     yield from _clock()
     yield from _budget()
     if settings is not None:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
     yield from _dagster(env)
+
+
+def nothing_configured() -> Finding:
+    """What to say where every vendor is well because none is named."""
+    return warn(
+        "vendors",
+        "nothing is configured: there is nobody to read from.",
+        "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
+    )
 
 
 def variables(env: Environment, names: Iterable[str], *, secret: Iterable[str] = ()) -> Iterator[Finding]:
@@ -129,8 +141,26 @@ def _settings(env: Environment) -> tuple[Settings | None, list[Finding]]:
 _READERS: Mapping[str, Callable[[Environment], object]] = {
     "WAREHOUSE": lambda env: Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")),
     "START_DATE": lambda env: env.day("START_DATE", "2024-01-01"),
-    "SPOOL_DIR": lambda env: env.text("SPOOL_DIR", ".spool"),
+    "SPOOL_DIR": lambda env: env.folder("SPOOL_DIR", ".spool"),
+    "CONNECTOR_DBT": lambda env: _on_or_off(env, "CONNECTOR_DBT"),
 }
+
+
+def _on_or_off(env: Environment, name: str) -> None:
+    value = env.text(name, "")
+    if value.lower() not in {"", "on", "off"}:
+        raise SettingsError(name, f"is {value!r}", next_step="set it to on or off, or leave it out.")
+
+
+def _webhook(env: Environment) -> Finding:
+    try:
+        webhook = Webhook.from_environment(env)
+    except SettingsError as error:
+        return failed(WEBHOOK, error)
+    if webhook is None:
+        return ok(WEBHOOK, "is not set; nobody is told of failures.")
+    with webhook:
+        return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
 
 
 def _privacy(env: Environment) -> Iterator[Finding]:

@@ -84,6 +84,14 @@ class Environment:
         """Whether plain HTTP may leave this machine; anything but a yes is a no."""
         return self.values.get("CONNECTOR_ALLOW_HTTP", "").strip().lower() in _YES
 
+    def folder(self, name: str, default: str) -> Path:
+        try:
+            return Path(self.text(name, default)).expanduser()
+        except RuntimeError:
+            raise SettingsError(
+                name, "names a user that does not exist", next_step=f"write {name} as a full path."
+            ) from None
+
     def timezone(self, name: str, default: str) -> str:
         value = self.text(name, default)
         try:
@@ -124,7 +132,7 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
 
 
 def environment() -> Environment:
-    """The process environment, read now: a ``.env`` loaded by Dagster or the shell is already part of it."""
+    """The process environment, read now: a ``.env`` that Dagster, ``cli.py`` or the shell loaded is part of it."""
     return Environment(dict(os.environ))
 
 
@@ -148,14 +156,5 @@ class Settings:
         return cls(
             warehouse=env.text("WAREHOUSE", "warehouse.duckdb"),
             start_date=env.day("START_DATE", "2024-01-01"),
-            spool_dir=_folder(env, "SPOOL_DIR", ".spool"),
+            spool_dir=env.folder("SPOOL_DIR", ".spool"),
         )
-
-
-def _folder(env: Environment, name: str, default: str) -> Path:
-    try:
-        return Path(env.text(name, default)).expanduser()
-    except RuntimeError:
-        raise SettingsError(
-            name, "names a user that does not exist", next_step=f"write {name} as a full path."
-        ) from None

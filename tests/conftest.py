@@ -35,6 +35,8 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_"))
         if ours or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
             monkeypatch.delenv(name)
+    # A developer's own .env is not the tests'.
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
     # Code locations that tests start show the landed tables alone; tests of the models ask for them by name.
     monkeypatch.setenv("CONNECTOR_DBT", "off")
 

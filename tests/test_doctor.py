@@ -89,6 +89,15 @@ def test_vendors_that_are_not_configured_are_not_asked(doctor, monkeypatch):
     assert {"openpanel": "is not configured.", "userpilot": "is not configured."}.items() <= {
         one["about"]: one["said"] for one in found
     }.items()
+    assert "nothing is configured" in troubles(found)["vendors"]
+
+
+@pytest.mark.parametrize("left", ["OPENPANEL_PROJECT_ID", "USERPILOT_API_KEY"])
+def test_one_vendor_is_enough(doctor, monkeypatch, left):
+    names = {"OPENPANEL_CLIENT_ID", "OPENPANEL_CLIENT_SECRET", "OPENPANEL_PROJECT_ID", "USERPILOT_API_KEY"}
+    for name in names - {left}:
+        monkeypatch.delenv(name)
+    assert "vendors" not in troubles(doctor("--offline")[1])
 
 
 def test_offline_asks_nobody(doctor, well, pilot):
@@ -112,6 +121,10 @@ def test_offline_asks_nobody(doctor, well, pilot):
         ("START_DATE", "soon", "START_DATE", "not a date"),
         ("CONNECTOR_PERSONAL_DATA", "/no/such/file", "personal data", "cannot be read"),
         ("DAGSTER_HOME", "/no/such/folder", "dagster", "is not a folder"),
+        ("OPENPANEL_REPORTS", "/no/such/file", "OPENPANEL_REPORTS", "cannot be read"),
+        ("CONNECTOR_ALERT_WEBHOOK", "hooks.example.com/very-secret", "CONNECTOR_ALERT_WEBHOOK", "is not a base URL"),
+        ("CONNECTOR_DBT", "yes", "CONNECTOR_DBT", "is 'yes'"),
+        ("SPOOL_DIR", "~nobody-at-all/spool", "SPOOL_DIR", "names a user that does not exist"),
     ],
 )
 def test_what_is_wrong_with_a_setting_fails(doctor, monkeypatch, no_pauses, variable, value, about, says):
@@ -119,6 +132,21 @@ def test_what_is_wrong_with_a_setting_fails(doctor, monkeypatch, no_pauses, vari
     code, found = doctor()
     assert code == 1
     assert says in troubles(found)[about]
+    if variable == about:  # no vendor is needed to see it
+        assert doctor("--offline")[0] == 1
+    assert "very-secret" not in str(found)
+
+
+def test_what_is_set_well_is_told(doctor, tmp_path, monkeypatch):
+    (tmp_path / "reports.yaml").write_text("charts: {visits: {series: [screen_view]}}")
+    monkeypatch.setenv("OPENPANEL_REPORTS", str(tmp_path / "reports.yaml"))
+    monkeypatch.setenv("CONNECTOR_ALERT_WEBHOOK", "https://hooks.example.com/very-secret")
+    code, found = doctor("--offline")
+    assert (code, troubles(found)) == (0, {})
+    said = {one["about"]: one["said"] for one in found}
+    assert said["OPENPANEL_REPORTS"] == "asks for 1 charts and 0 funnels."
+    assert "hooks.example.com" in said["CONNECTOR_ALERT_WEBHOOK"]
+    assert "very-secret" not in str(found)
 
 
 def test_an_old_server_is_recognised(doctor, well):

@@ -1,6 +1,6 @@
 """What OpenPanel needs to be well: variables, credentials, the project, the clock, and which server it is.
 
-Two requests, one of them without credentials. Nothing is repaired.
+Two requests, one of them without credentials, or none. Nothing is repaired.
 """
 
 import json
@@ -10,23 +10,35 @@ from datetime import UTC, datetime
 from connector.doctor import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.openpanel.client import OpenPanel
+from connector.openpanel.questions import Questions
 from connector.openpanel.settings import OpenPanelSettings
-from connector.openpanel.streams import EVENTS
+from connector.openpanel.streams import DIMENSIONS, EVENTS
 from connector.pacing import SharedBudget, Ticket
 from connector.settings import Environment
 
 ABOUT = "openpanel"
 _SECRET = "OPENPANEL_CLIENT_SECRET"  # noqa: S105  a variable's name
 _NEEDED = ("OPENPANEL_CLIENT_ID", _SECRET, "OPENPANEL_PROJECT_ID")
-_NAMES = ("OPENPANEL_API_URL", *_NEEDED, "OPENPANEL_TIMEZONE", "OPENPANEL_REPORTS")
+_NAMES = ("OPENPANEL_API_URL", *_NEEDED, "OPENPANEL_TIMEZONE")
+_REPORTS = "OPENPANEL_REPORTS"
 
 
-def examine(env: Environment) -> Iterator[Finding]:
-    """Findings about OpenPanel; one that says so if it is not configured at all."""
-    if not any(env.values.get(name, "").strip() for name in _NEEDED):
+def is_configured(env: Environment) -> bool:
+    """Whether anybody began to name a project."""
+    return any(env.values.get(name, "").strip() for name in _NEEDED)
+
+
+def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
+    """Findings about OpenPanel; one that says so if it is not configured at all.
+
+    Args:
+        ask: also send the two requests.
+    """
+    if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
         return
     yield from variables(env, _NAMES, secret=(_SECRET,))
+    yield _reports(env)
     yield from own_name(env, ABOUT)
     try:
         settings = OpenPanelSettings.load(env)
@@ -48,6 +60,9 @@ def examine(env: Environment) -> Iterator[Finding]:
             "is not set, so the organization's days are taken for UTC days.",
             "if the organization has another timezone, set it: insights and charts answer in it.",
         )
+    if not ask:
+        client.close()
+        return
     with client:
         try:
             count = client.count_day(EVENTS, datetime.now(UTC).date())
@@ -60,6 +75,16 @@ def examine(env: Environment) -> Iterator[Finding]:
         yield clock_skew(f"{ABOUT} clock", ear.headers)
         yield _limits(ear)
         yield _server(client)
+
+
+def _reports(env: Environment) -> Finding:
+    try:
+        asked = Questions.from_environment(env, dimensions=DIMENSIONS)
+    except SettingsError as error:
+        return failed(_REPORTS, error)
+    if not env.values.get(_REPORTS, "").strip():
+        return ok(_REPORTS, "is not set: no charts, no funnels, all dimensions.")
+    return ok(_REPORTS, f"asks for {len(asked.charts)} charts and {len(asked.funnels)} funnels.")
 
 
 def _limits(ear: "_Ear") -> Finding:

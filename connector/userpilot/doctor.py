@@ -1,6 +1,6 @@
 """What Userpilot needs to be well: variables, the key and its plan, the clock, the one export slot.
 
-One request. Nothing is repaired.
+One request, or none. Nothing is repaired.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,18 @@ ABOUT = "userpilot"
 _SECRET = "USERPILOT_API_KEY"  # noqa: S105  a variable's name
 
 
-def examine(env: Environment) -> Iterator[Finding]:
-    """Findings about Userpilot; one that says so if it is not configured at all."""
-    if not env.values.get(_SECRET, "").strip():
+def is_configured(env: Environment) -> bool:
+    """Whether there is a key."""
+    return bool(env.values.get(_SECRET, "").strip())
+
+
+def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
+    """Findings about Userpilot; one that says so if it is not configured at all.
+
+    Args:
+        ask: also send the request.
+    """
+    if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
         return
     yield from variables(env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,))
@@ -29,6 +38,9 @@ def examine(env: Environment) -> Iterator[Finding]:
         client = Userpilot(url=settings.api_url, api_key=settings.api_key, budget=ear)
     except SettingsError as error:
         yield failed(error.variable, error)
+        return
+    if not ask:
+        client.close()
         return
     with client:
         try:

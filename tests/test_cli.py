@@ -1,0 +1,44 @@
+"""What all verbs share: the file beside them, a pipe that closes, arguments that make no sense."""
+
+import os
+import subprocess
+import sys
+
+from connector.cli import FAILED, main
+
+ALONE = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+
+
+def connector(*arguments, cwd, **env):
+    """A process that knows only the variables given to it."""
+    return subprocess.run(
+        [sys.executable, "-m", "connector.cli", *arguments],
+        cwd=cwd,
+        env=ALONE | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(cwd)} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_file_beside_it_is_read_and_the_environment_wins(tmp_path):
+    (tmp_path / ".env").write_text("OPENPANEL_PROJECT_ID=from-the-file\nSTART_DATE=2025-02-03\n")
+    said = connector("doctor", "--offline", cwd=tmp_path, START_DATE="2026-01-02").stdout
+    assert "OPENPANEL_PROJECT_ID: is 'from-the-file'." in said
+    assert "START_DATE: is '2026-01-02'." in said
+
+
+def test_a_file_in_a_folder_above_is_somebody_elses(tmp_path):
+    (tmp_path / ".env").write_text("OPENPANEL_PROJECT_ID=from-the-file\n")
+    (tmp_path / "below").mkdir()
+    assert "nothing is configured" in connector("doctor", "--offline", cwd=tmp_path / "below").stdout
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".env").write_bytes(b"USERPILOT_API_KEY=\xff\xfevery-secret")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+    assert main(["doctor", "--offline"]) == FAILED
+    said = capsys.readouterr()
+    assert ".env cannot be read" in said.err
+    assert "very-secret" not in said.out + said.err
