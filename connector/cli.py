@@ -342,12 +342,15 @@ def _forget(options: argparse.Namespace) -> int:
         raise SettingsError("--profile-id", "and --user-id are both missing", next_step="name the person.")
     settings, privacy = Settings.load(), Privacy.from_environment()
     warehouse = Warehouse(settings.warehouse)
-    people = [
-        (stream, who)
-        for one, who in ids
-        for stream in (instances(warehouse, one) if who else [])
-        if options.instance in (None, stream.instance)
-    ]
+    known_in = [(stream, who) for one, who in ids if who for stream in instances(warehouse, one)]
+    people = [(stream, who) for stream, who in known_in if options.instance in (None, stream.instance)]
+    if options.instance is not None and not people:
+        names = sorted({repr(stream.instance) for stream, _ in known_in})
+        raise SettingsError(
+            "--instance",
+            f"is {options.instance!r}, of which there is no table",
+            next_step=f"use one of {', '.join(names) or 'none (nothing was landed)'}, or leave it out for all.",
+        )
     # Tables first: whoever lands waiting files meanwhile leaves the person out.
     removed = forget(
         warehouse,
@@ -376,7 +379,7 @@ def _forget(options: argparse.Namespace) -> int:
 def _people(ids: Sequence[str]) -> list[str]:
     if not all(one.strip() for one in ids):
         raise SettingsError("--profile-id or --user-id", "is empty", next_step="nobody is not a person; name one.")
-    return list(dict.fromkeys(ids))
+    return list(dict.fromkeys(one.strip() for one in ids))
 
 
 def _prune(options: argparse.Namespace) -> int:

@@ -214,6 +214,23 @@ def test_a_warehouse_of_an_older_version_learns_to_count_them(tmp_path):
         assert connection.execute("select count(forgotten) from connector.landings").fetchone() == (0,)
 
 
+def test_an_instance_that_is_not_there_is_no_success(seen, sync, forget, query, capsys):
+    sync(DAY)
+    before = who(query)
+    assert main(["forget", "--profile-id", ADA, "--instance", "nope"]) == 1
+    assert (
+        "--instance is 'nope', of which there is no table. Next: use one of '', or leave it out for all."
+        in capsys.readouterr().err
+    )
+    assert who(query) == before
+
+
+def test_blanks_around_an_id_are_not_part_of_it(seen, sync, forget, query):
+    sync(DAY)
+    forget("--profile-id", f" {ADA}\n")
+    assert ADA not in dict(who(query))
+
+
 @pytest.mark.parametrize("arguments", [[], ["--profile-id", ""], ["--user-id", " "]])
 def test_nobody_is_not_a_person(arguments, tmp_path, monkeypatch, capsys):
     """An empty id would remove every anonymous row."""
