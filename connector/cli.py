@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 75 still in progress (ask again later). Nothing he
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from zoneinfo import ZoneInfo
 
 from connector.errors import ConnectorError, InProgressError, RejectedError, SettingsError
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_error(error, as_json=options.json)
         return IN_PROGRESS if isinstance(error, InProgressError) else FAILED
     except KeyboardInterrupt:
-        print("stopped; what had landed stays landed, the day in progress is as it was before.", file=sys.stderr)
+        _say("stopped; what had landed stays landed, the day in progress is as it was before.", sys.stderr)
         return FAILED
 
 
@@ -227,9 +228,9 @@ def _track(options: argparse.Namespace) -> int:
                 track,
                 warehouse=Warehouse(settings.warehouse),
                 folder=settings.spool_dir / "outbox",
-                dry_run=(lambda message: print(describe(message))) if options.dry_run else None,
+                dry_run=(lambda message: _say(describe(message))) if options.dry_run else None,
             )
-            print(json.dumps({"outbox": outbox.name, **asdict(done)}) if options.json else f"{outbox.name}: {done}")
+            _say(json.dumps({"outbox": outbox.name, **asdict(done)}) if options.json else f"{outbox.name}: {done}")
             if done.rejected or done.failed or done.unknown:
                 code = FAILED
     return code
@@ -296,7 +297,7 @@ def _export_land(options: argparse.Namespace) -> int:
             for day in receipt.days:
                 fields = {"table": receipt.table, **asdict(day), "load_id": receipt.load_id, "job_id": receipt.job_id}
                 text = f"{receipt.table}[{day.day}]  {day.landed:>9,} rows  {day.duplicates} duplicates"
-                print(json.dumps(fields, default=str) if options.json else text, flush=True)
+                _say(json.dumps(fields, default=str) if options.json else text)
     return DONE
 
 
@@ -367,12 +368,12 @@ def _forget(options: argparse.Namespace) -> int:
     word = "to remove" if options.dry_run else "removed"
     for one in removed:
         text = f"{one.table}  {one.rows:>9,} rows {word} on {one.days} days ({one.anonymous} of them anonymous)"
-        print(json.dumps({**asdict(one), "dry_run": options.dry_run}) if options.json else text, flush=True)
+        _say(json.dumps({**asdict(one), "dry_run": options.dry_run}) if options.json else text)
     rest = {"waiting exports": len(exports), "left spools": len(swept), "rows noted as sent back": noted}
     for what, count in rest.items():
-        print(json.dumps({"table": what, "rows": count}) if options.json else f"{what}  {count} {word}", flush=True)
+        _say(json.dumps({"table": what, "rows": count}) if options.json else f"{what}  {count} {word}")
     if not options.json and not options.dry_run:
-        print("build what is made from these tables once more: dbt build --full-refresh", flush=True)
+        _say("build what is made from these tables once more: dbt build --full-refresh")
     return DONE
 
 
@@ -396,7 +397,7 @@ def _prune(options: argparse.Namespace) -> int:
     ]
     for one in found:
         text = f"{one.what}  {one.count} {'to remove' if dry else 'removed'}"
-        print(json.dumps({**asdict(one), "dry_run": dry}) if options.json else text, flush=True)
+        _say(json.dumps({**asdict(one), "dry_run": dry}) if options.json else text)
     return DONE
 
 
@@ -416,21 +417,33 @@ def _doctor(options: argparse.Namespace) -> int:
         if finding.level == "fail":
             code = FAILED
         line = f"{finding.level:4}  {finding.about}: {finding.said}" + (f" -> {finding.todo}" if finding.todo else "")
-        print(json.dumps(asdict(finding)) if options.json else line, flush=True)
+        _say(json.dumps(asdict(finding)) if options.json else line)
     return code
 
 
 def _say_job(job: "Job", *, as_json: bool) -> None:
     sentence = job.sentence(datetime.now(UTC))
     if not as_json:
-        print(sentence, flush=True)
+        _say(sentence)
         return
     fields = {"job_id": job.job_id, "state": job.state, "from": job.request.first, "to": job.request.last}
-    print(json.dumps({**fields, "attempts": job.attempts, "sentence": sentence}, default=str), flush=True)
+    _say(json.dumps({**fields, "attempts": job.attempts, "sentence": sentence}, default=str))
 
 
 def _say_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    _say(line, sys.stderr)
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """One line, on standard output if not told otherwise; that its reader left does not stop what is said with it."""
+    stream = stream or sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        # The stream keeps what it could not write and tries again with the next line, and at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _sandbox(options: argparse.Namespace) -> int:
@@ -462,23 +475,19 @@ def _progress(stream: Stream, day: date) -> Callable[[Page], None]:
 
 def _say_receipt(receipt: Receipt, *, as_json: bool) -> None:
     if as_json:
-        print(
-            json.dumps({**asdict(receipt), "strangers": sorted(receipt.strangers), "sample": None}, default=str),
-            flush=True,
-        )
+        _say(json.dumps({**asdict(receipt), "strangers": sorted(receipt.strangers), "sample": None}, default=str))
         return
-    print(
+    _say(
         f"{receipt.table}[{receipt.day}]  {receipt.landed:>9,} rows  {receipt.duplicates} duplicates  "
-        f"{receipt.requests} requests  {receipt.seconds:.1f} s",
-        flush=True,
+        f"{receipt.requests} requests  {receipt.seconds:.1f} s"
     )
 
 
 def _say_error(error: ConnectorError, *, as_json: bool) -> None:
     if as_json:
         fields = {"error": type(error).__name__, "what": error.what, "where": error.where, "next": error.next_step}
-        print(json.dumps(fields), flush=True)
-    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        _say(json.dumps(fields))
+    _say(f"{type(error).__name__}: {error}", sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Days by the command line: the questions of the file, no day that cannot be, and one bad day keeps no other back."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -101,6 +103,17 @@ def test_a_day_that_shrank_does_not_keep_the_later_ones_back(project, capsys, qu
     first, *others = said(capsys)
     assert (first["error"], DAYS[0].isoformat() in first["where"]) == ("SuddenDropError", True)
     assert [line["day"] for line in others] == [day.isoformat() for day in DAYS[1:]]
+    assert len(query("select distinct _day from openpanel.events")) == 3
+
+
+def test_a_reader_who_leaves_does_not_keep_the_later_days_back(project, query):
+    """`connector sync ... | head -1`, without the luck of who is faster."""
+    command = [sys.executable, "-m", "connector.cli", "sync", "openpanel.events"]
+    days = ["--from", str(DAYS[0]), "--to", str(DAYS[-1])]
+    with subprocess.Popen([*command, *days], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        said = run.stderr.read()
+    assert (run.returncode, said) == (DONE, "")
     assert len(query("select distinct _day from openpanel.events")) == 3
 
 
