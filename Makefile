@@ -1,4 +1,4 @@
-# Every target installs what it needs into .venv first. Needs python3 (3.11 or newer) and make, nothing else.
+# Every target installs what it needs into .venv first. Needs python3 (3.11 to 3.13) and make, nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -1,6 +1,7 @@
 """The same verbs without Dagster, for cron, Airflow and a terminal; a ``.env`` here is read as Dagster reads it.
 
-Exit codes: 0 done, 1 failed, 75 still in progress (ask again later). Nothing here retries or schedules.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 75 still in progress (ask again later). Nothing here retries or
+schedules.
 """
 
 import argparse
@@ -135,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     sandbox = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
-    sandbox.add_argument("--port", type=int, default=8890)
-    sandbox.add_argument("--days", type=int, default=14, help="days of sample data, up to yesterday")
+    sandbox.add_argument("--port", type=int, default=8890, help="and the two after it")
+    sandbox.add_argument("--days", type=int, default=14, help="days of sample data, up to today")
     sandbox.set_defaults(run=_sandbox)
     return parser
 

@@ -1,8 +1,12 @@
 """What all verbs share: the file beside them, a pipe that closes, arguments that make no sense."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
+
+import pytest
 
 from connector.cli import FAILED, main
 
@@ -42,3 +46,28 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert ".env cannot be read" in said.err
     assert "very-secret" not in said.out + said.err
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_sandbox_without_its_ports_is_one_sentence(tmp_path, after):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = connector("sandbox", "--days", "1", "--port", str(port - after), cwd=tmp_path)
+    assert done.returncode == FAILED
+    assert re.match(r"port \d+ cannot be used: .*give another --port", done.stderr)  # which, others may decide
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_file_of_outboxes_that_is_not_there(tmp_path, capsys):
+    assert main(["track", str(tmp_path / "nofile.yaml")]) == FAILED
+    assert "nofile.yaml cannot be read: " in capsys.readouterr().err
+    (tmp_path / "file.yaml").write_text("people: [1]")
+    assert main(["track", str(tmp_path / "file.yaml")]) == FAILED
+    assert "holds no outboxes" in capsys.readouterr().err
+
+
+def test_wrong_arguments_have_a_code_of_their_own(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", "openpanel.evnts", "--from", "2026-03-04", "--to", "2026-03-04"])
+    assert ended.value.code == 2

@@ -95,9 +95,15 @@ def load_outboxes(file: Path) -> list[Outbox]:
     import yaml
 
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SettingsError(
+            file.name, f"cannot be read: {excerpt(str(fault), 200)}", next_step="fix the file or its path."
+        ) from None
+    try:
+        document = yaml.safe_load(text)
         return [Outbox(name=str(name), kind=body["kind"], query=str(body["query"])) for name, body in document.items()]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as fault:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as fault:
         raise SettingsError(
             file.name,
             f"holds no outboxes: {type(fault).__name__} {excerpt(str(fault), 160)}",

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, date, datetime, timedelta
 
 from connector.sandbox.openpanel import READ, ROOT, WRITE, OpenPanel
-from connector.sandbox.server import run
+from connector.sandbox.server import listening, run
 from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilot
 
 
@@ -21,6 +21,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--world", choices=("documented", "odd"), default="documented", help="Userpilot's manners")
     parser.add_argument("--job-seconds", type=float, default=10, help="how long an export of Userpilot runs")
     chosen = parser.parse_args(arguments)
+    for port in range(chosen.port, chosen.port + 3):
+        try:
+            listening(chosen.host, port).close()
+        except (OSError, OverflowError) as fault:
+            parser.exit(
+                1, f"port {port} cannot be used: {fault}. Next: give another --port; it and the next two are used.\n"
+            )
 
     vendor = OpenPanel(dialect=chosen.dialect, prefix=chosen.prefix)
     last = chosen.last or datetime.now(UTC).date()

@@ -67,14 +67,28 @@ class _QuickServer(uvicorn.Server):
         await asyncio.sleep(0)
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError, OverflowError: the port is taken, not ours to take, or none.
+    """
+    # the protocol is named so that accepted connections get TCP_NODELAY; without it every short answer waits 40 ms
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 @contextlib.contextmanager
 def serve(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
     """Answer on a loopback port until the block ends, and give the base URL (port 0: a free one)."""
-    # the protocol is named so that accepted connections get TCP_NODELAY; without it every short answer waits 40 ms
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(128)
+    listener = listening(host, port)
     server = _QuickServer(configured(app, host, port, "critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
     thread.start()
