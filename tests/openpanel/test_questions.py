@@ -15,6 +15,7 @@ from connector.openpanel.questions import (
     Series,
 )
 from connector.openpanel.streams import DIMENSIONS
+from connector.settings import Environment
 
 GOOD = """
 charts:
@@ -125,3 +126,12 @@ def test_every_documented_operator_is_accepted(operator):
 @pytest.mark.parametrize("preset", ["", *RANGES[3:]])
 def test_every_interval_and_every_preset_with_a_day_is_accepted(interval, preset):
     Questions(charts=(Chart(name="c", series=(Series(event="*"),), interval=interval, range=preset),))
+
+
+def test_the_file_is_named_in_the_environment(tmp_path):
+    (tmp_path / "reports.yaml").write_text(GOOD)
+    env = Environment({"OPENPANEL_REPORTS": f" {tmp_path / 'reports.yaml'} "})
+    found = Questions.from_environment(env, dimensions=DIMENSIONS)
+    assert [chart.name for chart in found.charts] == ["signups"]
+    for empty in ({}, {"OPENPANEL_REPORTS": " "}):
+        assert Questions.from_environment(Environment(empty), dimensions=DIMENSIONS) == Questions()

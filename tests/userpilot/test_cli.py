@@ -65,3 +65,11 @@ def test_lookups_land(vendor, capsys, query):
         "userpilot.flows", "userpilot.surveys", "userpilot.surveys_modules",
     ]  # fmt: skip
     assert main(["lookups", "flws"]) == FAILED
+
+
+def test_a_lookup_that_is_not_as_promised_keeps_no_other_back(vendor, capsys):
+    vendor.faults.add("status", path="*flows", status=200, body='{"flows": 1}', times=None)
+    assert main(["lookups", "flows", "surveys", "--json"]) == FAILED
+    first, *others = said(capsys)
+    assert first["error"] == "ContractError"
+    assert [line["table"] for line in others] == ["userpilot.surveys", "userpilot.surveys_modules"]
