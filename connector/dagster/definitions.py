@@ -241,5 +241,5 @@ def _fit(instance: str) -> str:
 
 def _questions(questions: Questions | Path | None, env: Environment) -> Questions:
     if questions is None:
-        questions = Path(file) if (file := env.values.get("OPENPANEL_REPORTS", "").strip()) else Questions()
+        return Questions.from_environment(env, dimensions=DIMENSIONS)
     return questions if isinstance(questions, Questions) else Questions.load(questions, dimensions=DIMENSIONS)
