@@ -30,10 +30,12 @@ class Landed:
         self.folder, self.vendor, self.pilot = folder, vendor, pilot
         self.path = folder / "warehouse.duckdb"
 
-    def land(self, days, *, streams=(EVENTS,)):
+    def land(self, days, *, streams=(EVENTS,), timezone="UTC"):
         with (
             serve(self.vendor.app) as url,
-            OpenPanel(url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo") as client,
+            OpenPanel(
+                url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo", timezone=timezone
+            ) as client,
         ):
             for day in days:
                 for stream in streams:

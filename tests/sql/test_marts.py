@@ -2,9 +2,15 @@
 
 import pytest
 
+from connector import EVENTS
+from connector.openpanel.streams import INSIGHTS_METRICS
+from connector.sandbox import OpenPanel as Vendor
+
 from . import expected
-from .conftest import DAYS, FUNNELS_OF_THE_LOG
-from .project import equal, frame, mart
+from .conftest import DAYS, FIRST, FUNNELS_OF_THE_LOG, LAST, Landed
+from .project import dbt, equal, frame, mart
+
+NEW_YORK = "America/New_York"
 
 
 @pytest.fixture(scope="module", params=["sample", "a real log"])
@@ -87,3 +93,38 @@ def test_sessions_are_the_vendors_own(built):
     ours = {row.session_id: (row.entry_path, row.exit_path, row.page_views, row.duration_seconds)
             for row in rows.itertuples()}  # fmt: skip
     assert ours == theirs
+
+
+@pytest.fixture(scope="module")
+def in_new_york(tmp_path_factory):
+    """The sample of an organization outside UTC, landed with its timezone."""
+    vendor = Vendor()
+    vendor.organisations["demo-org"].timezone = NEW_YORK
+    vendor.load_sample(FIRST, LAST)
+    landed = Landed(tmp_path_factory.mktemp("new-york"), vendor)
+    landed.land(DAYS, streams=(EVENTS, INSIGHTS_METRICS), timezone=NEW_YORK)
+    return landed
+
+
+@pytest.mark.parametrize("said_by", ["OPENPANEL_TIMEZONE", "the variable"])
+def test_sessions_are_the_vendors_own_outside_utc(in_new_york, said_by, monkeypatch):
+    """By what the landings read, and nothing said twice; a variable says otherwise than the environment, and counts."""
+    by_variable = said_by == "the variable"
+    monkeypatch.setenv("OPENPANEL_TIMEZONE", "Asia/Tokyo" if by_variable else f" {NEW_YORK} ")
+    variables = {"openpanel_timezone": NEW_YORK} if by_variable else None
+    results = dbt(
+        "build", "--full-refresh", "--select", "+vendor_comparison", warehouse=in_new_york.path, variables=variables
+    )
+    assert {str(one.status) for one in results} <= {"success", "pass", "no-op"}
+    compared = mart(in_new_york.path, "vendor_comparison")
+    assert len(compared) == len(DAYS) - 2  # the first and the last local day are not whole
+    for name in ("sessions", "visitors", "page_views"):
+        assert list(compared[name]) == list(compared[f"vendor_{name}"]), name
+
+
+def test_the_timezone_is_that_of_the_environment_that_runs(built, monkeypatch):
+    """Not that in which the project was parsed: a manifest is prepared long before. Empty is as good as unset."""
+    for value in ("Europe/Berlin", "Asia/Tokyo", "", None):
+        monkeypatch.delenv("OPENPANEL_TIMEZONE") if value is None else monkeypatch.setenv("OPENPANEL_TIMEZONE", value)
+        compiled = {one.node.name: one.node for one in dbt("compile", "--select", "sessions", warehouse=built.path)}
+        assert f"at time zone '{value or 'UTC'}')::date as local_day" in compiled["sessions"].compiled_code

@@ -65,7 +65,7 @@ select
     user_id,
     coalesce(user_id, entry.profile_id) as visitor_id,
     (entry.at at time zone 'UTC')::date as day,
-    (entry.at at time zone '{{ var("openpanel_timezone") }}')::date as local_day,
+    (entry.at at time zone '{{ openpanel_timezone() }}')::date as local_day,
     entry.at as started_at,
     leave.at as ended_at,
     -- A decimal: sums of it are the same in any order.

@@ -1,6 +1,6 @@
 -- Our sessions beside those of OpenPanel's own overview, day by day. They are the same numbers once both are landed and
--- the day's sessions have closed; a day that stays different wants landing again, or the variable openpanel_timezone is
--- not the organization's.
+-- the day's sessions have closed; a day that stays different wants landing again, or OPENPANEL_TIMEZONE is not the
+-- organization's.
 -- grain:  one row per project and local day of which the vendor's numbers and all events are landed
 -- key:    project_id, local_day
 -- late:   yes; built whole
@@ -25,8 +25,8 @@ ours as (
 -- Another timezone's day is whole only when the UTC days on both sides of it are landed.
 landed as (
     select
-        min(day) + {{ 0 if var('openpanel_timezone') == 'UTC' else 1 }} as first_day,
-        max(day) - {{ 0 if var('openpanel_timezone') == 'UTC' else 1 }} as last_day
+        min(day) + {{ 0 if openpanel_timezone() == 'UTC' else 1 }} as first_day,
+        max(day) - {{ 0 if openpanel_timezone() == 'UTC' else 1 }} as last_day
     from {{ ref('daily_active') }}
     where openpanel_events > 0
 )
