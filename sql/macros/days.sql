@@ -13,7 +13,12 @@
     {%- set reach = meta.get('reach_days', 0) -%}
     {%- set first = var('min_date', none) -%}
     {%- set last = var('max_date', none) -%}
-    {%- if not is_incremental() -%}
+    {%- if (first and not last) or (last and not first) -%}
+        {{ exceptions.raise_compiler_error(
+            "min_date and max_date are given together, and only " ~ ('min_date' if first else 'max_date')
+            ~ " is: give both (one day is twice the same date), or neither to build what was landed since."
+        ) }}
+    {%- elif not is_incremental() -%}
         true
     {%- elif first and last -%}
         {{ day_column }} between date '{{ first }}' - {{ reach }} and date '{{ last }}'

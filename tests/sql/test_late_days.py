@@ -81,6 +81,13 @@ def test_building_one_day_is_as_good_as_building_all(late, tmp_path):
         assert rows.equals(mart(other.path, name, schema="intermediate" if name in PARTS else "marts")), name
 
 
+@pytest.mark.parametrize("name", ["min_date", "max_date"])
+def test_half_a_range_of_days_is_refused(built, name):
+    """Everything landed since, built in silence, is not what somebody asked for who named a day."""
+    with pytest.raises(AssertionError, match=f"given together, and only {name} is: give both"):
+        dbt("run", "--select", "daily_active", warehouse=built.path, variables={name: str(LATE)})
+
+
 def test_without_dates_the_days_landed_since_are_built_and_no_others(built, tmp_path):
     """As cron would run it: the receipts say what was landed, also of a day that has become empty."""
     landed = built.copy(tmp_path)
