@@ -15,17 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtCliInvocation,
+    DbtCliResource,
+    DbtProject,
+    dbt_assets,
+)
 
 from connector.dagster.assets import RETRIES, days_of
 from connector.dagster.resources import WarehouseResource
+from connector.dagster.translator import ConnectorTranslator
 from connector.openpanel.streams import EVENTS
+from connector.openpanel.streams import STREAMS as OPENPANEL
 from connector.sql import literal, quoted
+from connector.stream import Stream
 from connector.userpilot.streams import EVENTS as EXPORTED
 from connector.userpilot.streams import LOOKUPS
+from connector.userpilot.streams import STREAMS as USERPILOT
 from connector.warehouse import Warehouse
 
 POOL = "dbt"
+PACKAGE = "openpanel_userpilot"
 # Models of one day carry this tag; all others are built whole.
 BY_DAY = "by_day"
 DAY_COLUMNS = ("day", "event_day")
@@ -66,7 +78,8 @@ class ModelTranslator(DagsterDbtTranslator):
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
-        if self.get_resource_props(manifest, unique_id).get("resource_type") == "model" and spec.group_name == "marts":
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "model" and "marts" in node["fqn"]:
             return spec.replace_attributes(
                 freshness_policy=dg.FreshnessPolicy.cron(
                     deadline_cron=FRESH_AT, lower_bound_delta=timedelta(hours=9), timezone="UTC"
@@ -115,7 +128,9 @@ def model_assets(
     profiles_dir: Path | None = None,
     warehouse: WarehouseResource | None = None,
     instance: str = "",
+    timezone: str = "",
     translator: type[ModelTranslator] = ModelTranslator,
+    landed_by: ConnectorTranslator | None = None,
     automatic: bool = True,
     dbt_executable: str = "dbt",
     pool: str = POOL,
@@ -129,30 +144,37 @@ def model_assets(
         start_date: the first partition, as for the landed tables.
         profiles_dir: where ``profiles.yml`` lies; the project's folder if left out.
         warehouse: where the models are, for counting rows; the WAREHOUSE variable if left out.
-        instance: name of a second project; the models read its schemas and are asked for after its landings.
+        instance: name of a second project; the models hang below its landings, and their keys, groups and schemas carry
+            its name (``marts_shop``). A model of your own that reads ours is of one instance: give it a dbt project.
+        timezone: the organization's; OPENPANEL_TIMEZONE of the run if left out.
         translator: a class, made once with each condition.
+        landed_by: names the assets of the landed tables; the translator that was given to ``build_definitions``.
         automatic: False leaves out automation conditions.
         dbt_executable: the dbt to run.
         pool: the concurrency pool of both runs.
         retry_policy: of a build that failed, for instance because the warehouse was kept locked.
     """
     target = warehouse or WarehouseResource()
+    names = landed_by or ConnectorTranslator()
     known = at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target)
-    events = [stream.of(instance) if instance else stream for stream in (EVENTS, EXPORTED)]
-    landed = [dg.AssetKey([stream.schema, stream.name]) for stream in events]
-    named = [dg.AssetKey([(s.of(instance) if instance else s).schema, s.name]) for s in LOOKUPS]
+    known = of_instance(known, instance, names)
+    landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
+    named = [names.key(stream.of(instance)) for stream in LOOKUPS]
     days = [
         key
         for node in known["nodes"].values()
         if node["resource_type"] == "model" and BY_DAY in node["tags"]
-        for key in [DagsterDbtTranslator().get_asset_key(node)]
+        for key in [translator(None).get_asset_key(node)]
     ]
     by_day = translator(after_any(landed) if automatic else None)
     whole = translator(after_any([*days, *named], partitioned_with=landed) if automatic else None)
     client = DbtCliResource(
         project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
     )
-    schemas = {f"{stream.vendor}_schema": stream.schema for stream in events} if instance else {}
+    variables = {"openpanel_timezone": timezone} if timezone else {}
+    if instance:
+        variables |= {f"{stream.vendor}_schema": stream.of(instance).schema for stream in (EVENTS, EXPORTED)}
+        variables["instance"] = instance
     suffix = f"_{instance}" if instance else ""
 
     @dbt_assets(
@@ -167,7 +189,7 @@ def model_assets(
     )
     def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
         first, last = context.partition_keys[0], context.partition_keys[-1]
-        yield from _build(context, client, {**schemas, "min_date": first, "max_date": last}, target.warehouse())
+        yield from _build(context, client, {**variables, "min_date": first, "max_date": last}, target.warehouse())
 
     @dbt_assets(
         manifest=known,
@@ -179,7 +201,7 @@ def model_assets(
         retry_policy=retry_policy,
     )
     def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        yield from _build(context, client, schemas, target.warehouse())
+        yield from _build(context, client, variables, target.warehouse())
 
     return [_by_day, _whole]
 
@@ -208,6 +230,45 @@ def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[st
     return manifest
 
 
+def of_instance(manifest: dict[str, Any], instance: str, names: ConnectorTranslator) -> dict[str, Any]:
+    """The manifest as if it had been parsed for this instance, each landed table's asset by the name it has in Dagster.
+
+    It is prepared once; ``sql/dbt_project.yml`` says the same of the schemas when a run parses with these variables.
+    """
+    streams: dict[tuple[str, ...], Stream] = {
+        (schema, entry.name): entry.of(instance)
+        for entry in (*OPENPANEL, *USERPILOT)
+        for schema in (entry.schema, entry.of(instance).schema)
+    }
+    for source in manifest["sources"].values():
+        meta = source["config"].get("meta") or {}
+        by = meta.get("landed_by") or meta.get("dagster", {}).get("asset_key") or []
+        stream = streams.get(tuple(by))
+        if stream is None:
+            continue
+        if source["schema"] == by[0]:
+            _move(source, stream.schema)
+        path = list(names.key(stream).path)
+        if "landed_by" in meta:
+            meta["landed_by"] = path
+        else:
+            meta["dagster"]["asset_key"] = path
+    for node in manifest["nodes"].values():
+        is_ours = node["package_name"] == PACKAGE and node["resource_type"] == "model"
+        # A schema that the caller's project configures is the caller's, in a run as well.
+        if instance and is_ours and node["config"]["schema"] == node["fqn"][1]:
+            node["config"]["schema"] += f"_{instance}"
+            _move(node, f"{node['schema']}_{instance}")
+    return manifest
+
+
+def _move(node: dict[str, Any], schema: str) -> None:
+    """Into another schema."""
+    if node.get("relation_name"):
+        node["relation_name"] = node["relation_name"].replace(f".{quoted(node['schema'])}.", f".{quoted(schema)}.", 1)
+    node["schema"] = schema
+
+
 def _build(
     context: dg.AssetExecutionContext, client: DbtCliResource, variables: Mapping[str, str], warehouse: Warehouse
 ) -> Iterator[Any]:
@@ -221,7 +282,7 @@ def _build(
             events = list(invocation.stream().fetch_column_metadata())
         finally:
             _let_go(invocation.adapter)
-    counts = _rows(warehouse, invocation.manifest, context)
+    counts = _rows(warehouse, invocation, context)
     for event in events:
         key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
         if key in counts:
@@ -236,7 +297,7 @@ def _build(
 
 
 def _rows(
-    warehouse: Warehouse, manifest: Mapping[str, Any], context: dg.AssetExecutionContext
+    warehouse: Warehouse, invocation: DbtCliInvocation, context: dg.AssetExecutionContext
 ) -> dict[dg.AssetKey, tuple[int, dict[date, int]]]:
     """Rows of each selected model: of each day of this run where rows have a day, else of all."""
     days = [date.fromisoformat(key) for key in context.partition_keys] if context.has_partition_key_range else []
@@ -244,8 +305,9 @@ def _rows(
         days = [date.fromisoformat(context.partition_key)]
     found: dict[dg.AssetKey, tuple[int, dict[date, int]]] = {}
     with warehouse.read() as connection:
-        for node in manifest["nodes"].values():
-            key = DagsterDbtTranslator().get_asset_key(node) if node["resource_type"] == "model" else None
+        for node in invocation.manifest["nodes"].values():
+            is_model = node["resource_type"] == "model"
+            key = invocation.dagster_dbt_translator.get_asset_key(node) if is_model else None
             if key is None or key not in context.selected_asset_keys:
                 continue
             table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"

@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from connector import EVENTS, SettingsError, Warehouse
-from connector.dagster import WarehouseResource, build_definitions
+from connector.dagster import ConnectorTranslator, WarehouseResource, build_definitions
 from dagster_project import dbt as deployed
 from tests.sql.conftest import DAYS, FIRST, Landed, sample  # noqa: F401  the fixture
 from tests.sql.project import BY_DAY, PROJECT, frame
@@ -30,15 +31,17 @@ def manifest():
     return deployed.MANIFEST
 
 
-def made(manifest, path):
+def made(manifest, path, *, names=None, instance="", timezone=""):
     from connector.dagster.dbt import model_assets, model_sensor
 
     assets = model_assets(
         project_dir=PROJECT, manifest=manifest, start_date=FIRST, warehouse=WarehouseResource(database=str(path)),
-        dbt_executable=deployed.DBT, retry_policy=None,
+        dbt_executable=deployed.DBT, retry_policy=None, instance=instance, timezone=timezone, landed_by=names,
     )  # fmt: skip
+    sensor = model_sensor(assets, name=f"models_sensor{instance and f'_{instance}'}")
     return dg.Definitions.merge(
-        build_definitions(start_date=FIRST), dg.Definitions(assets=assets, sensors=[model_sensor(assets)])
+        build_definitions(start_date=FIRST, instance=instance, translator=names),
+        dg.Definitions(assets=assets, sensors=[sensor]),
     ), assets
 
 
@@ -241,3 +244,87 @@ def test_a_late_event_reaches_the_marts_of_its_day_alone_while_others_land(sampl
         landed.land([LATE])
     with Warehouse(path).read() as connection:
         assert connection.execute(f"select count(*) > 0 from {EVENTS.table}").fetchone() == (True,)
+
+
+class Raw(ConnectorTranslator):
+    """Other keys than the tables' names."""
+
+    def key(self, stream):
+        return dg.AssetKey(["raw", stream.schema, stream.name])
+
+
+def parents(defs, *path):
+    return defs.resolve_asset_graph().get(dg.AssetKey(list(path))).parent_keys
+
+
+def test_models_hang_below_the_keys_that_a_translator_gives(manifest, tmp_path):
+    """And are asked for by them: a landing under another name rebuilds its day."""
+    defs, _ = made(manifest, tmp_path / "warehouse.duckdb", names=Raw())
+    assert parents(defs, "staging", "stg_openpanel__events") == {Raw().key(EVENTS)}
+    assert parents(defs, "staging", "stg_userpilot__surveys_modules") == {dg.AssetKey(["raw", "userpilot", "surveys"])}
+    assert not defs.resolve_asset_graph().external_asset_keys
+    with dg.DagsterInstance.ephemeral() as instance:
+        works = Clockwork(defs, instance)
+        works.tick()
+        works.landed(Raw().key(EVENTS), LATE)
+        asked = works.tick()
+        assert asked[dg.AssetKey(["marts", "sessions"])] == {str(LATE)}
+
+
+def test_names_landed_under_another_key_reach_the_marts(manifest, tmp_path):
+    defs, _ = made(manifest, tmp_path / "warehouse.duckdb", names=Raw())
+    with dg.DagsterInstance.ephemeral() as instance:
+        works = Clockwork(defs, instance)
+        works.tick()
+        works.landed(dg.AssetKey(["raw", "userpilot", "flows"]))
+        assert dg.AssetKey(["marts", "flow_adoption"]) in works.tick()
+
+
+def test_models_of_two_instances_live_side_by_side(manifest, tmp_path):
+    """Each below its own landings, and asked for by those alone."""
+    both = dg.Definitions.merge(
+        made(manifest, tmp_path / "warehouse.duckdb")[0],
+        made(manifest, tmp_path / "warehouse.duckdb", instance="shop")[0],
+    )
+    assert parents(both, "staging", "stg_openpanel__events") == {OPENPANEL}
+    assert parents(both, "staging_shop", "stg_openpanel__events") == {dg.AssetKey(["openpanel_shop", "events"])}
+    mart = both.resolve_asset_graph().get(dg.AssetKey(["marts_shop", "sessions"]))
+    assert (mart.group_name, bool(mart.freshness_policy)) == ("marts_shop", True)
+    assert not both.resolve_asset_graph().external_asset_keys
+    with dg.DagsterInstance.ephemeral() as instance:
+        works = Clockwork(both, instance)
+        works.tick()
+        works.landed(dg.AssetKey(["openpanel_shop", "events"]), LATE)
+        asked = set(works.tick())
+        assert dg.AssetKey(["marts_shop", "sessions"]) in asked
+        assert all(key.path[0].endswith("_shop") for key in asked)
+
+
+def test_models_of_an_instance_read_its_schemas_and_write_their_own(sample, manifest, tmp_path):  # noqa: F811
+    """Built in a process with another timezone than theirs, which they were given in Python."""
+    path = tmp_path / "warehouse.duckdb"
+    shutil.copy(sample.path, path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema openpanel_shop")
+        connection.execute(
+            f"create table openpanel_shop.events as select * from openpanel.events where _day = '{LATE}'"
+        )
+    _, (by_day, _) = made(manifest, path, instance="shop", timezone="Asia/Tokyo")
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([by_day], instance=instance, partition_key=str(LATE))
+    counted = {
+        event.materialization.asset_key: event.materialization.metadata["dagster/partition_row_count"].value
+        for event in done.get_asset_materialization_events()
+        if "dagster/partition_row_count" in event.materialization.metadata
+    }
+    found = frame(
+        path,
+        "select count(*) as n, count(*) filter (where day <> $late) as others, "
+        "count(*) filter (where local_day <> (started_at at time zone 'Asia/Tokyo')::date) as wrong, "
+        "count(*) filter (where local_day <> day) as moved from marts_shop.sessions",
+        late=str(LATE),
+    ).iloc[0]
+    assert counted[dg.AssetKey(["marts_shop", "sessions"])] == found["n"] > 0
+    assert (found["others"], found["wrong"]) == (0, 0)
+    assert found["moved"] > 0
+    assert frame(path, "select count(*) as n from duckdb_tables() where schema_name = 'marts'")["n"][0] == 0
