@@ -62,6 +62,14 @@ class Landed:
         return other
 
 
+@pytest.fixture(scope="session", autouse=True)
+def organization_in_utc():
+    """The sample's; whoever runs the tests may have set their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("OPENPANEL_TIMEZONE", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
     """Both vendors' sample, landed by the connector; nobody changes this one."""
