@@ -222,6 +222,7 @@ def _track(options: argparse.Namespace) -> int:
     if not outboxes:
         raise SettingsError("--only", f"is {options.only!r}", next_step=f"use a name of {options.outboxes}.")
     settings, code = Settings.load(), DONE
+    show = _say_line if options.json else _say  # standard output holds one object an outbox, nothing else
     with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as track:
         for outbox in outboxes:
             done = deliver(
@@ -229,9 +230,11 @@ def _track(options: argparse.Namespace) -> int:
                 track,
                 warehouse=Warehouse(settings.warehouse),
                 folder=settings.spool_dir / "outbox",
-                dry_run=(lambda message: _say(describe(message))) if options.dry_run else None,
+                dry_run=(lambda message: show(describe(message))) if options.dry_run else None,
             )
-            _say(json.dumps({"outbox": outbox.name, **asdict(done)}) if options.json else f"{outbox.name}: {done}")
+            counts = asdict(done)
+            text = f"{outbox.name}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}"
+            _say(json.dumps({"outbox": outbox.name, **counts}) if options.json else text)
             if done.rejected or done.failed or done.unknown:
                 code = FAILED
     return code

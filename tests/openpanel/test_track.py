@@ -1,5 +1,6 @@
 """The way back: everything once, or said to be unknown; a second run sends only what changed."""
 
+import json
 import random
 import subprocess
 import sys
@@ -257,5 +258,10 @@ def test_the_command_prints_a_dry_run(url, vendor, people, tmp_path, monkeypatch
     assert main(["track", str(file), "--dry-run"]) == 0
     assert capsys.readouterr().out.count('"type": "identify"') == 5
     assert bodies(vendor) == []
+    assert main(["track", str(file), "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["outbox"] == "people"
+    assert said.err.count('"type": "identify"') == 5
     assert main(["track", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("people: 5 sent, 0 unchanged, 0 rejected")
     assert len(bodies(vendor)) == 5
