@@ -144,11 +144,21 @@ class LocalDagster:
         raise TimeoutError(f"run {run} did not end in {timeout:.0f} s; see {self.home.parent}")
 
     def switch_off(self, sensor: str) -> None:
-        """Let a sensor rest, as its page in the UI does."""
-        state = self.query(_SENSOR_ID, sensor=_named(sensor))["sensorOrError"]["sensorState"]
-        answer = self.query(_STOP, id=state["id"])["stopSensor"]
-        if "Error" in answer["__typename"]:
-            raise RuntimeError(f"{sensor} was not switched off: {answer['__typename']}")
+        """Let a sensor rest, as its page in the UI does.
+
+        Right after the start the daemon writes the sensor's first state down, and only one of both can: the other is
+        asked again.
+        """
+        for pause in (1.0, 2.0, 4.0, 0.0):
+            state = self.query(_SENSOR_ID, sensor=_named(sensor))["sensorOrError"]["sensorState"]
+            try:
+                said = str(self.query(_STOP, id=state["id"])["stopSensor"]["__typename"])
+            except RuntimeError as refused:
+                said = f"Error: {refused}"
+            if "Error" not in said:
+                return
+            time.sleep(pause)
+        raise RuntimeError(f"{sensor} was not switched off: {said}")
 
     def ticks(self, sensor: str) -> list[dict[str, Any]]:
         """The ticks of a sensor, oldest first, as its page in the UI lists them."""
