@@ -142,14 +142,8 @@ _READERS: Mapping[str, Callable[[Environment], object]] = {
     "WAREHOUSE": lambda env: Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")),
     "START_DATE": lambda env: env.day("START_DATE", "2024-01-01"),
     "SPOOL_DIR": lambda env: env.folder("SPOOL_DIR", ".spool"),
-    "CONNECTOR_DBT": lambda env: _on_or_off(env, "CONNECTOR_DBT"),
+    "CONNECTOR_DBT": lambda env: env.switch("CONNECTOR_DBT"),
 }
-
-
-def _on_or_off(env: Environment, name: str) -> None:
-    value = env.text(name, "")
-    if value.lower() not in {"", "on", "off"}:
-        raise SettingsError(name, f"is {value!r}", next_step="set it to on or off, or leave it out.")
 
 
 def _webhook(env: Environment) -> Finding:

@@ -92,6 +92,13 @@ class Environment:
                 name, "names a user that does not exist", next_step=f"write {name} as a full path."
             ) from None
 
+    def switch(self, name: str) -> str:
+        """``on``, ``off``, or nothing if it is left out."""
+        value = self.text(name, "").lower()
+        if value not in {"", "on", "off"}:
+            raise SettingsError(name, f"is {value!r}", next_step="set it to on or off, or leave it out.")
+        return value
+
     def timezone(self, name: str, default: str) -> str:
         value = self.text(name, default)
         try:

@@ -28,9 +28,7 @@ def models() -> dg.Definitions:
         SettingsError: CONNECTOR_DBT is on, and they cannot be shown.
     """
     env = environment()
-    wanted = env.values.get(SWITCH, "").strip().lower()
-    if wanted not in {"", "on", "off"}:
-        raise SettingsError(SWITCH, f"is {wanted!r}", next_step="set it to on or off, or leave it out.")
+    wanted = env.switch(SWITCH)
     can_be = MANIFEST.exists() and find_spec("dagster_dbt") is not None
     if wanted == "on" and not can_be:
         raise SettingsError(

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from connector import EVENTS, Warehouse
 from connector.dagster.exports import JOB_TAG
-from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot
+from connector.dagster.schedules import RANGE_END, RANGE_START
+from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot
 from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 from connector.userpilot.streams import EVENTS as EXPORTED
 from dagster_project.dbt import prepare
-from dagster_project.local import LOCATION, LocalDagster, local_dagster
+from dagster_project.local import LOCATION, LocalDagster, local_dagster, played
 
 FOLDER = Path(".demo")
 DAYS = 7
@@ -68,12 +69,7 @@ def main() -> int:
         print(f"1. the sandbox plays OpenPanel on {url}: {loaded:,} events in {DAYS} days")
         print(f"   and Userpilot on {api}: {exported:,} events of the same people")
         variables = {
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret or "",
-            "OPENPANEL_PROJECT_ID": "demo",
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
+            **played(url, api),
             "WAREHOUSE": str((FOLDER / "warehouse.duckdb").resolve()),
             "SPOOL_DIR": str((FOLDER / "spool").resolve()),
             "START_DATE": days[0].isoformat(),
@@ -171,9 +167,7 @@ def _compare_export(pilot: Userpilot, days: list[date]) -> bool:
 
 def _launch(dagster: LocalDagster, assets: list[list[str]], days: Sequence[str] = ()) -> str:
     """Materialize assets in one run, all ``days`` of them at once; returns the run's id."""
-    ends = (
-        {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]} if days else {}
-    )
+    ends = {RANGE_START: days[0], RANGE_END: days[-1]} if days else {}
     tags = [{"key": key, "value": value} for key, value in ends.items()]
     selector = {
         "repositoryName": "__repository__",

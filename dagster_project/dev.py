@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot
-from dagster_project.local import local_dagster
+from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot
+from dagster_project.local import local_dagster, played
 
 PORT = 3000
 SAMPLE_DAYS = 30
@@ -51,12 +51,7 @@ def _sandbox(folder: Path) -> Iterator[dict[str, str]]:
     print(f"neither vendor is in the environment or .env: using the sandbox, {SAMPLE_DAYS} days of sample")
     with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         yield {
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret or "",
-            "OPENPANEL_PROJECT_ID": "demo",
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
+            **played(url, api),
             "START_DATE": first.isoformat(),
             "WAREHOUSE": str((folder / "sandbox.duckdb").resolve()),
         }

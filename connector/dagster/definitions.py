@@ -125,9 +125,7 @@ def openpanel_definitions(
     assets = openpanel_assets(
         start_date=_first_day(start_date, env),
         streams=chosen(streams(_questions(questions, env)), tables),
-        timezone=env.timezone("OPENPANEL_TIMEZONE", "UTC")
-        if not timezone
-        else Environment({}).timezone("timezone", timezone),
+        timezone=_zone(timezone, env),
         instance=_fit(instance),
         translator=translator,
         openpanel=openpanel or OpenPanelResource(),
