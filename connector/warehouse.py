@@ -166,16 +166,18 @@ class Warehouse:
                     left.unlink()
 
     def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
-        pause, born_by = 0.01, min(time.monotonic() + BIRTH, until)
+        pause, born_by, met = 0.01, min(time.monotonic() + BIRTH, until), self._state()
         while True:
             try:
                 if not read_only and not self._path.exists():
                     self._make()
+                met = self._state()
                 connection = duckdb.connect(self._path, read_only=read_only)
                 connection.execute("set TimeZone = 'UTC'")
                 return connection
             except (duckdb.Error, OSError) as fault:  # its class differs between DuckDB versions; what it says does not
-                unborn = self._is_empty() and time.monotonic() < born_by
+                # What was empty, or another file, a moment ago may be a database by now: it is asked again.
+                unborn = (self._is_empty() or self._state() != met) and time.monotonic() < born_by
                 if not unborn and not _is_taken(fault):
                     raise self._cannot_open(fault, where) from None
                 if time.monotonic() >= until:
@@ -202,6 +204,14 @@ class Warehouse:
                     new.rename(self._path)
         finally:
             new.unlink(missing_ok=True)
+
+    def _state(self) -> tuple[int, int, int] | None:
+        """Which file lies there, its bytes and when they changed; None where there is none."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _is_empty(self) -> bool:
         try:

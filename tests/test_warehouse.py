@@ -93,6 +93,22 @@ def test_a_file_that_another_program_is_just_making_is_waited_for(file):
     assert read(file) == (42,)
 
 
+def test_a_file_that_becomes_a_database_while_it_is_opened_is_opened_again(file, monkeypatch):
+    file.touch()
+    made, connect = file.with_name("made.duckdb"), duckdb.connect
+    connect(made).close()
+
+    def fail_and_replace(path, **options):
+        try:
+            return connect(path, **options)
+        except duckdb.Error:
+            made.replace(file)
+            raise
+
+    monkeypatch.setattr("connector.warehouse.duckdb.connect", fail_and_replace)
+    assert read(file) == (42,)
+
+
 @pytest.mark.parametrize("use", [read, write])
 def test_a_file_that_stays_empty_is_told_with_what_to_do(file, monkeypatch, use):
     monkeypatch.setattr("connector.warehouse.BIRTH", 0.1)
