@@ -1,8 +1,8 @@
 """Opens the warehouse late, closes it early, and waits its turn.
 
 A DuckDB file belongs to one writing process at a time, and while one writes nobody else can even read. So nothing in
-this project holds a connection while it waits for a vendor, and whoever finds the file taken tries again, with
-jitter, until its patience ends. Nothing above this room may assume a file.
+this project holds a connection while it waits for a vendor, and whoever finds the file taken stands in line and tries
+again, with jitter, until its patience ends. Nothing above this room may assume a file.
 """
 
 import contextlib
@@ -27,10 +27,13 @@ from connector.errors import (
     TransientError,
     excerpt,
 )
+from connector.turns import Turn
 
 LOCK_WAIT = 300.0
 # Seconds in which an empty file may be a database that another program is just making.
 BIRTH = 5.0
+# Seconds between two looks at a file that is taken, at most.
+LONGEST_PAUSE = 0.1
 # Loading needs one thread, and memory for a day of 100,000 rows; what is more is spilled to beside the file.
 MEMORY_MB = 144
 WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
@@ -44,6 +47,16 @@ _TAKEN = ("main", "temp", "system", "information_schema", "pg_catalog", "connect
 # Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: writers take turns.
 _TURNS: dict[str, threading.Lock] = {}
 _TURNS_GUARD = threading.Lock()
+
+
+class _Here(threading.local):
+    """What this thread reads: whoever waits for it to end cannot be let go first by it."""
+
+    def __init__(self) -> None:
+        self.reading: list[Path] = []
+
+
+_HERE = _Here()
 
 
 class Warehouse:
@@ -149,10 +162,13 @@ class Warehouse:
         """
         until = time.monotonic() + self._lock_wait
         connection = self._open(read_only=True, until=until, where=where)
+        _HERE.reading.append(self._path)
         try:
             yield connection
         finally:
             connection.close()
+            with contextlib.suppress(ValueError):  # ended by another thread than began it
+                _HERE.reading.remove(self._path)
 
     def exists(self) -> bool:
         """Whether anything was ever written to it."""
@@ -166,24 +182,35 @@ class Warehouse:
                     left.unlink()
 
     def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
-        pause, born_by, met = 0.01, min(time.monotonic() + BIRTH, until), self._state()
-        while True:
-            try:
-                if not read_only and not self._path.exists():
-                    self._make()
-                met = self._state()
-                connection = duckdb.connect(self._path, read_only=read_only)
-                connection.execute("set TimeZone = 'UTC'")
-                return connection
-            except (duckdb.Error, OSError) as fault:  # its class differs between DuckDB versions; what it says does not
-                # What was empty, or another file, a moment ago may be a database by now: it is asked again.
-                unborn = (self._is_empty() or self._state() != met) and time.monotonic() < born_by
-                if not unborn and not _is_taken(fault):
-                    raise self._cannot_open(fault, where) from None
-                if time.monotonic() >= until:
-                    raise self._busy(_holder(str(fault)), where) from None
-            time.sleep(random.uniform(0.5, 1.0) * pause)
-            pause = min(pause * 1.5, 0.5)
+        pause, born_by, said = 0.01, min(time.monotonic() + BIRTH, until), ""
+        with Turn(self._path) as turn:
+            while True:
+                late = time.monotonic() >= until
+                if late or turn.comes() or (read_only and self._path in _HERE.reading):
+                    met = self._state()
+                    try:
+                        return self._connect(read_only=read_only)
+                    except (
+                        duckdb.Error,
+                        OSError,
+                    ) as fault:  # its class differs between versions; what it says does not
+                        # What was empty, or another file, a moment ago may be a database by now: it is asked again.
+                        unborn = (self._is_empty() or self._state() != met) and time.monotonic() < born_by
+                        if not unborn and not _is_taken(fault):
+                            raise self._cannot_open(fault, where) from None
+                        said = str(fault)
+                    if late:
+                        raise self._busy(_holder(said), where) from None
+                    turn.stand()
+                time.sleep(random.uniform(0.5, 1.0) * pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        if not read_only and not self._path.exists():
+            self._make()
+        connection = duckdb.connect(self._path, read_only=read_only)
+        connection.execute("set TimeZone = 'UTC'")
+        return connection
 
     def _make(self) -> None:
         """The file, whole from its first moment.

@@ -64,7 +64,11 @@ MUTANTS = (
     Mutant("the budget is private", "connector/pacing.py", "hashlib.sha256(key.encode())", "hashlib.sha256(str(id(self)).encode())", "tests/test_pacing.py"),
     Mutant("strangers' requests not counted", "connector/pacing.py", "state.foreign = max(0, int(limit - remaining) - 1)", "state.foreign = 0", "tests/test_pacing.py"),
     Mutant("any opener may go", "connector/pacing.py", "if now >= state.opening_until:", "if True:", "tests/test_pacing.py"),
-    Mutant("no wait for the file's lock", "connector/warehouse.py", "if time.monotonic() >= until:", "if True:", "tests/test_many_runs.py"),
+    Mutant("no wait for the file's lock", "connector/warehouse.py", "if late:", "if True:", "tests/test_many_runs.py"),
+    Mutant("nobody stands in line", "connector/warehouse.py", "                    turn.stand()\n", "", "tests/test_turns.py"),
+    Mutant("newcomers pass the line", "connector/turns.py", "or not self._is_held()", "or True", "tests/test_turns.py"),
+    Mutant("a reader waits for itself", "connector/warehouse.py", " or (read_only and self._path in _HERE.reading)", "", "tests/test_turns.py"),
+    Mutant("courtesy without end", "connector/turns.py", "time.monotonic() > self._courteous_until", "False", "tests/test_turns.py"),
     Mutant("transient failures end a range", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if True:", "tests/dagster"),
     Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=any(isinstance(one, TransientError) for one in errors)", "allow_retries=True", "tests/dagster"),
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
@@ -131,7 +135,7 @@ MUTANTS = (
     Mutant("a step up in an address", "connector/openpanel/encoding.py", "if value in (\".\", \"..\"):", "if False:", "tests/test_fuzz.py"),
     Mutant("receipts are looked for by key", "connector/dagster/assets.py", "return asset.node_def.tags.get(TABLE_TAG) or ", "return ", "tests/dagster"),
     Mutant("a day that dropped keeps the others from landing", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if not outcome.is_transient:", "tests/dagster/test_assets.py"),
-    Mutant("the warehouse is made in place", "connector/warehouse.py", "                    self._make()\n", "                    pass\n", "tests/test_warehouse.py"),
+    Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def test_today_is_refreshed_incrementally(vendor, url, tmp_path, instance, query
 def test_cancelling_a_run_leaves_nothing_half_done(vendor, filled, assets, instance, query, tmp_path):
     assert materialize(assets, instance, partition_key="2026-03-04").success
     vendor.add("new", at="2026-03-04T20:00:00Z")
-    vendor.faults.add("hang", times=1, seconds=10.0)
+    vendor.faults.add("hang", times=1, seconds=60.0)
     asked = len(vendor.requests)
 
     def cancel():
@@ -216,7 +216,7 @@ def test_cancelling_a_run_leaves_nothing_half_done(vendor, filled, assets, insta
     with pytest.raises(DagsterExecutionInterruptedError):
         dg.materialize(assets, instance=instance, partition_key="2026-03-04")
 
-    assert time.monotonic() - started < 5, "the hanging request was not waited for"
+    assert time.monotonic() - started < 30, "the hanging request was not waited for"
     assert query("select count(*) from openpanel.events") == [(4,)]
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
 
@@ -227,7 +227,7 @@ def test_days_landed_before_a_cancel_stay_and_are_shown(vendor, filled, assets, 
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    vendor.before_page[1] = lambda: vendor.faults.add("hang", times=1, seconds=10.0)
+    vendor.before_page[1] = lambda: vendor.faults.add("hang", times=1, seconds=60.0)
     threading.Thread(target=cancel).start()
     with pytest.raises(DagsterExecutionInterruptedError):
         dg.materialize(assets, instance=instance, tags=RANGE)

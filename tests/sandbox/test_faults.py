@@ -112,7 +112,7 @@ def test_hang(ask):
         ask.send("GET", "/export/events", timeout=0.2)
     ask.vendor.faults.add("hang", seconds=0.2)
     assert ask.day().status_code == 200
-    assert 0.3 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < 25
 
 
 def test_drip(ask):
