@@ -135,6 +135,7 @@ MUTANTS = (
     Mutant("a step up in an address", "connector/openpanel/encoding.py", "if value in (\".\", \"..\"):", "if False:", "tests/test_fuzz.py"),
     Mutant("receipts are looked for by key", "connector/dagster/assets.py", "return asset.node_def.tags.get(TABLE_TAG) or ", "return ", "tests/dagster"),
     Mutant("a day that dropped keeps the others from landing", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if not outcome.is_transient:", "tests/dagster/test_assets.py"),
+    Mutant("a request forgets what landed since", "connector/dagster/dbt.py", "newly_requested() & ~landed)", "newly_requested())", "tests/dagster/test_dbt.py"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 

@@ -109,11 +109,11 @@ def after_any(
     # Asked for in this very tick counts as being written: else what is built below is built now and once more after.
     written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
+    landed = any_of(updated, dg.AutomationCondition.newly_updated())
     return (
-        # Not since_last_handled: it forgets what was landed while a build that began before it was under way.
-        any_of(updated, dg.AutomationCondition.newly_updated()).since(
-            dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
-        )
+        # Not since_last_handled: it forgets what was landed while a build that began before it was under way. And a
+        # request is known one tick later: what landed between the two came after it, and asks for the next one.
+        landed.since((dg.AutomationCondition.newly_requested() & ~landed) | dg.AutomationCondition.initial_evaluation())
         & ~any_of([*updated, *partitioned_with], written)
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()
