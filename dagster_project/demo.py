@@ -16,11 +16,11 @@ from pathlib import Path
 from connector import EVENTS, Warehouse
 from connector.dagster.exports import JOB_TAG
 from connector.dagster.schedules import RANGE_END, RANGE_START
-from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot
+from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 from connector.userpilot.streams import EVENTS as EXPORTED
 from dagster_project.dbt import prepare
-from dagster_project.local import LOCATION, LocalDagster, local_dagster, played
+from dagster_project.local import LOCATION, LocalDagster, local_dagster
 
 FOLDER = Path(".demo")
 DAYS = 7
@@ -69,7 +69,7 @@ def main() -> int:
         print(f"1. the sandbox plays OpenPanel on {url}: {loaded:,} events in {DAYS} days")
         print(f"   and Userpilot on {api}: {exported:,} events of the same people")
         variables = {
-            **played(url, api),
+            **vendor_variables(openpanel=url, userpilot=api),
             "WAREHOUSE": str((FOLDER / "warehouse.duckdb").resolve()),
             "SPOOL_DIR": str((FOLDER / "spool").resolve()),
             "START_DATE": days[0].isoformat(),

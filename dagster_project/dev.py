@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot
-from dagster_project.local import local_dagster, played
+from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
+from dagster_project.local import local_dagster
 
 PORT = 3000
 SAMPLE_DAYS = 30
@@ -51,7 +51,7 @@ def _sandbox(folder: Path) -> Iterator[dict[str, str]]:
     print(f"neither vendor is in the environment or .env: using the sandbox, {SAMPLE_DAYS} days of sample")
     with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         yield {
-            **played(url, api),
+            **vendor_variables(openpanel=url, userpilot=api),
             "START_DATE": first.isoformat(),
             "WAREHOUSE": str((folder / "sandbox.duckdb").resolve()),
         }

@@ -21,8 +21,6 @@ from typing import Any
 
 from dagster import DagsterInstance
 
-from connector.sandbox import READ, USERPILOT_KEY
-
 ROOT = Path(__file__).resolve().parent.parent
 LOCATION = "dagster_project.definitions"
 INSTANCE_SETTINGS = Path(__file__).with_name("dagster.yaml")
@@ -60,18 +58,6 @@ query ($sensor: SensorSelector!) {
 _STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
 _RUNS = """
 { runsOrError(limit: 500) { ... on Runs { results { id status tags { key value } } } } }"""
-
-
-def played(openpanel: str, userpilot: str) -> dict[str, str]:
-    """The variables by which a code location takes the sandbox at two addresses for its vendors."""
-    return {
-        "OPENPANEL_API_URL": openpanel,
-        "OPENPANEL_CLIENT_ID": READ.id,
-        "OPENPANEL_CLIENT_SECRET": READ.secret or "",
-        "OPENPANEL_PROJECT_ID": "demo",
-        "USERPILOT_API_URL": userpilot,
-        "USERPILOT_API_KEY": USERPILOT_KEY,
-    }
 
 
 class LocalDagster:

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from connector import OpenPanel, OpenPanelSettings
 from connector.dagster import build_definitions
-from connector.sandbox import READ, USERPILOT_KEY, Userpilot, serve, serve_userpilot
+from connector.sandbox import READ, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.sandbox import OpenPanel as Vendor
 from connector.settings import Environment
 from connector.stream import BOOKKEEPING
@@ -55,12 +55,7 @@ def environment(tmp_path_factory):
     with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         yield {
             **os.environ,
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
+            **vendor_variables(openpanel=url, userpilot=api),
             "WAREHOUSE": str(folder / "w.duckdb"),
             "SPOOL_DIR": str(folder / "spool"),
             "START_DATE": FIRST.isoformat(),

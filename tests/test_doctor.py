@@ -12,7 +12,7 @@ import pytest
 
 from connector.cli import main
 from connector.doctor import clock_skew
-from connector.sandbox import READ, USERPILOT_KEY, Userpilot, serve, serve_userpilot
+from connector.sandbox import READ, USERPILOT_KEY, Userpilot, serve, serve_userpilot, vendor_variables
 
 SECRETS = (READ.secret, USERPILOT_KEY)
 
@@ -27,13 +27,9 @@ def well(vendor, pilot, tmp_path, monkeypatch):
     """Both vendors, a warehouse and a spool; every test breaks one thing."""
     with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         for name, value in {
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
+            **vendor_variables(openpanel=url),
             "OPENPANEL_TIMEZONE": "Europe/Berlin",
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
+            **vendor_variables(userpilot=api),
             "WAREHOUSE": str(tmp_path / "w.duckdb"),
             "SPOOL_DIR": str(tmp_path / "spool"),
         }.items():

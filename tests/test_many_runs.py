@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from connector.sandbox import READ, OpenPanel, serve
+from connector.sandbox import OpenPanel, serve, vendor_variables
 
 FIRST = date(2026, 1, 1)
 ROWS = 300
@@ -56,10 +56,7 @@ def test_four_runs_at_a_time_and_two_readers(tmp_path, days):
     with serve(vendor.app) as url:
         environment = {
             **os.environ,
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
+            **vendor_variables(openpanel=url),
             "WAREHOUSE": str(tmp_path / "w.duckdb"),
             "SPOOL_DIR": str(tmp_path / "spool"),
             "START_DATE": FIRST.isoformat(),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.sandbox import READ, OpenPanel, serve
+from connector.sandbox import READ, OpenPanel, serve, vendor_variables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,10 +32,7 @@ def environment(tmp_path_factory):
     with serve(vendor.app) as url:
         yield {
             **os.environ,
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
+            **vendor_variables(openpanel=url),
             "WAREHOUSE": str(folder / "w.duckdb"),
             "SPOOL_DIR": str(folder / "spool"),
             "PYTHONPATH": str(ROOT),

@@ -18,7 +18,7 @@ import duckdb
 import pytest
 
 from connector.errors import ConnectorError, ContractError, excerpt
-from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot
+from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.settings import Secret
 
 DAY = date(2026, 3, 4)
@@ -72,12 +72,7 @@ def remains(tmp_path_factory):
         with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
             environment = {
                 **os.environ,
-                "OPENPANEL_API_URL": url,
-                "OPENPANEL_CLIENT_ID": READ.id,
-                "OPENPANEL_CLIENT_SECRET": READ.secret,
-                "OPENPANEL_PROJECT_ID": "demo",
-                "USERPILOT_API_URL": api,
-                "USERPILOT_API_KEY": USERPILOT_KEY,
+                **vendor_variables(openpanel=url, userpilot=api),
                 "WAREHOUSE": str(folder / "w.duckdb"),
                 "SPOOL_DIR": str(folder / "deep" / "spool"),
                 "DAGSTER_HOME": str(folder / "home"),

@@ -10,6 +10,7 @@ from connector.sandbox.openpanel.visits import sample_day
 from connector.sandbox.people import Company, Person, companies, people
 from connector.sandbox.server import run, serve
 from connector.sandbox.userpilot import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot, World, serve_userpilot
+from connector.sandbox.variables import vendor_variables
 from connector.sandbox.wire import Answer, Request
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "sample_day",
     "serve",
     "serve_userpilot",
+    "vendor_variables",
 ]

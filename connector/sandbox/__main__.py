@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from connector.sandbox.openpanel import READ, ROOT, WRITE, OpenPanel
 from connector.sandbox.server import listening, run
 from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilot
+from connector.sandbox.variables import vendor_variables
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,15 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     with serve_userpilot(other, chosen.port + 1, chosen.host) as (api, files):
         print(f"Userpilot sandbox on {api}, its files on {files}: {loaded} sample events of the same people.")
         print(f"  API key {USERPILOT_KEY}")
-        variables = {
-            "OPENPANEL_API_URL": base,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
-        }
-        for name, value in variables.items():
+        for name, value in vendor_variables(openpanel=base, userpilot=api).items():
             print(f"{name}={value}", flush=True)
         run(vendor.app, chosen.host, chosen.port)
 

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 import yaml
 
-from connector.sandbox import READ, serve
+from connector.sandbox import READ, serve, vendor_variables
 from dagster_project.local import LocalDagster
 from tests.conftest import DAY
 
@@ -161,10 +161,7 @@ def test_the_readmes_commands_and_the_units_processes_land_a_day_and_build_a_mod
 
     with serve(vendor.app) as url, ExitStack() as stack:
         given = {
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
+            **vendor_variables(openpanel=url),
             "START_DATE": DAY.isoformat(),
         }
         for name in UNITS:

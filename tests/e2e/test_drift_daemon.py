@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector import Warehouse
-from connector.sandbox import READ, OpenPanel, serve
+from connector.sandbox import OpenPanel, serve, vendor_variables
 from dagster_project.local import local_dagster
 
 RESET = """
@@ -30,10 +30,7 @@ def test_a_late_event_is_found_and_landed_by_itself(tmp_path):
             vendor.add(f"{day}-{hour}", at=f"{day}T0{hour}:00:00Z")
     with serve(vendor.app) as url:
         variables = {
-            "OPENPANEL_API_URL": url,
-            "OPENPANEL_CLIENT_ID": READ.id,
-            "OPENPANEL_CLIENT_SECRET": READ.secret,
-            "OPENPANEL_PROJECT_ID": "demo",
+            **vendor_variables(openpanel=url),
             "WAREHOUSE": str(tmp_path / "w.duckdb"),
             "SPOOL_DIR": str(tmp_path / "spool"),
             "START_DATE": days[0].isoformat(),

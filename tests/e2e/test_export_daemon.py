@@ -7,7 +7,7 @@ import pytest
 
 from connector import Warehouse
 from connector.dagster.exports import JOB_TAG
-from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
+from connector.sandbox import Userpilot, serve_userpilot, vendor_variables
 from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 from dagster_project.local import local_dagster
 
@@ -18,7 +18,7 @@ DAYS = [LAST - timedelta(days=back) for back in (2, 1, 0)]
 
 @pytest.fixture
 def pilot():
-    vendor = Userpilot(seconds_to_complete=45.0)  # longer than the pause between two ticks: one of them sees it run
+    vendor = Userpilot(seconds_to_complete=3600.0)  # until it is let be over: a tick sees it run first
     vendor.load_sample(DAYS[0] - timedelta(days=1), LAST)
     return vendor
 
@@ -27,8 +27,7 @@ def pilot():
 def variables(pilot, tmp_path):
     with serve_userpilot(pilot) as (api, _):
         yield {
-            "USERPILOT_API_URL": api,
-            "USERPILOT_API_KEY": USERPILOT_KEY,
+            **vendor_variables(userpilot=api),
             "WAREHOUSE": str(tmp_path / "w.duckdb"),
             "SPOOL_DIR": str(tmp_path / "spool"),
             "START_DATE": DAYS[0].isoformat(),
@@ -75,7 +74,9 @@ def test_behind_a_strangers_export_and_through_a_power_cut(pilot, variables, tmp
         before = said(dagster)
         dagster.kill()
 
+    (ours,) = (job for job in pilot.jobs.all if job.id != stranger.id)
     with local_dagster(tmp_path, variables) as dagster:
+        pilot.finish_job(ours.id)
         assert dagster.wait_for_tagged_run(JOB_TAG, SENSOR, timeout=120.0) == "SUCCESS"
         ticks = dagster.ticks(SENSOR)
         assert len(said(dagster)) >= len(before)  # the history of the ticks survived as well

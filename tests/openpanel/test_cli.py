@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connector.cli import DONE, FAILED, main
-from connector.sandbox import READ
+from connector.sandbox import vendor_variables
 from tests.conftest import DAY
 
 DAYS = [DAY + timedelta(days=number) for number in range(3)]
@@ -25,10 +25,7 @@ def project(url, vendor, tmp_path, monkeypatch):
     """The sandbox with three days of events, named in the environment."""
     vendor.load_sample(DAYS[0], DAYS[-1])
     for name, value in {
-        "OPENPANEL_API_URL": url,
-        "OPENPANEL_CLIENT_ID": READ.id,
-        "OPENPANEL_CLIENT_SECRET": READ.secret,
-        "OPENPANEL_PROJECT_ID": "demo",
+        **vendor_variables(openpanel=url),
         "WAREHOUSE": str(tmp_path / "warehouse.duckdb"),
         "SPOOL_DIR": str(tmp_path / "spool"),
     }.items():

@@ -13,7 +13,7 @@ from connector import RejectedError, SettingsError
 from connector.errors import BusyError
 from connector.openpanel.track import Outbox, deliver, describe
 from connector.outbox import journal
-from connector.sandbox import READ, OpenPanel, serve
+from connector.sandbox import READ, OpenPanel, serve, vendor_variables
 
 
 @pytest.fixture
@@ -250,8 +250,7 @@ def test_the_command_prints_a_dry_run(url, vendor, people, tmp_path, monkeypatch
     file = tmp_path / "outboxes.yaml"
     file.write_text("people: {kind: identify, query: select * from people}")
     for name, value in {
-        "OPENPANEL_API_URL": url, "OPENPANEL_CLIENT_ID": READ.id, "OPENPANEL_CLIENT_SECRET": READ.secret,
-        "OPENPANEL_PROJECT_ID": "demo", "WAREHOUSE": str(tmp_path / "warehouse.duckdb"), "SPOOL_DIR": str(tmp_path),
+        **vendor_variables(openpanel=url), "WAREHOUSE": str(tmp_path / "warehouse.duckdb"), "SPOOL_DIR": str(tmp_path),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
 
