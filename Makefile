@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test test-all soak test-duckdb2 mutants check audit dev bench wheel clean
+.PHONY: docs install demo test test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/python -m dagster_project.demo
 
 test: install
-	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)
@@ -34,6 +34,12 @@ MINUTES ?= 12
 
 soak: install
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+# What `make test` tries with the same examples every time, with new ones and ten times as many.
+TIMES ?= 10
+
+fuzz: install
+	TIMES=$(TIMES) $(BIN)/python -m pytest tests/test_fuzz.py tests/test_rows.py tests/test_landing.py tests/test_concurrent.py --hypothesis-profile new --timeout 3600 --numprocesses 2
 
 # The tables' rooms once more with DuckDB 2; the pinned version is the one whose files everybody can open.
 test-duckdb2: install

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import connector.http
@@ -16,6 +17,18 @@ from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
 DAY = date(2026, 3, 4)
+
+# The same examples in every run, so that red means that something changed; `make fuzz` draws new ones.
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
+hypothesis.settings.register_profile("new", print_blob=True)
+hypothesis.settings.load_profile("same")
+
+# Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.
+LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

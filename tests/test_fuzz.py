@@ -4,6 +4,7 @@
 
 import gzip
 import json
+import os
 import re
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl, urlsplit
@@ -33,8 +34,9 @@ from connector.userpilot.streams import EVENTS as EXPORTED
 from connector.userpilot.streams import LOOKUPS
 
 DAY = date(2026, 3, 4)
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+TIMES = int(os.environ.get("TIMES", "1"))  # as many examples; `make fuzz` takes more of them
+FEW = settings(max_examples=60 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=300 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
 
 # Halves of a pair included: whoever cuts a text in the middle of an emoji sends one, and JSON can spell it.
 ANY_TEXT = st.text(st.characters(), max_size=20)
