@@ -50,6 +50,7 @@ class Origin:
         fingerprint: equal for exports that hold the same rows; days landed under another one are not replaced.
         options: what was asked for, as JSON text. requested_at: when.
         expected: by column, the only values its rows may have; others mean that the request was not understood.
+        one_source: columns whose values tell where rows come from; a table holds those of one source.
         hashed_with: see :class:`connector.stream.Page`.
     """
 
@@ -58,6 +59,7 @@ class Origin:
     options: str = "{}"
     requested_at: datetime | None = None
     expected: Mapping[str, Collection[str]] = field(default_factory=dict)
+    one_source: Collection[str] = ()
     hashed_with: str = ""
 
 
@@ -198,6 +200,7 @@ class _Range(Work):
         in_range = f"_day between {literal(first)} and {literal(last)}"
         if not allow_drop:
             self._same_filters(first, last, origin)
+        sources = {column: self._values(column, "true") for column in ([] if allow_drop else origin.one_source)}
         before = dict(
             self._db.execute(f"select _day, count(*) from {self._table} where {in_range} group by 1").fetchall()
         )
@@ -206,6 +209,7 @@ class _Range(Work):
         total = sum(map(self._insert_some, batches))
         self._every_row_has_a_day()
         self._nothing_else(origin)
+        self._same_source(sources)
         (outside,) = self._row(
             f"delete from {self._table} where _load_id = {literal(self._load_id)} and not ({in_range})"
         )
@@ -281,6 +285,26 @@ class _Range(Work):
                     where=self._where,
                     next_step="nothing was landed: the vendor did not understand the request; report this message.",
                 )
+
+    def _same_source(self, before: Mapping[str, set[str]]) -> None:
+        for column, known in before.items():
+            strange = self._values(column, f"_load_id = {literal(self._load_id)}") - known
+            if known and strange:
+                raise RejectedError(
+                    f"the landed rows have {column} {excerpt(', '.join(sorted(known)), 80)} and those of this export "
+                    f"{excerpt(', '.join(sorted(strange)), 80)}",
+                    where=self._where,
+                    next_step="check whose key is set: it is that of another environment, which wants a schema of its "
+                    "own. To mix them on purpose: --allow-drop (command line), run tag connector/allow_drop: true "
+                    "(Dagster).",
+                )
+
+    def _values(self, column: str, where: str) -> set[str]:
+        name = quoted(column)
+        rows = self._db.execute(
+            f"select distinct {name} from {self._table} where {where} and coalesce({name}, '') <> ''"
+        ).fetchall()
+        return {value for (value,) in rows}
 
     def _per_day(self, in_range: str, what: str) -> dict[date, int]:
         return dict(self._db.execute(f"select _day, {what} from {self._table} where {in_range} group by 1").fetchall())

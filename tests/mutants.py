@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant("a conflict counts as an attempt", EXPORT, "posts=0, intent_at=None, conflict=True)", "posts=0, intent_at=None, conflict=True, attempts=job.attempts + 1)", "tests/userpilot/test_export.py"),
     Mutant("a job of another request is taken over", EXPORT, "if said.ours.get(seen.job_id) == job.request.id and", "if seen.job_id in said.ours and", "tests/userpilot/test_export.py"),
     Mutant("a lost answer is adopted", EXPORT, "return _held(job, State.CANDIDATE, new[0].job_id, now)", "return _polling(job, new[0].job_id, now, now)", "tests/userpilot/test_export.py"),
-    Mutant("files of two snapshots mixed", EXPORT, "if job.state == State.READY and job.files and names != job.files:", "if False:", "tests/userpilot/test_export.py"),
+    Mutant("files of two snapshots mixed", EXPORT, "if not first and job.has_all_files and job.files and not same:", "if False:", "tests/userpilot/test_export.py"),
     Mutant("an unknown status is an end", EXPORT, 'return self.type == "export" and self.status not in ("completed", "failed")', 'return self.type == "export" and self.status == "in_progress"', "tests/userpilot/test_export.py"),
     Mutant("the age of a job does not matter", EXPORT, "case State.POLLING if job.started and now - job.started >= JOB_LIVES:", "case State.POLLING if False:", "tests/userpilot/test_export.py"),
     Mutant("nothing is asked beyond the days", EXPORT, "(self.last + timedelta(days=2)).isoformat()", "self.last.isoformat()", "tests/userpilot"),
@@ -136,6 +136,11 @@ MUTANTS = (
     Mutant("receipts are looked for by key", "connector/dagster/assets.py", "return asset.node_def.tags.get(TABLE_TAG) or ", "return ", "tests/dagster"),
     Mutant("a day that dropped keeps the others from landing", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if not outcome.is_transient:", "tests/dagster/test_assets.py"),
     Mutant("a request forgets what landed since", "connector/dagster/dbt.py", "newly_requested() & ~landed)", "newly_requested())", "tests/dagster/test_dbt.py"),
+    Mutant("the first list of files is the last", EXPORT, "AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 2, 5, 12", "AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 1, 1, 12", "tests/userpilot"),
+    Mutant("halves are not found again", "connector/userpilot/sync.py", "if half := next(iter(self.open_halves(request)), None):", "if half := None:", "tests/userpilot/test_sync.py"),
+    Mutant("exports without an answer cost nothing", EXPORT, "lost=job.lost + 1, known=", "lost=job.lost, known=", "tests/userpilot"),
+    Mutant("any environment's rows land", "connector/landing_files.py", "            if known and strange:", "            if False:", "tests/userpilot/test_sync.py"),
+    Mutant("a file without a link is left out", "connector/userpilot/client.py", "            linkless = True\n", "", "tests/userpilot"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 

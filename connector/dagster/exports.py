@@ -22,7 +22,7 @@ from connector.dagster.preview import rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
 from connector.dagster.schedules import ranges
 from connector.dagster.translator import ConnectorTranslator
-from connector.errors import InProgressError, RejectedError, SettingsError, SuddenDropError
+from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError
 from connector.stream import SEEN, Receipt, Stream
 from connector.userpilot.export import Job, Options, Request
 from connector.userpilot.streams import EVENTS, LOOKUPS
@@ -155,8 +155,15 @@ def _request_asset(made: _Made) -> dg.AssetsDefinition:
         metadata: dict[str, Any] = {}
         with as_dagster_failure(), made.userpilot.client() as client:
             exports = made.exports(client)
-            for job in _wanted(context, options):
-                job = exports.ask(job.request, attempts=job.attempts, halved=job.halved)
+            for wanted in _wanted(context, options):
+                try:
+                    job = exports.ask(wanted.request, attempts=wanted.attempts, halved=wanted.halved)
+                except ContractError as error:  # failed too often: the sensor lets go of it
+                    record(context.log_event, key, GAVE_UP, wanted, f"{error.what} {error.next_step}")
+                    raise
+                for other in exports.open_halves(wanted.request):
+                    if other.request != job.request:
+                        record(context.log_event, key, REQUESTED, other)
                 record(context.log_event, key, REQUESTED, job)
                 context.log.info(job.sentence(datetime.now(UTC)))
                 if job.job_id:

@@ -192,6 +192,8 @@ class _Tick:
             return
         entry.job = exports.look(entry.job)
         entry.job, do = next_action(entry.job, datetime.now(UTC))
+        if entry.job.state == State.READY:
+            do = Do.DOWNLOAD  # whether those are all of its files, the landing looks again
         match do:
             case Do.LAND | Do.DOWNLOAD:
                 entry.stage, entry.runs = "landing", 1

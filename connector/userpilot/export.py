@@ -36,6 +36,9 @@ ATTEMPTS = 3
 REFUSED_LINKS = 2
 # Exports of one request whose files could not be had; each costs the vendor a whole export, so they are few.
 LOSSES = 3
+# Looks at a completed job, one after the other, that must name the same files before they count as all of them; an
+# empty list is more likely one that is still to be filled. So many looks in all until the job counts as lost.
+AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 2, 5, 12
 STALLED = timedelta(minutes=30)
 
 
@@ -135,14 +138,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """What is POSTed: known keys only, and none that holds its default.
 
         A day before and two after: `to` may be excluded, and both may follow a zone up to 14 hours away from UTC.
+        The types of events are always named: which ones come unasked depends on the generation of the server.
         """
         options = self.options
         asked: dict[str, Any] = {
             "from": (self.first - timedelta(days=1)).isoformat(),
             "to": (self.last + timedelta(days=2)).isoformat(),
             "format": options.format,
+            "event_type": list(options.event_type or DEFAULT_EVENT_TYPES),
         }
-        for key in ("event_type", "user_id", "company_id", "emails"):
+        for key in ("user_id", "company_id", "emails"):
             if values := getattr(options, key):
                 asked[key] = list(values)
         if options.segment_id:
@@ -170,6 +175,7 @@ class State(StrEnum):
     READY = "ready"  # completed; files are being fetched
     FETCHED = "fetched"  # all bytes are ours; what the vendor forgets no longer matters
     LANDED = "landed"
+    HALVED = "halved"  # failed twice; two jobs of half the days took its place
     FATAL = "fatal"
 
 
@@ -191,7 +197,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempts: jobs that the vendor let fail. Refusals for want of a slot are not attempts.
-        lost: jobs that were forgotten, or whose files could not be had.
+        lost: jobs that were forgotten, or whose files or whose id could not be had.
         intent_at: when the POST was about to be sent; known: the jobs listed just before.
         searches: how often an unanswered POST has been looked for; posts: how often it was sent since.
         job_id, started: of the job we wait for; by our clock, where we saw it start.
@@ -202,6 +208,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         not_before: nothing happens until then.
         status: the vendor's own word. chunks, chunks_done, chunk_at: progress, and when it last moved.
         files: names of the job's files, once completed. links_until: when their links end.
+        agreed: looks since that named the same ones. ended_looks: all looks since it completed.
         fetched: names of the files whose bytes are ours. refused: how often links were refused since the last file.
         fresh: the links are the newest there are; the vendor may give out the same ones until they end.
         problem: why it stands where it stands.
@@ -230,6 +237,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     chunks_done: int = 0
     chunk_at: datetime | None = None
     files: tuple[str, ...] = ()
+    agreed: int = 0
+    ended_looks: int = 0
     links_until: datetime | None = None
     fetched: tuple[str, ...] = ()
     refused: int = 0
@@ -239,6 +248,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def short(self) -> str:
         return f"{self.job_id[:4]}…" if self.job_id else "none"
+
+    @property
+    def has_all_files(self) -> bool:
+        """Whether ``files`` is the whole list; right after its end a job may name some of them, or none."""
+        return self.agreed >= (AGREED if self.files else AGREED_ON_NOTHING)
 
     def stalled(self, now: datetime) -> bool:
         """No chunk was finished for half an hour: worth a warning, no reason to stop."""
@@ -263,7 +277,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the vendor shows it. ``links`` are passwords: they stay in this object and are never written down."""
+    """A job as the vendor shows it. ``links`` are passwords: they stay in this object and are never written down.
+
+    Attributes:
+        linkless: it names a file and gives no link to it yet.
+    """
 
     job_id: str
     status: str
@@ -273,6 +291,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int = 0
     chunks_done: int = 0
     links: dict[str, str] = {}
+    linkless: bool = False
     links_until: datetime | None = None
 
     def __repr__(self) -> str:
@@ -280,7 +299,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds_the_slot(self) -> bool:
-        return self.type == "export" and self.status not in ("completed", "failed")
+        # A word nobody wrote down is not an end; the time of its end is one.
+        return self.type == "export" and self.status not in ("completed", "failed") and self.ended is None
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -374,7 +394,7 @@ def heard(job: Job, said: Said, now: datetime) -> Job:
 def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
     """What to do with a job at a moment. Nothing is asked, waited for or written here."""
     match job.state:
-        case State.LANDED | State.FATAL:
+        case State.LANDED | State.FATAL | State.HALVED:
             return job, Do.STOP
         case State.FETCHED:
             return job, Do.LAND
@@ -397,10 +417,15 @@ def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
             return next_action(_lost(job, "the vendor has forgotten the job", now), now)
         case State.POLLING:
             return job, Do.WAIT if job.asked_at and now - job.asked_at < _poll(job.looks) else Do.LOOK
-        case State.READY if not job.files or set(job.fetched) >= set(job.files):
+        case State.READY if job.has_all_files and set(job.fetched) >= set(job.files):
             return _of(job, state=State.FETCHED), Do.LAND
         case State.READY if job.started and now - job.started >= JOB_LIVES:
             return next_action(_lost(job, "the vendor has forgotten the job before all files were fetched", now), now)
+        case State.READY if not job.has_all_files:
+            # The first look at a completed job was on its way while it ended; another one tells whether that was all.
+            # At once, unless there is a sign that more are to come.
+            once_more = job.agreed and len(job.files) >= max(job.chunks, 1)
+            return job, Do.LOOK if once_more or not job.asked_at or now - job.asked_at >= POLL_FIRST else Do.WAIT
         case State.READY if not job.fresh and job.links_until is not None and now >= job.links_until - LINKS_MARGIN:
             return job, Do.LOOK
     return job, Do.DOWNLOAD
@@ -410,6 +435,8 @@ def waits_until(job: Job, now: datetime) -> datetime:
     """When a job whose action is WAIT should be looked at again."""
     if job.not_before is not None and now < job.not_before:
         return job.not_before
+    if job.state == State.READY:
+        return (job.asked_at or now) + POLL_FIRST
     pause = SLOT_POLL if job.state in (State.FOREIGN, State.CANDIDATE) else _poll(job.looks)
     return (job.asked_at or now) + pause
 
@@ -433,6 +460,12 @@ def _after_list(job: Job, said: Listed, now: datetime) -> Job:
             and seen.job_id not in said.ours
             and (seen.started is None or seen.started >= since)
         ]
+        if new and job.posts:
+            # Probably ours, and of no use: each costs the vendor a whole export, so they are few as well.
+            job = _of(job, lost=job.lost + 1, known=tuple(sorted({*job.known, *(seen.job_id for seen in new)})))
+            if job.lost >= LOSSES:
+                problem = f"{job.lost} exports were lost one after the other: requests were answered in no usable way"
+                return _of(job, state=State.FATAL, problem=f"{problem}{': ' + job.problem if job.problem else ''}")
         if len(new) == 1 and new[0].holds_the_slot:
             # Neither list nor detail says what a job exports, so its files are never landed; its end is waited for.
             return _held(job, State.CANDIDATE, new[0].job_id, now)
@@ -468,9 +501,22 @@ def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
         # A word nobody wrote down is not an end.
         return told if job.state != State.READY else _lost(job, "a completed job runs again", now)
     names = tuple(sorted(seen.links))
-    if job.state == State.READY and job.files and names != job.files:
+    first, same = job.state != State.READY, names == job.files and not seen.linkless
+    if not first and job.has_all_files and job.files and not same:
         return _lost(job, "the set of its files changed: two snapshots must not be mixed", now)
-    return _of(told, state=State.READY, files=names, links_until=seen.links_until, fresh=True)
+    looks = 1 if first else job.ended_looks + 1
+    if looks > MOST_LOOKS and not same:
+        return _lost(job, f"the list of its files was another one at each of {looks} looks", now)
+    agreed = job.agreed + 1 if same and not first else int(first and not seen.linkless)
+    return _of(
+        told,
+        state=State.READY,
+        files=names,
+        agreed=agreed,
+        ended_looks=looks,
+        links_until=seen.links_until,
+        fresh=True,
+    )
 
 
 def _after_404(job: Job, now: datetime) -> Job:

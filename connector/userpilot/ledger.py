@@ -64,7 +64,7 @@ class Ledger:
             book = self._read()
             edit(book.jobs)
             book.ours |= {job.job_id: key for key, job in book.jobs.items() if job.job_id}
-            ended = [key for key, job in book.jobs.items() if job.state in (State.LANDED, State.FATAL)]
+            ended = [key for key, job in book.jobs.items() if job.state in (State.LANDED, State.FATAL, State.HALVED)]
             for key in ended[:-KEPT]:
                 del book.jobs[key]
             book.ours = dict(list(book.ours.items())[-10 * KEPT :])

@@ -104,8 +104,11 @@ class Exports:
 
         Raises:
             RejectedError: the key, the plan or an option is wrong.
+            ContractError: it failed, or was lost, too often.
         """
         ledger = self.ledger
+        if half := next(iter(self.open_halves(request)), None):
+            request, attempts, halved = half.request, half.attempts, True
         with ledger.slot(wait=60.0):
             job = self._remembered(request) or Job(request=request, attempts=attempts, halved=halved)
             if job.state in (State.POLLING, State.READY):
@@ -129,6 +132,8 @@ class Exports:
                         job = self._submit(job)
                     case Do.HALVE:
                         job = self._halve(job)
+                    case Do.STOP:
+                        raise _gave_up(self._remember(job))
                     case Do.WAIT if job.state == State.TRIGGERING:
                         self.sleep(max((waits_until(job, self.clock()) - self.clock()).total_seconds(), 0.0))
                     case _:
@@ -155,12 +160,12 @@ class Exports:
         waiting = [Job(request=request)]
         while waiting:
             job = self._until_fetched(waiting.pop(0), until, tell or (lambda _: None))
-            if isinstance(job, tuple):
+            if isinstance(job, list):
                 waiting = [*job, *waiting]
                 continue
             yield job
 
-    def _until_fetched(self, job: Job, until: datetime, tell: Tell) -> Job | tuple[Job, Job]:
+    def _until_fetched(self, job: Job, until: datetime, tell: Tell) -> Job | list[Job]:
         said = ""
         while True:
             now = self.clock()
@@ -168,7 +173,8 @@ class Exports:
             if (line := job.sentence(now)) != said:
                 tell(line)
                 said = line
-            if now >= until and (do in (Do.WAIT, Do.LOOK) or (do == Do.LIST and job.asked_at)):
+            is_over = job.state == State.READY  # what is left to wait for takes seconds
+            if now >= until and not is_over and (do in (Do.WAIT, Do.LOOK) or (do == Do.LIST and job.asked_at)):
                 raise _still_running(job, now)
             match do:
                 case Do.LAND:
@@ -181,8 +187,7 @@ class Exports:
                     wanted = job.request
                     job = self.ask(wanted, attempts=job.attempts, halved=job.halved)
                     if job.request != wanted:
-                        second = halves(Job(request=wanted))[1].request
-                        return (job, self.ledger.job(second.id) or Job(request=second))
+                        return [half if half.request != job.request else job for half in self.open_halves(wanted)]
                 case Do.LOOK:
                     job = self._remember(self._show(job)[0])
                 case Do.DOWNLOAD:
@@ -191,7 +196,8 @@ class Exports:
     def _pause(self, job: Job, until: datetime) -> None:
         """Sleep until it is time to ask again, in slices, so that a cancelled run ends soon."""
         now = self.clock()
-        left = (min(waits_until(job, now), until) - now).total_seconds()
+        due = waits_until(job, now)
+        left = ((due if job.state == State.READY else min(due, until)) - now).total_seconds()
         while left > 0:
             self.sleep(min(left, 1.0))
             left -= 1.0
@@ -212,6 +218,9 @@ class Exports:
                 job, do = next_action(job, self.clock())
                 if do == Do.LOOK:
                     job, links = self._show(job)
+                    continue
+                if do == Do.WAIT:
+                    self._pause(job, waits_until(job, self.clock()))
                     continue
                 if do != Do.DOWNLOAD:
                     break
@@ -329,7 +338,9 @@ class Exports:
                 fingerprint=request.options.fingerprint,
                 options=msgspec.json.encode(request.options).decode(),
                 requested_at=job.started,
-                expected={"event_type": request.options.types},
+                # Who named no types wants all the vendor sends; who named some is told of any other.
+                expected={"event_type": request.options.types} if request.options.event_type else {},
+                one_source=("app_token",),
                 hashed_with=protector.hashed_with if protector else "",
             )
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
@@ -392,15 +403,31 @@ class Exports:
         first, second = halves(job)
 
         def edit(jobs: dict[str, Job]) -> None:
-            jobs.pop(job.request.id, None)
+            jobs[job.request.id] = msgspec.structs.replace(job, state=State.HALVED, asked_at=self.clock())
             jobs.update({half.request.id: half for half in (first, second)})
 
         self.ledger.change(edit)
         return first
 
+    def open_halves(self, request: Request) -> list[Job]:
+        """What is left of a request that was halved not long ago; nothing if it was not, or if both halves landed."""
+        known = {job.request.id: job for job in self.ledger.jobs()}
+        whole = known.get(request.id)
+        if whole is None or whole.state != State.HALVED:
+            return []
+        both = [known.get(half.request.id, half) for half in halves(whole)]
+        newest = max(moment for job in (whole, *both) if (moment := job.started or job.asked_at))
+        if self.clock() - newest > ADOPTABLE:
+            return []
+        return [
+            Job(request=half.request, halved=True) if half.state == State.FATAL else half
+            for half in both
+            if half.state != State.LANDED
+        ]
+
     def _remembered(self, request: Request) -> Job | None:
         job = self.ledger.job(request.id)
-        if job is None or job.state in (State.LANDED, State.FATAL):
+        if job is None or job.state in (State.LANDED, State.FATAL, State.HALVED):
             return None
         if job.started and self.clock() - job.started > ADOPTABLE:
             return Job(request=request, attempts=0)
@@ -489,8 +516,8 @@ def _gave_up(job: Job) -> ConnectorError:
         return ContractError(
             job.problem,
             where=job.request.where,
-            next_step="check that this machine's clock is right and that the host of the files is reachable from here, "
-            "with no proxy between that refuses it; then ask again.",
+            next_step="check that this machine's clock is right, that vendor and files can be reached from here, and "
+            "that no proxy between refuses or cuts their answers; then ask again.",
         )
     return ContractError(
         job.problem or f"the export ended as {job.state}",

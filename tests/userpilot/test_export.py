@@ -24,6 +24,7 @@ from connector.userpilot.export import (
     next_action,
     submitting,
 )
+from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 REQUEST = Request(first=date(2026, 3, 2), last=date(2026, 3, 6))
@@ -44,7 +45,7 @@ def job(state=State.IDLE, **more):
 
 
 POLLING = {"state": State.POLLING, "job_id": "j", "started": ago(minutes=10), "chunk_at": NOW}
-READY = {**POLLING, "state": State.READY, "files": ("a", "b"), "links_until": NOW + timedelta(days=1)}
+READY = {**POLLING, "state": State.READY, "files": ("a", "b"), "agreed": 2, "links_until": NOW + timedelta(days=1)}
 SENT = submitting(job(), NOW, {"old"})
 NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
 
@@ -61,6 +62,7 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(), Listed((seen(),)), State.FOREIGN, Do.WAIT),
         (job(), Listed((seen("a word nobody wrote down"),)), State.FOREIGN, Do.WAIT),
         (job(), Listed((seen(type="import"),)), State.IDLE, Do.SUBMIT),
+        (job(), Listed((seen("canceled", ended=ago(minutes=1)),)), State.IDLE, Do.SUBMIT),
         (job(listed_at=ago(minutes=1)), None, State.IDLE, Do.LIST),
         # TRIGGERING
         (SENT, Created("j"), State.POLLING, Do.LOOK),
@@ -75,6 +77,7 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (SENT, Listed((seen(job_id="old", status="completed"),)), State.TRIGGERING, Do.WAIT),
         (SENT, Listed((seen(job_id="new", started=ago(hours=1), status="completed"),)), State.TRIGGERING, Do.WAIT),
         (SENT, Listed((NEW, seen(job_id="two"))), State.FOREIGN, Do.WAIT),
+        (submitting(job(lost=2), NOW), Listed((NEW,)), State.FATAL, Do.STOP),
         (job(State.TRIGGERING, intent_at=NOW, searches=2, posts=1), Listed(()), State.IDLE, Do.SUBMIT),
         (job(State.TRIGGERING, intent_at=NOW, searches=2, posts=2), Listed(()), State.IDLE, Do.WAIT),
         # CANDIDATE and FOREIGN
@@ -92,8 +95,9 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(**POLLING), Shown(seen("pending_refresh")), State.POLLING, Do.WAIT),
         (job(**POLLING, asked_at=ago(seconds=59), looks=30), None, State.POLLING, Do.WAIT),
         (job(**POLLING, asked_at=ago(seconds=61), looks=30), None, State.POLLING, Do.LOOK),
-        (job(**POLLING), Shown(seen("completed", links=("a",))), State.READY, Do.DOWNLOAD),
-        (job(**POLLING), Shown(seen("completed")), State.FETCHED, Do.LAND),
+        (job(**POLLING), Shown(seen("completed", links=("a",))), State.READY, Do.LOOK),
+        (job(**POLLING), Shown(seen("completed", links=("a",), linkless=True)), State.READY, Do.WAIT),
+        (job(**POLLING), Shown(seen("completed")), State.READY, Do.WAIT),
         (job(**POLLING), Shown(seen("failed", links=("a",))), State.IDLE, Do.WAIT),
         (job(**POLLING, attempts=2), Shown(seen("failed")), State.FATAL, Do.STOP),
         (job(attempts=1, not_before=ago(seconds=1)), None, State.IDLE, Do.LIST),
@@ -102,6 +106,16 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(**{**POLLING, "started": ago(minutes=4)}), Shown(None), State.POLLING, Do.WAIT),
         (job(**POLLING), Shown(None), State.IDLE, Do.LIST),
         (job(**{**POLLING, "started": ago(days=3)}), None, State.IDLE, Do.LIST),
+        # READY: is that all of its files?
+        (job(**{**READY, "agreed": 1}), Shown(seen("completed", links=("a", "b"))), State.READY, Do.DOWNLOAD),
+        (job(**{**READY, "agreed": 1}), Shown(seen("completed", links=("a", "b", "c"))), State.READY, Do.WAIT),
+        (job(**{**READY, "agreed": 1}), Shown(seen("completed", links="ab", linkless=True)), State.READY, Do.WAIT),
+        (job(**{**READY, "agreed": 1, "chunks": 3, "asked_at": NOW}), None, State.READY, Do.WAIT),
+        (job(**{**READY, "agreed": 0, "asked_at": ago(seconds=6)}), None, State.READY, Do.LOOK),
+        (job(**{**READY, "agreed": 1, "ended_looks": 12}), Shown(seen("completed", links=("c",))), State.IDLE, Do.LIST),
+        (job(**{**READY, "agreed": 3, "files": ()}), Shown(seen("completed")), State.READY, Do.WAIT),
+        (job(**{**READY, "agreed": 4, "files": ()}), Shown(seen("completed")), State.FETCHED, Do.LAND),
+        (job(**{**READY, "agreed": 4, "files": ()}), Shown(seen("completed", links=("a",))), State.READY, Do.WAIT),
         # READY: downloading
         (job(**READY), Fetched("a"), State.READY, Do.DOWNLOAD),
         (job(**READY, fetched=("a",)), Fetched("b"), State.FETCHED, Do.LAND),
@@ -118,6 +132,7 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(**{**READY, "started": ago(days=9), "state": State.FETCHED}), None, State.FETCHED, Do.LAND),
         (job(State.LANDED), None, State.LANDED, Do.STOP),
         (job(State.FATAL), None, State.FATAL, Do.STOP),
+        (job(State.HALVED), None, State.HALVED, Do.STOP),
     ],
 )  # fmt: skip
 def test_the_table(before, said, state, do):
@@ -179,7 +194,8 @@ def test_days_that_make_no_sense_are_refused(days):
 
 
 def test_only_what_was_asked_for_is_sent_and_a_day_more_on_each_side():
-    assert REQUEST.body() == {"from": "2026-03-01", "to": "2026-03-08", "format": "json"}
+    assert REQUEST.body() == {"from": "2026-03-01", "to": "2026-03-08", "format": "json",
+                              "event_type": list(DEFAULT_EVENT_TYPES)}  # fmt: skip
     full = Options.of({"event_type": ["track"], "user_id": ["u"], "company_id": ["c"], "segment_id": "101",
                        "exclusions": True, "format": "csv", "emails": ["a@b.c"]})  # fmt: skip
     body = Request(first=date(2026, 3, 2), last=date(2026, 3, 2), options=full).body()

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 
 from connector import ContractError, RejectedError, SuddenDropError, TransientError
@@ -10,6 +11,7 @@ from connector.errors import InProgressError
 from connector.sandbox import USERPILOT_KEY
 from connector.userpilot.client import Userpilot
 from connector.userpilot.export import Options, Request, State
+from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 from connector.userpilot.sync import Exports, LostError
 from tests.userpilot.conftest import ALL_TYPES, DAYS, FIRST, LAST, NOW
 
@@ -174,6 +176,33 @@ def test_days_of_other_filters_are_not_replaced(sample, land, query):
     assert per_day(query) == truth(sample)
 
 
+def test_the_key_of_another_environment_replaces_nothing(pilot, exports, land, query):
+    """Not even on days that have no rows yet: a table holds one environment."""
+    pilot.add_event(at=f"{FIRST}T01:00:00Z", app_token="NX-PRODUCTION")
+    land()
+    pilot.add_event(at=f"{LAST}T01:00:00Z", app_token="NX-STAGING")
+    with pytest.raises(RejectedError, match=r"NX-PRODUCTION and those of this export NX-STAGING.*whose key"):
+        land(Request(first=LAST, last=LAST, options=ALL_TYPES))
+    assert query("select distinct app_token from userpilot.events") == [("NX-PRODUCTION",)]
+    land(Request(first=LAST, last=LAST, options=ALL_TYPES), allow_drop=True)
+    assert len(query("select distinct app_token from userpilot.events")) == 2
+
+
+def test_types_are_named_also_when_nobody_named_them(sample, land, query):
+    """A server whose usual types are others would send what the table is not meant to hold, or less."""
+    land(Request(first=FIRST, last=LAST))
+    assert json.loads(posts(sample)[0].body)["event_type"] == list(DEFAULT_EVENT_TYPES)
+
+
+def test_a_type_that_came_unasked_lands_where_no_types_were_named(sample, land, query, monkeypatch):
+    """A newer server's usual types are more than six; refused, such a row would keep every day from landing."""
+    body = Request.body
+    more = list(ALL_TYPES.event_type)
+    monkeypatch.setattr(Request, "body", lambda self: {**body(self), "event_type": more})
+    land(Request(first=FIRST, last=LAST))
+    assert per_day(query) == truth(sample)
+
+
 def test_a_vendor_that_ignores_the_types_is_noticed(sample, land, query, monkeypatch):
     """An unknown key exports everything without a word; so the rows are looked at."""
     body = Request.body
@@ -251,6 +280,95 @@ def test_two_failures_halve_the_days(sample, land, query):
     receipts = land()
     assert [len(receipt.days) for receipt in receipts] == [3, 2]
     assert per_day(query) == truth(sample)
+
+
+def test_halves_are_found_again_by_whoever_only_looks_now_and_then(sample, exports, warehouse, query, request_, clock):
+    """Every two minutes one look, as cron does: the first half lands, then the second, and no export is asked twice."""
+    sample.fail_next_job(2)
+    landed = []
+    for _ in range(30):
+        try:
+            for job in exports.wait(request_, patience=0):
+                landed.append(len(exports.land(job, warehouse=warehouse).days))
+            break
+        except InProgressError:
+            clock.sleep(120)
+    assert landed == [3, 2]
+    assert len(posts(sample)) == 4
+    assert per_day(query) == truth(sample)
+    list(exports.wait(request_))
+    assert len(posts(sample)) == 5, "what has landed is asked for as a whole again"
+
+
+def test_answers_that_never_arrive_do_not_cost_exports_for_ever(sample, exports, land):
+    for _ in range(9):
+        sample.drop_next_post(created=True, status=504)
+    with pytest.raises(ContractError, match="3 exports were lost"):
+        land()
+    assert len(posts(sample)) == len(sample.jobs.all) == 3
+
+
+def test_an_answer_with_a_comma_too_many_names_its_job_all_the_same(sample, exports, land, query, monkeypatch):
+    send = exports.client._http.send
+    monkeypatch.setattr(
+        exports.client._http,
+        "send",
+        lambda method, *rest, **more: (
+            send(method, *rest, **more).replace(b"}", b", }") if method == "POST" else send(method, *rest, **more)
+        ),
+    )
+    land()
+    assert len(posts(sample)) == 1
+    assert per_day(query) == truth(sample)
+
+
+@pytest.mark.parametrize("first", ["none", "some", "no links"])
+def test_files_named_after_the_end_of_the_job_are_waited_for(sample, exports, land, query, monkeypatch, first):
+    show, ended, late = exports.client.show, [], 1 if first == "some" else 3
+
+    def show_late(*given, **more):
+        seen = show(*given, **more)
+        if seen.status != "completed" or len(ended) == late:
+            return seen
+        ended.append(seen)
+        links = dict(list(seen.links.items())[:1]) if first == "some" else {}
+        return msgspec.structs.replace(seen, links=links, linkless=first == "no links")
+
+    monkeypatch.setattr(exports.client, "show", show_late)
+    land()
+    assert len(posts(sample)) == 1
+    assert per_day(query) == truth(sample)
+
+
+@pytest.mark.parametrize("url", [None, "", 7])
+def test_a_file_without_a_link_is_one_that_is_still_to_come(userpilot, monkeypatch, url):
+    job = {"job_id": "j", "status": "completed", "presigned_urls": [{"filename": "a", "url": "https://f/a"},
+                                                                    {"filename": "b", "url": url}]}  # fmt: skip
+    monkeypatch.setattr(userpilot._http, "send", lambda *_, **__: json.dumps(job).encode())
+    seen = userpilot.show("j")
+    assert (seen.linkless, set(seen.links)) == (True, {"a"})
+
+
+@pytest.mark.parametrize("days_ahead", [2, 1, 0, -1])
+def test_a_server_that_takes_no_day_of_the_future_is_asked_for_less(sample, userpilot, monkeypatch, days_ahead):
+    """Its today may be another one than ours; a day before the last one is never given up."""
+    last = datetime.now(UTC).date() - timedelta(days=1)
+    latest, asked = last + timedelta(days=days_ahead), []
+
+    def strict(method, path, *, body, **more):
+        asked.append(date.fromisoformat(body["to"]))
+        if asked[-1] > latest:
+            raise RejectedError("to must not be in the future", where="", next_step="", status=422)
+        return b'{"job_id": "j"}'
+
+    monkeypatch.setattr(userpilot._http, "send", strict)
+    wanted = Request(first=last, last=last)
+    if days_ahead < 0:
+        with pytest.raises(RejectedError, match="future"):
+            userpilot.trigger(wanted)
+    else:
+        assert userpilot.trigger(wanted).job_id == "j"
+    assert asked == [last + timedelta(days=ahead) for ahead in range(2, max(days_ahead, 0) - 1, -1)]
 
 
 def test_three_failures_are_enough(sample, land):
