@@ -37,7 +37,7 @@ MUTANTS = (
     Mutant("start alone", CLIENT, "            (window.end, end.isoformat()),\n", "", "tests/openpanel"),
     Mutant("ignored moving total", CLIENT, "if meta.total != self.total:", "if False:", "tests/openpanel"),
     Mutant("no last look at the total", CLIENT, "if proof.edge_twins and (now", "if False and (now", "tests/openpanel"),
-    Mutant("a repeated id is fine", CLIENT, "if self._repeats and fingerprint != self._settled:", "if False:", "tests/openpanel"),
+    Mutant("a repeated id is fine", CLIENT, "(self._repeats and fingerprint != self._settled)", "False", "tests/openpanel"),
     Mutant("a short page is fine", CLIENT, "if len(rows.keys) != expected or", "if False or", "tests/openpanel"),
     Mutant("a delete that skips empty days", "connector/landing.py", "        if before:\n            self._db.execute(f\"delete {of_day}\")", "        if before and manifest.rows:\n            self._db.execute(f\"delete {of_day}\")", "tests/test_landing.py"),
     Mutant("missing data read as no rows", CLIENT, "    data: msgspec.Raw\n", "    data: msgspec.Raw = msgspec.Raw(b\"[]\")\n", "tests/openpanel"),
@@ -141,6 +141,10 @@ MUTANTS = (
     Mutant("exports without an answer cost nothing", EXPORT, "lost=job.lost + 1, known=", "lost=job.lost, known=", "tests/userpilot"),
     Mutant("any environment's rows land", "connector/landing_files.py", "            if known and strange:", "            if False:", "tests/userpilot/test_sync.py"),
     Mutant("a file without a link is left out", "connector/userpilot/client.py", "            linkless = True\n", "", "tests/userpilot"),
+    Mutant("twins of one moment are excused", CLIENT, "        if self._astray or (self._repeats", "        if (self._repeats", "tests/openpanel"),
+    Mutant("nothing is looked for behind a full page", CLIENT, "if not proof.is_full or proof.pages > SHORT_WALK:", "if True:", "tests/openpanel"),
+    Mutant("ignored includes land as NULL", CLIENT, "if came == {\"sessionId\"}:", "if False:", "tests/openpanel"),
+    Mutant("an old server takes quotes for a name", CLIENT, "if self._rewrites is None and _differs(", "if False and _differs(", "tests/openpanel"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
 )  # fmt: skip
 

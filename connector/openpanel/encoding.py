@@ -20,6 +20,16 @@ def quoted(value: str) -> str:
     return json.dumps(value) if rewritten else value
 
 
+def as_is(sent: str) -> str | None:
+    """A number or a boolean that :func:`quoted` put in quotes, without them; None for any other text.
+
+    Servers before 2026-04-09 rewrite nothing and take the quotes for a part of the text. Later ones answer such a text
+    without quotes with 400, so one of the two is understood and none is misunderstood.
+    """
+    bare = sent[1:-1] if sent[:1] == sent[-1:] == '"' else ""
+    return bare if _REWRITTEN.fullmatch(bare) else None
+
+
 def segment(value: str) -> str:
     """A text as one step of a path.
 

@@ -13,14 +13,17 @@ from functools import partial
 import msgspec
 
 from connector.ahead import ahead
-from connector.errors import ContractError, IncompleteError, excerpt
+from connector.errors import ContractError, IncompleteError, RejectedError, excerpt
 from connector.http import Http, Meter, Params
-from connector.openpanel.encoding import quoted
+from connector.openpanel.encoding import as_is, quoted
 from connector.rows import Rows, healed, read_rows
 from connector.stream import Page, Stream
 
 # A billion rows a day at a thousand a page.
 MOST_PAGES = 1_000_000
+# A walk of up to so many pages may ask for one more, to see that nothing follows. Where the limit is met, one more
+# request can be one more window: a second for ten thousand rows is much, and for a million it is nothing.
+SHORT_WALK = 50
 
 
 class _Meta(msgspec.Struct, rename={"total": "totalCount"}):
@@ -48,6 +51,7 @@ class EventPages:
 
     def __init__(self, http: Http, project_id: str, *, at_once: int) -> None:
         self._http, self._project_id, self._at_once = http, project_id, at_once
+        self._rewrites: bool | None = None  # whether the server turns 404 into a number; nobody knows yet
 
     def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
         """The vendor's own count of rows for one UTC day: one request with one row."""
@@ -80,6 +84,7 @@ class EventPages:
         if page.rows:
             yield page
         if proof.pages < 2:
+            self._nothing_follows(asked, proof)
             return
         # Threads only fetch: two that look at rows at once would wait for each other, and where nobody waits for the
         # vendor (a server next door) even one that fetches costs a third more than none.
@@ -95,6 +100,26 @@ class EventPages:
                 where=asked.where, announced=now, received=proof.received, because="rows were stored while we read"
             )
         proof.no_repeats()
+        self._nothing_follows(asked, proof)
+
+    def _nothing_follows(self, asked: "_Day", proof: "_Proof") -> None:
+        """A full last page has no room for a row that was stored after the count, or while an old server's count was
+        ten minutes old: whatever was pushed off it stands on the next one.
+        """
+        if not proof.is_full or proof.pages > SHORT_WALK:
+            return
+        try:
+            after = self._page(asked, proof.pages + 1)
+            total, rows = after.meta.total, after.rows.keys
+        except (ContractError, RejectedError):  # a server that knows no page behind the last one
+            total, rows = self._count(asked), ()
+        if total != proof.total or (rows and rows != proof.last_keys):
+            raise IncompleteError(
+                where=asked.where,
+                announced=max(total, proof.received + len(rows)),
+                received=proof.received,
+                because="rows were stored while we read",
+            )
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """Yield the pages of a growing day that reach back to ``since``, newest first.
@@ -125,17 +150,31 @@ class EventPages:
         return self._ask(asked, page=number, limit=asked.limit)
 
     def _ask(self, asked: "_Day", *, page: int, limit: int) -> bytes:
+        if self._rewrites is None and _differs(self._project_id, asked.stream):
+            try:
+                body = self._get(asked, page, limit, rewrites=False)
+            except RejectedError as error:
+                if error.status != 400:
+                    raise
+            else:
+                self._rewrites = False
+                return body
+        self._rewrites = self._rewrites is not False
+        return self._get(asked, page, limit, rewrites=self._rewrites)
+
+    def _get(self, asked: "_Day", page: int, limit: int, *, rewrites: bool) -> bytes:
         window = asked.stream.window
         end = asked.day if window.end_inclusive else asked.day + timedelta(days=1)
         params: list[tuple[str, str]] = [
-            ("projectId", quoted(self._project_id)),
+            ("projectId", quoted(self._project_id) if rewrites else self._project_id),
             (window.start, asked.day.isoformat()),
             (window.end, end.isoformat()),
             ("page", str(page)),
             ("limit", str(limit)),
         ]
         path, where = asked.stream.path, asked.where
-        return self._http.get(path, _with_lists(params, asked.stream), where=where, meter=asked.meter)
+        lists = _with_lists(params, asked.stream, rewrites=rewrites)
+        return self._http.get(path, lists, where=where, meter=asked.meter)
 
 
 @dataclass(frozen=True)
@@ -162,10 +201,9 @@ class RepeatedIdError(IncompleteError):
         fingerprint: of all ids in order; give it to the next walk as ``settled``.
     """
 
-    def __init__(self, *, where: str, announced: int, received: int, fingerprint: str) -> None:
-        super().__init__(
-            where=where, announced=announced, received=received, because=f"{announced - received} ids came twice"
-        )
+    def __init__(self, *, where: str, announced: int, received: int, fingerprint: str, because: str = "") -> None:
+        because = because or f"{announced - received} ids came twice"
+        super().__init__(where=where, announced=announced, received=received, because=because)
         self.fingerprint = fingerprint
 
 
@@ -173,6 +211,7 @@ class _Answer(msgspec.Struct, frozen=True):
     number: int
     meta: _Meta
     rows: Rows
+    warnings: tuple[str, ...] = ()
 
 
 class _Proof:
@@ -181,6 +220,9 @@ class _Proof:
     The vendor sends newest first, so a repeated row breaks the order of times or stands among the ids of the newest
     millisecond of its page: looking at those is enough, and a million rows take no memory. A walk whose order breaks
     is walked again with all ids remembered, for a server that does not sort.
+
+    Twins of one moment are neighbours wherever rows have an order. Apart from each other they mean that rows of one
+    moment have none (servers before 2026-03-03) and that a page may have left others out: no second walk excuses them.
     """
 
     def __init__(self, total: int, size: int, where: str, settled: str | None) -> None:
@@ -198,7 +240,9 @@ class _Proof:
         self._last_time, self._last_key = "", ""
         self._tied: set[str] = set()
         self._seen: set[int] | None = None if settled is None else set()
-        self._repeats = 0
+        self._moments: set[int] = set()
+        self._repeats = self._astray = 0
+        self.last_keys: Sequence[str] = ()
         self._fingerprint = 0
 
     def accept(self, answer: _Answer) -> Page:
@@ -212,6 +256,7 @@ class _Proof:
             )
         if rows.keys:
             self._look_for_repeats(rows.keys, rows.times)
+        self.last_keys = rows.keys
         self.received += len(rows.keys)
         return Page(
             number=number,
@@ -221,7 +266,13 @@ class _Proof:
             body=rows.body,
             strangers=rows.strangers,
             misfits=rows.misfits,
+            warnings=answer.warnings,
         )
+
+    @property
+    def is_full(self) -> bool:
+        """No page has room for one more row."""
+        return self.total > 0 and self.total % self.size == 0
 
     def _look_for_repeats(self, keys: Sequence[str], times: Sequence[str]) -> None:
         """Ids twice on one page come from one query and are stored so; only what crosses pages is suspect."""
@@ -232,12 +283,15 @@ class _Proof:
             marks = set(map(hash, keys))
             self._repeats += len(marks & self._seen) - edge
             self._seen |= marks
+            moments = set(map(hash, zip(keys, times, strict=True)))
+            self._astray += len(moments & self._moments) - (edge and times[0] == self._last_time)
+            self._moments |= moments
         else:
             if self._last_time and times[0] > self._last_time:
                 self._repeats += 1
             elif times[0] == self._last_time:
                 ties = {key for key, time in zip(keys, times, strict=True) if time == self._last_time}
-                self._repeats += len(ties & self._tied) - edge
+                self._astray += len(ties & self._tied) - edge
             self._repeats += list(times) != sorted(times, reverse=True)
             if times[0] != times[-1] or times[-1] != self._last_time:
                 self._tied = set()
@@ -246,23 +300,39 @@ class _Proof:
 
     def no_repeats(self) -> None:
         fingerprint = f"{self.total}:{self._fingerprint:x}"
-        if self._repeats and fingerprint != self._settled:
+        if self._astray or (self._repeats and fingerprint != self._settled):
+            because = ""
+            if self._astray and fingerprint == self._settled:
+                because = (
+                    f"{self._astray} ids of one moment stand on two pages each time: OpenPanel before 2026-03-03 gives "
+                    "rows of one moment no order, in which case the server must be updated"
+                )
             raise RepeatedIdError(
                 where=self.where,
                 announced=self.total,
-                received=max(self.total - self._repeats, 0),
+                received=max(self.total - max(self._repeats, self._astray), 0),
                 fingerprint=fingerprint,
+                because=because,
             )
 
     def _incomplete(self, announced: int, because: str, more: int = 0) -> IncompleteError:
         return IncompleteError(where=self.where, announced=announced, received=self.received + more, because=because)
 
 
-def _with_lists(params: list[tuple[str, str]], stream: Stream) -> Params:
+def _differs(project_id: str, stream: Stream) -> bool:
+    """Whether something here has to be spelt otherwise for servers that rewrite, and may be tried as it is."""
+    events = stream.params.get("event")
+    values = [quoted(project_id), *(map(str, events) if isinstance(events, tuple) else ())]
+    spelt = [value for value in values if value.startswith('"')]
+    return bool(spelt) and all(as_is(value) for value in spelt)
+
+
+def _with_lists(params: list[tuple[str, str]], stream: Stream, *, rewrites: bool) -> Params:
     """The entry's own parameters; lists as repeated names, the only spelling that every server version reads."""
     for name, value in stream.params.items():
         if isinstance(value, tuple):
-            params.extend((name, str(item)) for item in value)
+            texts = map(str, value)
+            params.extend((name, text if rewrites else as_is(text) or text) for text in texts)
         elif name != "limit":
             params.append((name, str(value)))
     return params
@@ -284,7 +354,30 @@ def _opened(body: bytes, asked: _Day, number: int) -> _Answer:
             next_step="rerun once; if it repeats, report it with the server's version.",
         )
     _same_day(rows, asked.day, asked.where)
-    return _Answer(number, meta, rows)
+    return _Answer(number, meta, rows, _missing(rows, asked) if number == 1 and rows.keys else ())
+
+
+def _missing(rows: Rows, asked: _Day) -> tuple[str, ...]:
+    """What is to be said of fields that were asked for by name and stand in no row of a page.
+
+    Raises:
+        ContractError: what comes unasked came, and none of them. Landed so, their columns would be NULL, in silence.
+    """
+    wanted = asked.stream.params.get("includes")
+    if not isinstance(wanted, tuple) or not wanted:
+        return ()
+    wanted = tuple(name for name in wanted if name != "groups")  # an empty list of them comes unasked
+    came = {name for name in (*wanted, "sessionId") if re.search(rb'"%b"\s*:' % name.encode(), rows.body)}
+    if came == {"sessionId"}:
+        raise ContractError(
+            f"none of the {len(wanted)} fields that were asked for by name came ({', '.join(wanted[:3])} ...)",
+            where=asked.where,
+            next_step="the server does not read includes: check that nothing between drops repeated parameters, and "
+            "update OpenPanel to 2024-09-05 or later.",
+        )
+    if "properties" not in came:
+        return ("no row of the first page has properties, although they were asked for",)
+    return ()
 
 
 def _open(body: bytes, where: str) -> _Envelope:
