@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ class LinkError(RejectedError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """The items of one lookup, as sent, and what a reader should know about them."""
+    """The items of one lookup, as sent apart from their ids (see :func:`named`), and what a reader should know."""
 
     items: list[dict[str, Any]]
     warnings: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ class Userpilot(Closing):
         """All items of a lookup, bare or paged; None if the account does not have it.
 
         Pages are cut by a key that moves while events arrive, so items may repeat or be missed: they are told apart
-        by id, and if fewer came than the vendor counts, the walk is repeated once.
+        by id (:func:`named`), and if fewer came than the vendor counts, the walk is repeated once.
 
         Raises:
             ContractError: the answer is neither of the two shapes, a cursor came twice, or pages are empty.
@@ -201,22 +201,23 @@ class Userpilot(Closing):
             if error.status == 404 and stream.name in OPTIONAL:
                 return None
             raise
-        if total is not None and len(items) < total:
+        found = named(items)
+        if total is not None and len(found) < total:
             again, total = self._walk(stream, meter)
-            items |= again
-            if total is not None and len(items) < total:
-                return Lookup(list(items.values()), (f"{len(items)} of {total} counted items came, twice",))
-        return Lookup(list(items.values()))
+            found = named([*items, *again])
+            if total is not None and len(found) < total:
+                return Lookup(found, (f"{len(found)} of {total} counted items came, twice",))
+        return Lookup(found)
 
-    def _walk(self, stream: Stream, meter: Meter | None) -> tuple[dict[str, dict[str, Any]], int | None]:
-        """Items by id, and the vendor's count where it gives one that is not capped."""
-        items: dict[str, dict[str, Any]] = {}
+    def _walk(self, stream: Stream, meter: Meter | None) -> tuple[list[dict[str, Any]], int | None]:
+        """Items as sent, and the vendor's count where it gives one that is not capped."""
+        items: list[dict[str, Any]] = []
         cursor, cursors, empty, total = "", set[str](), 0, None
         while True:
             params = [("limit", str(PAGE))] + ([("after_cursor", cursor)] if cursor else [])
             answer = self._get(stream.path, params, where=stream.table, meter=meter)
             page, following, counted = _opened(answer, stream.table)
-            items |= {item_id(item): item for item in page}
+            items += page
             total = counted
             if not following:
                 return items, total
@@ -256,11 +257,33 @@ class Userpilot(Closing):
         raise AssertionError("the second spelling either returns or raises")
 
 
-def item_id(item: Mapping[str, Any]) -> str:
-    """An item's id as text: ``id``, else ``key``, else a hash of all of it."""
-    for name in ("id", "key"):
-        if (value := item.get(name)) not in (None, ""):
-            return str(value)
+def named(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items with an id each, as text: ``id``, else ``key``, else a hash of all of it; what came twice is there once.
+
+    An id that comes again is the same item, met on another page. A key is no id: an item that shares it with another
+    and says something else gets a hash of what it says behind the key.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    nameless = []
+    for item in items:
+        if item.get("id") in (None, ""):
+            nameless.append(item)
+        else:
+            found[str(item["id"])] = item
+    for item in nameless:
+        name = _hash(item) if item.get("key") in (None, "") else str(item["key"])
+        if name in found and _says(found[name]) != _says(item):
+            name = f"{name}#{_hash(_says(item))}"
+        found[name] = item
+    return [{**item, "id": name} for name, item in found.items()]
+
+
+def _says(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays the same while an item moves from page to page, and from one night to the next."""
+    return {name: value for name, value in item.items() if name != "last_seen"}
+
+
+def _hash(item: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
 
 

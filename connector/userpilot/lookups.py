@@ -3,7 +3,7 @@
 Items are few, so they are built and looked at one by one. Nothing here walks pages.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from connector.receipts import record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Column, Page, Receipt, Stream
 from connector.sync import Cost
-from connector.userpilot.client import Userpilot, item_id
+from connector.userpilot.client import Userpilot
 from connector.userpilot.streams import CHILDREN
 from connector.warehouse import Warehouse
 
@@ -39,7 +39,7 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
         found = client.lookup(stream, meter=cost.meter)
         if found is None:
             return []
-        pages = [(stream, page(stream, ({**item, "id": item_id(item)} for item in found.items), found.warnings))]
+        pages = [(stream, page(stream, found.items, found.warnings))]
         if stream.name in CHILDREN:
             field, child = CHILDREN[stream.name]
             table = child.of(stream.instance) if stream.instance else child
@@ -62,15 +62,29 @@ def members(items: Iterable[Mapping[str, Any]], field: str) -> Iterable[dict[str
     """The lists inside items, one member a row; null, missing and empty all mean none."""
     for item in items:
         inside = item.get(field)
-        for ordinal, member in enumerate(inside if isinstance(inside, list) else [], start=1):
-            row = member if isinstance(member, dict) else {"value": member}
-            given = row.get("id")
-            yield {
-                **row,
-                "parent_id": item_id(item),
-                "ordinal": ordinal,
-                "id": str(ordinal) if given in (None, "") else str(given),
-            }
+        rows = [
+            member if isinstance(member, dict) else {"value": member}
+            for member in (inside if isinstance(inside, list) else [])
+        ]
+        for ordinal, (row, name) in enumerate(zip(rows, _told_apart(rows), strict=True), start=1):
+            yield {**row, "parent_id": item["id"], "ordinal": ordinal, "id": name}
+
+
+def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An id for each member of one list: its own, else its ordinal; what is taken already gets ``#ordinal`` behind it.
+
+    Members that were sent with an id choose first: who has none makes way, wherever it stands.
+    """
+    sent = ["" if row.get("id") in (None, "") else str(row["id"]) for row in rows]
+    names: dict[str, int] = {}
+    for place in sorted(range(len(rows)), key=lambda place: not sent[place]):
+        name = sent[place] or str(place + 1)
+        if name in names:
+            name = f"{sent[place]}#{place + 1}"
+        while name in names:
+            name += "#"
+        names[name] = place
+    return sorted(names, key=names.__getitem__)
 
 
 def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str, ...] = ()) -> Page:

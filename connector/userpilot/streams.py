@@ -104,7 +104,7 @@ def _lookup(name: str, grain: str, *columns: tuple[str, ColumnType, str]) -> Str
         docs_url=_LOOKUP_PAGE,
         columns=(
             # Ids are strings or numbers, and negative for built-in properties.
-            Column(field="id", type="VARCHAR", description="Id as text; the key, or a content hash, if there is none."),
+            Column(field="id", type="VARCHAR", description="Id as text; else the key, a content hash, or both."),
             *(Column(field=field, type=kind, description=text) for field, kind, text in columns),
         ),
     )
@@ -190,7 +190,9 @@ def _child(parent: str, field: str, one: str, *columns: tuple[str, ColumnType, s
         columns=(
             Column(field="parent_id", type="VARCHAR", description=f"Joins {parent}.id."),
             Column(field="ordinal", type="BIGINT", description="Place in its parent's list, from 1."),
-            Column(field="id", type="VARCHAR", description="Id as text; the ordinal if there is none."),
+            Column(
+                field="id", type="VARCHAR", description="Id as text, or the ordinal; #ordinal tells apart what repeats."
+            ),
             *(Column(field=name, type=kind, description=text) for name, kind, text in columns),
         ),
     )

@@ -66,6 +66,42 @@ def test_questions_and_tasks_are_tables_of_their_own(pilot, lookup, query, world
     assert {child.name for _, child in CHILDREN.values()} == {"surveys_modules", "checklists_tasks"}
 
 
+@pytest.mark.parametrize("world", ["documented"])
+@pytest.mark.parametrize(
+    ("tasks", "ids"),
+    [
+        ([{"id": 7}, {"id": "8"}, {}], {"7": 1, "8": 2, "3": 3}),  # as it always was
+        ([{"id": 7}, {"id": 7}], {"7": 1, "7#2": 2}),
+        ([{"id": 2}, {}], {"2": 1, "#2": 2}),
+        ([{}, {"id": "1"}], {"#1": 1, "1": 2}),
+        (["a", "a"], {"1": 1, "2": 2}),
+        ([{"id": 7}, {"id": 7}, {"id": "7#2"}], {"7": 1, "7#2": 2, "7#2#3": 3}),
+    ],
+)
+def test_members_that_share_an_id_are_all_there(pilot, lookup, query, tasks, ids):
+    pilot.lookups.tables["checklists"][:] = [{"id": 1, "tasks": tasks}, {"id": 2, "tasks": tasks}]
+    for _ in range(2):
+        _, receipt = lookup("checklists")
+        assert (receipt.landed, receipt.duplicates) == (2 * len(tasks), 0)
+    for parent in ("1", "2"):
+        assert dict(query(f"select id, ordinal from userpilot.checklists_tasks where parent_id = '{parent}'")) == ids
+
+
+@pytest.mark.parametrize("world", ["documented"])
+def test_items_that_share_a_key_are_all_there_under_ids_that_stay(pilot, lookup, query):
+    one, other = {"key": "save", "display_name": "A"}, {"key": "save", "display_name": "B"}
+    pilot.lookups.tables["features_events"][:] = [one, other, one, {"key": "5"}, {"id": 5, "key": "x"}]
+    for seen in ("2026-03-01", "2026-03-02"):
+        other["last_seen"] = seen  # it is the same item when it was used again
+        (receipt,) = lookup("features_events")
+        assert receipt.landed == 4
+    rows = dict(query("select display_name, id from userpilot.features_events where key = 'save'"))
+    assert rows["A"] == "save"
+    assert rows["B"].startswith("save#")
+    assert query("select key from userpilot.features_events where id = '5'") == [("x",)]
+    assert query("select count(*), bool_and(_current) from userpilot.features_events") == [(4, True)]
+
+
 def test_unknown_fields_are_kept(pilot, lookup, query):
     pilot.lookups.tables["flows"][0]["brand new"] = {"a": 1}
     (receipt,) = lookup("flows")
