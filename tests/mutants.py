@@ -122,6 +122,7 @@ MUTANTS = (
     Mutant("vanished rows are current", "connector/landing_snapshot.py", "set _current = false where _current", "set _current = true where _current", "tests/userpilot/test_lookups.py"),
     Mutant("a repeated cursor is followed", "connector/userpilot/client.py", "if following in cursors or empty > 1:", "if empty > 1:", "tests/userpilot/test_lookups.py"),
     Mutant("siblings share an id", "connector/userpilot/lookups.py", "        if name in names:\n            name = f", "        if False:\n            name = f", "tests/userpilot/test_lookups.py"),
+    Mutant("a cursor elsewhere is missed", "connector/userpilot/client.py", "next((str(place[\"after\"]) for place in places ", "next((str(place[\"after\"]) for place in places[:1] ", "tests/userpilot/test_lookups.py"),
     Mutant("a key is an id", "connector/userpilot/client.py", "if name in found and _says(found[name]) != _says(item):", "if False:", "tests/userpilot/test_lookups.py"),
     Mutant("a used run key is used again", "connector/dagster/waiting.py", 'run_key=f"land:{job.job_id}:{entry.runs}"', 'run_key=f"land:{job.job_id}"', "tests/dagster/test_exports.py"),
     Mutant("failed landings are forgotten", "connector/dagster/waiting.py", "        if DagsterRunStatus.SUCCESS in states:", "        if states:", "tests/dagster/test_exports.py"),

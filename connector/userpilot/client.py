@@ -141,7 +141,7 @@ class Userpilot(Closing):
                     error.status in (400, 422)
                     and body["format"] == "json"
                     and not retried
-                    and re.search(r"\bformat\b", error.what)
+                    and re.search(r"(?i)\bformat\b", error.what)
                 ):
                     body, retried = {**body, "format": "ndjson"}, True
                 elif error.status in (400, 422) and (earlier := _day_before(body["to"], request.last)):
@@ -293,18 +293,23 @@ def _opened(answer: Any, where: str) -> tuple[list[dict[str, Any]], str, int | N
         case list():
             page, following, total = answer, "", None
         case {"data": list(page)}:
-            metadata = answer.get("metadata")
-            metadata = metadata if isinstance(metadata, dict) else {}
-            cursor = metadata.get("cursor")
-            following = str((cursor.get("after") if isinstance(cursor, dict) else None) or "")
-            count = metadata.get("total_count")
-            capped = metadata.get("total_count_cap_exceeded") is True
-            total = count if isinstance(count, int) and not capped else None
+            # Documented are metadata.cursor.after and metadata.total_count; one level up, page 2 must not be missed.
+            metadata = _inside(answer, "metadata")
+            places = (_inside(metadata, "cursor"), metadata, _inside(answer, "cursor"), answer)
+            following = next((str(place["after"]) for place in places if place.get("after")), "")
+            counts = [place["total_count"] for place in places if isinstance(place.get("total_count"), int)]
+            capped = any(place.get("total_count_cap_exceeded") is True for place in places)
+            total = counts[0] if counts and not capped else None
         case _:
             raise _not_promised(f"neither a list nor pages: {excerpt(str(answer), 120)}", where)
     if not all(isinstance(item, dict) for item in page):
         raise _not_promised("an item is not an object", where)
     return page, following, total
+
+
+def _inside(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = answer.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _seen(item: Any, where: str) -> Seen:

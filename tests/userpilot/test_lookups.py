@@ -1,8 +1,10 @@
 """Names of what events refer to: every item once, in whatever shape, and never forgotten."""
 
+import httpx
 import pytest
 
 from connector import ContractError
+from connector.userpilot.client import Userpilot
 from connector.userpilot.lookups import sync_lookup
 from connector.userpilot.streams import CHILDREN, LOOKUPS
 
@@ -116,6 +118,56 @@ def test_items_that_move_between_pages_are_all_found(pilot, lookup, query):
     pilot.lookups.before_page[2] = lambda: pilot.lookups.touch("events_properties", mover["id"], "2027-01-01T00:00:00Z")
     lookup("events_properties")
     assert query("select count(*), count(distinct id) from userpilot.events_properties") == [(len(items), len(items))]
+
+
+def walked(answer):
+    """A lookup of 120 items in pages of 50; ``answer`` makes a body of items, the next cursor and what is counted."""
+    asked = []
+
+    def page(request):
+        asked.append(int(request.url.params.get("after_cursor", 0)))
+        items = [{"id": number} for number in range(asked[-1], min(asked[-1] + 50, 120))]
+        following = str(asked[-1] + 50) if asked[-1] + 50 < 120 else None
+        return httpx.Response(200, json=answer(items, {"after": following}, {"total_count": 120}))
+
+    with Userpilot(url="http://127.0.0.1:1", api_key="k", transport=httpx.MockTransport(page)) as client:
+        return client.lookup(BY_NAME["segments"]), asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda items, after, count: {"data": items, "metadata": {"cursor": after, **count}},
+        lambda items, after, count: {"data": items, "metadata": {**after, **count}},
+        lambda items, after, count: {
+            "data": items,
+            "metadata": {"limit": 50, "cursor": None},
+            "cursor": after,
+            **count,
+        },
+        lambda items, after, count: {"data": items, **after, **count},
+    ],
+)
+def test_no_page_is_missed_wherever_the_cursor_stands(answer):
+    found, asked = walked(answer)
+    assert len(found.items) == 120
+    assert found.warnings == ()
+    assert asked == [0, 50, 100]
+
+
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda items, count: {"data": items, "metadata": {"cursor": count}},
+        lambda items, count: {"data": items, "metadata": count},
+        lambda items, count: {"data": items, **count},
+    ],
+)
+def test_a_count_that_was_not_reached_is_told_wherever_it_stands_unless_it_is_capped(answer, capped):
+    found, asked = walked(lambda items, after, count: answer(items, {**count, "total_count_cap_exceeded": capped}))
+    assert found.warnings == (() if capped else ("50 of 120 counted items came, twice",))
+    assert asked == ([0] if capped else [0, 0])
 
 
 @pytest.mark.parametrize("fault", ["stuck", "hollow"])

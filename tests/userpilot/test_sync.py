@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 
+import httpx
 import msgspec
 import pytest
 
@@ -222,6 +223,20 @@ def test_many_days_are_one_job(pilot, land, query):
     assert len(posts(pilot)) == 1
     assert [day.landed for day in receipt.days] == [day % 3 for day in range(90)]
     assert query("select count(*), count(distinct load_id) from connector.landings") == [(90, 1)]
+
+
+@pytest.mark.parametrize("said", ["invalid format", "Format is not one of ndjson, csv"])
+def test_a_refusal_that_names_the_format_is_answered_with_the_other_word(said):
+    asked = []
+
+    def refuse_json(request):
+        asked.append(json.loads(request.content)["format"])
+        refusal = {"errors": [{"message": said}]}
+        return httpx.Response(422, json=refusal) if asked == ["json"] else httpx.Response(201, json={"job_id": "j"})
+
+    with Userpilot(url="http://127.0.0.1:1", api_key="k", transport=httpx.MockTransport(refuse_json)) as client:
+        assert client.trigger(Request(first=FIRST, last=LAST)).job_id == "j"
+    assert asked == ["json", "ndjson"]
 
 
 # ---------- what goes wrong
