@@ -328,8 +328,12 @@ class Files:
     def close(self) -> None:
         self._client.close()
 
-    def fetch(self, url: str, target: Path, *, where: str, meter: Meter | None = None) -> int:
-        """The bytes behind ``url`` in ``target``, which exists only once they are all there; returns their number.
+    def fetch(self, url: str, target: Path, *, where: str, meter: Meter | None = None) -> tuple[int, bool]:
+        """The bytes behind ``url`` in ``target``, which exists only once they are all there.
+
+        Returns:
+            Their number, and whether the host told where they end. If not, the end of the connection was the only
+            one, and a host that dies ends it, too.
 
         Raises:
             TransientError: the network or the host failed five times.
@@ -340,7 +344,7 @@ class Files:
         meter = meter or Meter()
         while True:
             try:
-                etag = self._some(url, part, etag, where, meter)
+                end_told = self._some(url, part, etag, where, meter)
                 break
             except _BrokenOffError as broken:
                 etag, failures = broken.etag, failures + 1
@@ -348,10 +352,10 @@ class Files:
                     raise broken.error from None
                 self._sleep(random.uniform(0.1, min(0.5 * 2**failures, 20.0)))
         os.replace(part, target)
-        return target.stat().st_size
+        return target.stat().st_size, end_told
 
-    def _some(self, url: str, part: Path, etag: str, where: str, meter: Meter) -> str:
-        """Append what is still missing to ``part``; the tag by which the rest can be asked for, if it broke off."""
+    def _some(self, url: str, part: Path, etag: str, where: str, meter: Meter) -> bool:
+        """Append what is still missing to ``part``; whether its end was told."""
         have = part.stat().st_size if etag and part.exists() else 0
         headers = {"range": f"bytes={have}-", "if-match": etag} if have else {}
         try:
@@ -371,6 +375,7 @@ class Files:
                 if status not in (200, 206):
                     raise self._refusal(response, url, bool(have), where)
                 etag = response.headers.get("etag", "")
+                end_told = bool(response.headers.keys() & {"content-length", "transfer-encoding"})
                 with open(part, "ab" if status == 206 else "wb", opener=private) as file:
                     due, until = LEAST, time.monotonic() + self._patience
                     for piece in response.iter_raw():
@@ -394,7 +399,7 @@ class Files:
                 where=where,
                 next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
             ) from None
-        return etag
+        return end_told
 
     def _refusal(self, response: httpx.Response, url: str, resuming: bool, where: str) -> Exception:
         status = response.status_code

@@ -135,15 +135,19 @@ def is_packed(path: Path) -> bool:
         return raw.read(2) == GZIP
 
 
-def prove_whole(file: Path, where: str) -> None:
+def prove_whole(file: Path, where: str, *, end_told: bool = True) -> None:
     """A compressed file ends where its compression says, with the checksum it says; others need only hold something.
+
+    Args:
+        end_told: whether the host told where the file ends; if not, a plain file has to end as files of its kind do.
 
     Raises:
         TransientError: it ends early, is damaged, or is a web page; the file is removed, so that it is fetched again.
         ContractError: it unpacks to far more than any export does.
     """
     packed = is_packed(file)
-    if not packed and file.stat().st_size and not _is_markup(file):
+    # A page that a proxy sends instead of a file, as a table of one column without rows, would land as nothing.
+    if not packed and (start := _start(file)) and start != b"<" and (end_told or _ends(file, start)):
         return
     with contextlib.suppress(*DAMAGED), unpacked(file, where) as stream:
         while packed and stream.read(BLOCK):
@@ -158,10 +162,19 @@ def prove_whole(file: Path, where: str) -> None:
     )
 
 
-def _is_markup(path: Path) -> bool:
-    """What a proxy sends instead of a file; as a table of one column without rows it would land as nothing."""
+def _start(path: Path) -> bytes:
+    """The first character of a plain file, blanks aside if there is anything else; nothing of an empty file."""
     with open(path, "rb") as raw:
-        return raw.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
+        head = raw.read(4096).removeprefix(b"\xef\xbb\xbf")
+    return head.lstrip()[:1] or head[:1]
+
+
+def _ends(path: Path, start: bytes) -> bool:
+    """A plain file's last line is complete. An array may do without: a cut one is no JSON, which is noticed later."""
+    with open(path, "rb") as raw:
+        raw.seek(max(0, path.stat().st_size - 64))
+        tail = raw.read()
+    return tail.endswith(b"\n") or (start == b"[" and tail.rstrip().endswith(b"]"))
 
 
 def fitted(files: Sequence[File], folder: Path, stream: Stream, *, where: str) -> list[Path]:

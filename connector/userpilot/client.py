@@ -32,6 +32,8 @@ from connector.userpilot.streams import OPTIONAL
 EXPORTS = "/api/v1/analytics/exports"
 JOBS = f"{EXPORTS}/jobs"
 PAGE = 50
+# Times a file is fetched that arrives damaged: what was cut on the way is whole the next time, at its source it is not.
+FETCHES = 3
 # Half a million names of flows or events: an endless list, and no account.
 MOST_PAGES = 10_000
 _ADVICE = {
@@ -173,14 +175,20 @@ class Userpilot(Closing):
 
         Raises:
             LinkError: the link ended, or there is nothing behind it.
-            TransientError: the network failed five times, or the file ends early.
+            TransientError: the network failed five times, or the file was damaged or ended early three times.
         """
         arrived = target.with_name(f"{target.name}.arrived")
-        try:
-            size = self._files.fetch(url, arrived, where=where, meter=meter)
-        except RejectedError as error:
-            raise LinkError(error) from None
-        prove_whole(arrived, where)
+        for left in reversed(range(FETCHES)):
+            try:
+                size, end_told = self._files.fetch(url, arrived, where=where, meter=meter)
+            except RejectedError as error:
+                raise LinkError(error) from None
+            try:
+                prove_whole(arrived, where, end_told=end_told)
+                break
+            except TransientError:
+                if not left:
+                    raise
         arrived.replace(target)
         return size
 

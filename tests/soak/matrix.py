@@ -333,6 +333,5 @@ _except("userpilot lookup, paged", "status 404", "exact", once=True)
 # A link that is refused is replaced by a new one; what is refused is the link, not the credentials.
 _REFUSALS = "status 400; status 401; status 403; status 404; status 409; redirect to another host"
 _except("userpilot download", _REFUSALS, "exact", once=True)
-# What arrived whole over the wire and is damaged is fetched again by the next run.
-_DAMAGED = "wrong content length; cut body, honestly announced; empty body; a page of HTML with status 200"
-_except("userpilot download", _DAMAGED, "told", once=True)
+# A garbled file is no longer what its compression says, and is fetched again at once.
+_except("userpilot download", "invalid JSON", "exact", once=True)
