@@ -5,6 +5,7 @@ came; names of files mean nothing, every row is placed by its replication key. N
 or a schedule.
 """
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -16,6 +17,7 @@ from connector.forgotten import leave_out
 from connector.landing import Transaction, Work, guard_drop
 from connector.lines import File, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
+from connector.rows import canonical
 from connector.sql import literal, quoted
 from connector.stream import Stream
 from connector.warehouse import Warehouse
@@ -312,8 +314,9 @@ class _Range(Work):
     def _drop_equal(self, in_range: str, received: Mapping[date, int]) -> dict[date, int]:
         """Of records equal in every field keep one. Equal keys with other contents are two events."""
         columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
+        plain = ", ".join(quoted(c.name) for c in self._stream.columns if c.type != "JSON")
         rows = self._db.execute(
-            f"select _day, count(*) from (select distinct _day, hash({columns}) from {self._table} where {in_range}) "
+            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} where {in_range}) "
             "group by 1"
         ).fetchall()
         dropped: dict[date, int] = {}
@@ -322,13 +325,33 @@ class _Range(Work):
                 continue
             of_day = f"from {self._table} where _day = {literal(day)}"
             # Hashes only point at candidates; what decides is every field.
+            candidates = f"{of_day} and hash({plain}) in (select hash({plain}) {of_day} group by 1 having count(*) > 1)"
             (count,) = self._row(
                 f"delete from {self._table} where rowid in (select rowid from (select rowid, "
-                f"row_number() over (partition by {columns} order by rowid) as turn {of_day} and hash({columns}) in "
-                f"(select hash({columns}) {of_day} group by 1 having count(*) > 1)) where turn > 1)"
+                f"row_number() over (partition by {columns} order by rowid) as turn {candidates}) where turn > 1)"
             )
-            dropped[day] = int(count)
+            dropped[day] = int(count) + self._drop_alike(candidates, plain)
         return dropped
+
+    def _drop_alike(self, candidates: str, plain: str) -> int:
+        """Records whose JSON says the same in another order; few are left to be read, so they are read here."""
+        documents = [quoted(c.name) for c in self._stream.columns if c.type == "JSON"]
+        found = self._db.execute(
+            f"select rowid, min(rowid) over (partition by {plain}) as first, "
+            f"{', '.join(f'{name}::varchar' for name in [*documents, '_extra'])} {candidates} order by first, rowid"
+        )
+        rows = itertools.chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
+        again: list[int] = []
+        for _, group in itertools.groupby(rows, key=lambda row: row[1]):
+            seen: set[tuple[str | None, ...]] = set()
+            for place, _, *said in group:
+                what = tuple(None if text is None else canonical(text) for text in said)
+                if what in seen:
+                    again.append(place)
+                seen.add(what)
+        if again:
+            self._row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
+        return len(again)
 
     def _write_receipts(
         self,

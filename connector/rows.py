@@ -82,6 +82,27 @@ def parsed(body: bytes) -> Any:
     return json.loads(healed(body))
 
 
+def canonical(document: str) -> str:
+    """The same for JSON texts that say the same: the order of members, blanks and escapes do not count.
+
+    Numbers count as they are written: whether 1.0 and 1, or two that differ behind the last digit a computer keeps,
+    are one is not known here. What cannot be read stays as it is.
+    """
+    try:
+        return repr(_READ.decode(document))
+    except (ValueError, RecursionError):
+        return document
+
+
+# Objects become pairs by name, the order of a repeated name kept; numbers pairs of texts, which no object becomes.
+_READ = json.JSONDecoder(
+    object_pairs_hook=lambda pairs: tuple(sorted(pairs, key=lambda pair: pair[0])),
+    parse_int=lambda digits: ("number", digits),
+    parse_float=lambda digits: ("number", digits),
+    parse_constant=lambda word: ("number", word),
+)
+
+
 def lines_reader(stream: Stream) -> msgspec.json.Decoder[Any]:
     """A strict reader of records that carry their own time: raises for whatever :func:`lines_slowly` is needed for."""
     return msgspec.json.Decoder(_record_type(stream.columns, None, _field(stream, stream.replication_key)))

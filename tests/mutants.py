@@ -125,6 +125,7 @@ MUTANTS = (
     Mutant("a cursor elsewhere is missed", "connector/userpilot/client.py", "next((str(place[\"after\"]) for place in places ", "next((str(place[\"after\"]) for place in places[:1] ", "tests/userpilot/test_lookups.py"),
     Mutant("a connection that ends ends a file", "connector/lines.py", "and (end_told or _ends(file, start)):", "and True:", "tests/userpilot/test_fetch.py"),
     Mutant("a damaged file is fetched once", "connector/userpilot/client.py", "                if not left:\n                    raise\n", "                raise\n", "tests/userpilot/test_fetch.py"),
+    Mutant("the order of members counts", "connector/landing_files.py", "None if text is None else canonical(text) for text in said", "text for text in said", "tests/userpilot/test_sync.py"),
     Mutant("a key is an id", "connector/userpilot/client.py", "if name in found and _says(found[name]) != _says(item):", "if False:", "tests/userpilot/test_lookups.py"),
     Mutant("a used run key is used again", "connector/dagster/waiting.py", 'run_key=f"land:{job.job_id}:{entry.runs}"', 'run_key=f"land:{job.job_id}"', "tests/dagster/test_exports.py"),
     Mutant("failed landings are forgotten", "connector/dagster/waiting.py", "        if DagsterRunStatus.SUCCESS in states:", "        if states:", "tests/dagster/test_exports.py"),

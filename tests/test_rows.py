@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import EVENTS, ContractError
-from connector.rows import read_rows
+from connector.rows import canonical, read_rows
 
 ROW = {"id": "a", "createdAt": "2026-03-04T01:00:00.000Z"}
 
@@ -81,6 +81,27 @@ def test_a_value_that_fits_without_loss_is_landed(field, value, landed):
 def test_what_is_not_rows_is_a_contract_error(body):
     with pytest.raises(ContractError):
         read_rows(body, EVENTS, where="test")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"a": 1, "b": {"c": "é", "d": [{}]}}', '{"b":{"d":[{}],"c":"\\u00e9"},"a":1}', True),
+        ("[1, 2]", "[2, 1]", False),
+        ('{"a": 1}', '{"a": 1.0}', False),
+        ('{"a": 1}', '{"a": true}', False),
+        ('{"a": "1"}', '{"a": 1}', False),
+        ('{"a": 0.1}', '{"a": 0.1000000000000000000001}', False),
+        ('{"a": 1, "a": 2}', '{"a": 2}', False),
+        ('{"a": 1, "a": 2}', '{"a": 2, "a": 1}', False),
+        ("{}", "[]", False),
+        ('{"number": "1"}', '["number", "1"]', False),
+        ('{"a": ["number", "1"]}', '{"a": 1}', False),
+        ("[" * 100_000 + "]" * 100_000, "[" * 100_000 + "1" + "]" * 100_000, False),
+    ],
+)
+def test_json_is_the_same_only_if_it_says_the_same(one, other, same):
+    assert (canonical(one) == canonical(other)) == same
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

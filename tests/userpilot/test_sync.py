@@ -121,6 +121,27 @@ def test_only_equal_records_are_duplicates(pilot, land, query):
     assert sorted(query("select metadata::varchar from userpilot.events")) == [('{"a":1}',), ('{"a":2}',)]
 
 
+@pytest.mark.parametrize("world", ["documented"])
+def test_the_order_of_members_makes_no_other_record(pilot, land, query):
+    """Bulk identifies share every other field; what decides is what their JSON says, in whatever order."""
+    same = {"at": "2026-03-03T01:00:00Z", "event_type": "identify_user"}
+    for metadata in ({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1}, {"a": 2}, {"a": 1}, {"a": 1}):
+        pilot.add_event(**same, metadata=metadata)
+    for more in ({"x": 1, "y": 2}, {"y": 2, "x": 1}, {"x": 2, "y": 1}):
+        pilot.add_event(**same, metadata={"a": 1}, stranger=more)
+    pilot.add_event(**same | {"at": "2026-03-03T01:00:00.000001Z"}, metadata={"b": {"c": 1, "d": 2}, "a": 1})
+    (receipt,) = land()
+    assert (receipt.received, receipt.landed, receipt.duplicates) == (9, 6, 3)
+    assert query("select metadata::varchar, _extra::varchar from userpilot.events order by rowid") == [
+        ('{"a":1,"b":{"c":1,"d":2}}', None),
+        ('{"a":2}', None),
+        ('{"a":1}', None),
+        ('{"a":1}', '{"stranger":{"x":1,"y":2}}'),
+        ('{"a":1}', '{"stranger":{"x":2,"y":1}}'),
+        ('{"b":{"c":1,"d":2},"a":1}', None),
+    ]
+
+
 def test_csv_lands_the_same_rows(sample, land, query, request_):
     options = Options.of({"event_type": list(ALL_TYPES.event_type), "format": "csv"})
     land(Request(first=FIRST, last=LAST, options=options))
