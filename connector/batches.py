@@ -84,7 +84,9 @@ def _batches(files: Sequence[File]) -> Iterator[list[File]]:
 
 
 def _lines_source(lines: Sequence[Path], columns: Sequence[Column]) -> str:
-    types = ", ".join(f"{text(c.field)}: {text(c.type)}" for c in columns)
+    # A moment is read as its text, which is typed with all its spellings in `_moment`.
+    kinds = [(c.field, "VARCHAR" if c.type == "TIMESTAMPTZ" else c.type) for c in columns]
+    types = ", ".join(f"{text(field)}: {text(kind)}" for field, kind in kinds)
     return (
         f"read_json({literal([str(path) for path in lines])}, format='newline_delimited', "
         f"columns={{{types}, '_extra': 'JSON'}}, maximum_object_size={LONGEST_RECORD})"
@@ -103,6 +105,8 @@ def _csv_source(files: Sequence[File]) -> str:
 def _from_json(column: Column) -> str:
     """A column's value as it was sent in JSON; the reader has typed it already."""
     name = quoted(column.field)
+    if column.type == "TIMESTAMPTZ":
+        return _moment(name)
     if column.type != "JSON":
         return _unless_absent(column, name)
     # An object that was sent as a text is that object; a text that is no JSON stays a text.
@@ -126,8 +130,21 @@ def _from_text(column: Column, sent: str | None) -> str:
             return f"case when {sent} in ({absent}) then null else {parsed} end"
         case "VARCHAR":
             return _unless_absent(column, sent)
-    # Times without an offset are UTC, which is what the connection is set to.
+        case "TIMESTAMPTZ":
+            return _moment(sent)
     return f"{sent}::{column.type}"
+
+
+def _moment(sent: str) -> str:
+    """A moment from its text; without an offset it is UTC, which is what the connection is set to.
+
+    Ten digits are seconds since 1970, thirteen milliseconds, sixteen microseconds; see ``EPOCH`` in ``rows.py``.
+    """
+    micros = f"try_cast(rpad({sent}, 16, '0') as bigint)"
+    return (
+        f"case when length({sent}) in (10, 13, 16) and regexp_full_match({sent}, '[0-9]*') "
+        f"then make_timestamp({micros})::timestamptz else {sent}::timestamptz end"
+    )
 
 
 def _unless_absent(column: Column, sent: str) -> str:

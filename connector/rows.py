@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -23,6 +24,9 @@ _TIMESTAMP = (
     r"(Z|[+-]\d{2}(:?\d{2})?)?$"
 )
 _DATE = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
+
+# Seconds since 1970, milliseconds or microseconds: from 2001 to 2286 the number of digits tells which.
+EPOCH = re.compile(rb'"?([0-9]{10}|[0-9]{13}|[0-9]{16})"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ def lines_reader(stream: Stream) -> msgspec.json.Decoder[Any]:
 def lines_slowly(records: Iterable[dict[str, msgspec.Raw]], stream: Stream, where: str) -> bytes:
     """Records as JSON lines fit for their table; what does not fit is kept in ``_extra``.
 
-    Exports write numbers now and then as texts: such a text is its number, and an empty one is none.
+    Exports write numbers now and then as texts: such a text is its number, and an empty one is none. A moment may be
+    the time since 1970.
 
     Raises:
         ContractError: a record has no time, so that no day is its own.
@@ -218,7 +223,10 @@ def _sorted_out(
 
 
 def _meant(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
-    """A number or a truth value that was sent as a text; anything else as it is."""
+    """A number or a truth value that was sent as a text, a moment that was sent as a number; the rest as it is."""
+    if column.type == "TIMESTAMPTZ" and (epoch := EPOCH.fullmatch(raw)):
+        since = timedelta(microseconds=int(epoch[1].ljust(16, b"0")))
+        return msgspec.Raw(msgspec.json.encode(datetime(1970, 1, 1, tzinfo=UTC) + since))
     if column.type not in ("BIGINT", "DOUBLE", "BOOLEAN") or bytes(memoryview(raw)[:1]) != b'"':
         return raw
     text = msgspec.json.decode(raw, type=str)
