@@ -21,6 +21,8 @@ from connector.rows import healed, lines_reader, lines_slowly
 from connector.stream import Stream
 
 GZIP = b"\x1f\x8b"
+# What some write before a text in UTF-8; to a reader of JSON it is damage.
+BOM = b"\xef\xbb\xbf"
 # What a file may unpack to. Lines of events pack to a tenth or a thirtieth; blanks, the worst there is, to a
 # thousandth. A small file may be anything; one of 10 MB that unpacks to a disk full is no export.
 MOST_UNPACKED, MOST_RATIO, ANY_RATIO = 64 * 2**30, 300, 256 * 2**20
@@ -86,13 +88,15 @@ class Bounded:
 
 @contextlib.contextmanager
 def unpacked(path: Path, where: str) -> Iterator[Bounded]:
-    """A file's content, every member of it if it is compressed.
+    """A file's content behind its byte order mark, if it has one; every member of it if it is compressed.
 
     Raises:
         ContractError: while it is read, when more comes than a file of this size may hold.
     """
     opener = cast("Callable[[Path, str], BinaryIO]", igzip.open if is_packed(path) else open)
     with opener(path, "rb") as stream:
+        if stream.read(len(BOM)) != BOM:
+            stream.seek(0)
         yield Bounded(stream, path, where)
 
 
@@ -120,7 +124,7 @@ def looked_at(path: Path, where: str) -> File:
     if line.startswith((b"[", b"{")):
         return File(path, "array" if line.startswith(b"[") else "lines", packed)
     try:
-        names = next(csv.reader([line.decode("utf-8-sig", "replace")]), [])
+        names = next(csv.reader([line.decode("utf-8", "replace")]), [])
     except csv.Error as fault:
         raise ContractError(
             f"file {excerpt(path.name, 60)} begins with neither JSON nor a line of CSV: {excerpt(str(fault), 80)}",
@@ -165,7 +169,7 @@ def prove_whole(file: Path, where: str, *, end_told: bool = True) -> None:
 def _start(path: Path) -> bytes:
     """The first character of a plain file, blanks aside if there is anything else; nothing of an empty file."""
     with open(path, "rb") as raw:
-        head = raw.read(4096).removeprefix(b"\xef\xbb\xbf")
+        head = raw.read(4096).removeprefix(BOM)
     return head.lstrip()[:1] or head[:1]
 
 
@@ -266,7 +270,10 @@ def _records_of(source: Bounded, file: File, where: str) -> list[dict[str, msgsp
         )
     try:
         document.decode()
-        return msgspec.json.decode(healed(document), type=list[dict[str, msgspec.Raw]])
+        document = healed(document)
+        if b"\n" in document:  # a record that was indented would be several lines
+            document = msgspec.json.format(document, indent=-1)
+        return msgspec.json.decode(document, type=list[dict[str, msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise _no_record(document, fault, where) from None
 

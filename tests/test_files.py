@@ -66,3 +66,47 @@ def test_a_moment_may_be_the_time_since_1970(land_bytes, query, kind, spelt, utc
 def test_what_is_no_moment_is_refused(land_bytes, kind, spelt):
     with pytest.raises(ContractError):
         land_bytes(kind(ROW, ROW | {"inserted_at": spelt}))
+
+
+MARK = b"\xef\xbb\xbf"
+OTHER = ROW | {"event_name": "y"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(before + lines(ROW, OTHER) for before in (b"", MARK, MARK + b"\r\n", b"\n \n")),
+        *(before + json.dumps([ROW, OTHER]).encode() for before in (b"", MARK, MARK + b"\r\n", b"\n \n")),
+        *(before + cells(ROW, OTHER) for before in (b"", MARK)),
+    ],
+)
+def test_a_byte_order_mark_and_blanks_before_a_text_are_no_part_of_it(land_bytes, query, content):
+    receipt = land_bytes(content)
+    assert (receipt.landed, receipt.duplicates, receipt.strangers) == (2, 0, frozenset())
+    assert query("select list(event_name order by event_name) from userpilot.events") == [(["x", "y"],)]
+
+
+@pytest.mark.parametrize("content", [MARK, MARK + b"\n", b""])
+def test_a_mark_alone_is_a_file_without_rows(land_bytes, content):
+    assert land_bytes(content).received == 0
+
+
+@pytest.mark.parametrize("indent", [0, 1, "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_array_that_is_indented_holds_its_records_as_they_are(land_bytes, query, indent, end):
+    text = json.dumps(
+        [ROW | {"metadata": {"a": ["x\ny\ud83d", {"b": "1  2"}]}, "new": {"c": [1.10, {}]}}, ROW], indent=indent
+    )
+    assert land_bytes(text.replace("\n", end).encode()).landed == 2
+    assert query("select metadata::varchar, _extra::varchar from userpilot.events order by 2") == [
+        ('{"a":["x\\ny\N{REPLACEMENT CHARACTER}",{"b":"1  2"}]}', '{"new":{"c":[1.1,{}]}}'),
+        ('{"a":{"b":1}}', None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"[\n{\n}", b"[\n" + b"[" * 100_000 + b"]" * 100_000 + b"\n]", b"[\n1\n]", b"[\n{}\n]\n[]"]
+)
+def test_an_array_that_is_none_is_refused(land_bytes, content):
+    with pytest.raises(ContractError):
+        land_bytes(content)
