@@ -15,7 +15,7 @@ from connector.batches import Batch, prepared
 from connector.errors import ConnectorError, ContractError, RejectedError, excerpt
 from connector.forgotten import leave_out
 from connector.landing import Transaction, Work, guard_drop
-from connector.lines import File, looked_at
+from connector.lines import File, check_header, looked_at
 from connector.receipts import Reading, insert_receipt, prepare_receipts
 from connector.rows import canonical
 from connector.sql import literal, quoted
@@ -158,14 +158,17 @@ def land_files(
 
 def _known(file: File, stream: Stream, where: str) -> File:
     """A text without the time's column is no table of events; read as one it would land as nothing."""
+    if file.kind != "csv":
+        return file
     time = next(column.field for column in stream.columns if column.name == stream.replication_key)
-    if file.kind == "csv" and time not in file.names:
+    if time not in file.names:
         raise ContractError(
             f"file {excerpt(file.path.name, 60)} is neither JSON nor CSV with a column {time}; it begins with "
             f"{excerpt(', '.join(file.names), 80)!r}",
             where=where,
             next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
         )
+    check_header(file.names, file.path, where)
     return file
 
 

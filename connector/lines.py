@@ -134,6 +134,26 @@ def looked_at(path: Path, where: str) -> File:
     return File(path, "csv", packed, tuple(names))
 
 
+def check_header(names: Sequence[str], path: Path, where: str) -> None:
+    """Every column of a CSV file can be told from the others, by DuckDB, too, which knows no case.
+
+    Raises:
+        ContractError: two are called the same, or one is called nothing: cells would be lost, or a rule miss them.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.get(name.lower())
+        if not name or other is not None:
+            alike = f"{excerpt(str(other), 40)!r} and {excerpt(name, 40)!r}"
+            what = f"two columns called {alike}" if name else "a column without a name"
+            raise ContractError(
+                f"CSV file {excerpt(path.name, 60)} has {what}",
+                where=where,
+                next_step="nothing was landed; ask for json, which is the default: its records have no such columns.",
+            )
+        seen[name.lower()] = name
+
+
 def is_packed(path: Path) -> bool:
     with open(path, "rb") as raw:
         return raw.read(2) == GZIP

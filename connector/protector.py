@@ -19,7 +19,7 @@ import msgspec
 
 from connector.disk import private
 from connector.errors import ContractError, TransientError, excerpt
-from connector.lines import DAMAGED, LARGEST_ARRAY, LONGEST_RECORD, unpacked
+from connector.lines import DAMAGED, LARGEST_ARRAY, LONGEST_RECORD, check_header, unpacked
 from connector.privacy_rules import EXTRA, Rule, Segments, folded, segments
 from connector.settings import Secret
 from connector.stream import Column, Page, Stream
@@ -144,7 +144,7 @@ class Protector:
                     open(target, "wb", opener=private) as plain,
                     gzip.GzipFile(fileobj=plain, mode="wb", compresslevel=1, mtime=0, filename="") as out,
                 ):
-                    self._copy(stream, out.write)
+                    self._copy(stream, out.write, source, where)
             except _UNREADABLE as fault:
                 if isinstance(fault, OSError) and fault.errno:
                     raise TransientError(
@@ -161,7 +161,7 @@ class Protector:
             made.append(target)
         return made
 
-    def _copy(self, stream: Any, write: Callable[[bytes], object]) -> None:
+    def _copy(self, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
         line = b"\n"
         while line and not line.strip():
             line = stream.readline(LONGEST_RECORD)
@@ -178,13 +178,14 @@ class Protector:
             rows = msgspec.json.decode(document, type=list[_Raws])
             write(msgspec.json.encode([self.record(row) for row in rows]))
         elif start:
-            self._copy_csv(line, stream, write)
+            self._copy_csv(line, stream, write, source, where)
 
-    def _copy_csv(self, line: bytes, stream: Any, write: Callable[[bytes], object]) -> None:
+    def _copy_csv(self, line: bytes, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
         reader = csv.reader(
             io.TextIOWrapper(io.BufferedReader(_Chained(line, stream)), encoding="utf-8-sig", newline="")
         )
         names = next(reader)
+        check_header(names, source, where)
         write(_csv_line(names))
         for values in reader:
             sent = [(name, value) for name, value in zip(names, values, strict=False) if value]

@@ -10,6 +10,7 @@ import pytest
 
 from connector import ContractError
 from connector.landing_files import Origin, land_files
+from connector.privacy import Privacy
 from connector.userpilot.streams import EVENTS
 
 DAY = date(2026, 3, 3)
@@ -110,3 +111,27 @@ def test_an_array_that_is_indented_holds_its_records_as_they_are(land_bytes, que
 def test_an_array_that_is_none_is_refused(land_bytes, content):
     with pytest.raises(ContractError):
         land_bytes(content)
+
+
+@pytest.mark.parametrize("rules", ["without rules", "with rules"])
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["Plan", "plan"], "'Plan' and 'plan'"),
+        (["x", "x"], "'x' and 'x'"),
+        ([""], "without a name"),
+        (["INSERTED_AT"], "called"),
+    ],
+)
+def test_columns_that_cannot_be_told_apart_are_told(land_bytes, tmp_path, more, what, rules):
+    """One of the cells would be lost; DuckDB's own words for it helped nobody."""
+    content = "\n".join([",".join([*ROW, *more]), ",".join(["2026-03-03 01:00:00", "", "", "", *more])]) + "\n"
+    with pytest.raises(ContractError, match=what) as told:
+        if rules == "without rules":
+            land_bytes(content.encode())
+        file = tmp_path / "protected"
+        file.write_text(content)
+        Privacy({"userpilot.events": {"drop": ["user_agent"]}}).protector(EVENTS).files(
+            [file], tmp_path / "made", where="here"
+        )
+    assert "ask for json" in str(told.value)
