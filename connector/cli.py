@@ -324,7 +324,10 @@ def _lookups(options: argparse.Namespace) -> int:
             except ConnectorError as error:
                 _say_error(error, as_json=options.json)
                 code = FAILED
-                if isinstance(error, RejectedError):
+                # What is wrong with a setting or the key is wrong for every lookup; what a route refuses is its own.
+                if isinstance(error, SettingsError) or (
+                    isinstance(error, RejectedError) and error.status in (401, 403)
+                ):
                     break
                 continue
             for receipt in receipts:

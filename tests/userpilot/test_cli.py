@@ -67,6 +67,21 @@ def test_lookups_land(vendor, capsys, query):
     assert main(["lookups", "flws"]) == FAILED
 
 
+@pytest.mark.parametrize(("status", "others"), [(404, True), (400, True), (401, False), (403, False)])
+def test_a_lookup_that_is_refused_keeps_no_other_back_unless_the_key_is_refused(vendor, capsys, status, others):
+    vendor.faults.add("status", path="*flows*", status=status, times=None)
+    assert main(["lookups", "flows", "segments", "--json"]) == FAILED
+    first, *rest = said(capsys)
+    assert first["error"] == "RejectedError"
+    assert [line["table"] for line in rest] == (["userpilot.segments"] if others else [])
+
+
+def test_a_warehouse_that_is_refused_is_told_once(vendor, capsys, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE", "userpilot.duckdb")
+    assert main(["lookups", "--json"]) == FAILED
+    assert [line["error"] for line in said(capsys)] == ["SettingsError"]
+
+
 def test_a_lookup_that_is_not_as_promised_keeps_no_other_back(vendor, capsys):
     vendor.faults.add("status", path="*flows", status=200, body='{"flows": 1}', times=None)
     assert main(["lookups", "flows", "surveys", "--json"]) == FAILED
