@@ -111,7 +111,7 @@ class Http(Closing):
             transport=transport,
             # Reading the certificate store takes 0.03 s; a base URL without TLS never meets one, as redirects stay
             # on the same scheme, host and port.
-            verify=base_url.startswith("https:"),
+            verify=not _is_plain(base_url),
         )
 
     def close(self) -> None:
@@ -477,6 +477,14 @@ def _spelt(pair: tuple[str, str]) -> str:
 
 def _limit(status: int) -> int:
     return ATTEMPTS_ON_500 if status == 500 else ATTEMPTS
+
+
+def _is_plain(url: str) -> bool:
+    """Whether requests go out without TLS, by the parser that sends them: however the scheme is spelt."""
+    try:
+        return httpx.URL(url).scheme == "http"
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _place(url: str) -> str:

@@ -113,6 +113,7 @@ class Environment:
 def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
 
+    Scheme and host come back in lower case, so that whoever looks at the text decides the same for every spelling.
     Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
 
     Args:
@@ -121,7 +122,7 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     if insecure is None:
         insecure = environment().allows_http
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(value.strip())
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
@@ -135,7 +136,7 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
             f"is plain HTTP to {host}, which would show the key to the network",
             next_step=f"use https:// in {name}, or set CONNECTOR_ALLOW_HTTP=1 if the network is yours.",
         )
-    return value.rstrip("/")
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
 
 
 def environment() -> Environment:

@@ -27,7 +27,7 @@ class Webhook:
     """
 
     def __init__(self, url: Secret | str, *, insecure: bool | None = None) -> None:
-        address = url.reveal() if isinstance(url, Secret) else url
+        address = (url.reveal() if isinstance(url, Secret) else url).strip()
         try:
             parts = urlsplit(address)
             place = f"{parts.scheme}://{parts.netloc}"

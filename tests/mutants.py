@@ -152,6 +152,8 @@ MUTANTS = (
     Mutant("ignored includes land as NULL", CLIENT, "if came == {\"sessionId\"}:", "if False:", "tests/openpanel"),
     Mutant("an old server takes quotes for a name", CLIENT, "if self._rewrites is None and _differs(", "if False and _differs(", "tests/openpanel"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
+    Mutant("TLS by the first letters", "connector/http.py", "verify=not _is_plain(base_url)", "verify=base_url.startswith(\"https:\")", "tests/test_http.py"),
+    Mutant("a base URL keeps its capitals", "connector/settings.py", "parts._replace(netloc=parts.netloc.lower()).geturl()", "value", "tests/test_settings.py"),
 )  # fmt: skip
 
 

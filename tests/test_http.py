@@ -1,9 +1,10 @@
 """One request -> one body, or an error that says what to do; never too often, never to a stranger."""
 
+import httpx
 import pytest
 
 from connector.errors import ContractError, RejectedError, TransientError, excerpt
-from connector.http import Http, Meter, vendor_message
+from connector.http import Files, Http, Meter, vendor_message
 from connector.pacing import Unlimited
 
 SECRET = "s3cr3t-value"
@@ -64,6 +65,36 @@ def test_a_server_that_drips_is_given_up(vendor, url, no_pauses):
         vendor.faults.add("drip", path="/healthcheck", times=100, seconds=1.5)
         with pytest.raises(TransientError, match="not complete"):
             get(http)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "verified"),
+    [
+        ("https://host", True),
+        ("HTTPS://host", True),
+        ("Https://host", True),
+        (" https://host", True),
+        ("host", True),
+        ("http://host", False),
+        ("HTTP://host", False),
+    ],
+)
+def test_certificates_are_looked_at_however_the_scheme_is_spelt(monkeypatch, base_url, verified):
+    given = {}
+    monkeypatch.setattr(httpx, "Client", lambda **options: given.update(options))
+
+    Http(base_url, headers={})
+
+    assert given["verify"] is verified
+
+
+def test_files_are_never_fetched_without_looking_at_certificates(monkeypatch):
+    given = {}
+    monkeypatch.setattr(httpx, "Client", lambda **options: given.update(options))
+
+    Files()
+
+    assert given.get("verify", True) is True
 
 
 def test_a_page_larger_than_the_limit_is_refused(url):

@@ -6,7 +6,7 @@ import pytest
 
 from connector import OpenPanel, Settings, SettingsError, Userpilot
 from connector.openpanel.settings import OpenPanelSettings
-from connector.settings import Environment, Secret, environment
+from connector.settings import Environment, Secret, checked_url, environment
 from connector.userpilot.settings import UserpilotSettings
 from connector.webhook import Webhook
 
@@ -52,10 +52,27 @@ def test_a_base_url_must_be_one_and_safe(value):
         ("https://panel.example.com/api/", "https://panel.example.com/api"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("", "https://api.openpanel.dev"),
+        ("HTTPS://Panel.Example.COM:8443/Api", "https://panel.example.com:8443/Api"),
+        ("Http://LOCALHOST:8000//", "http://localhost:8000"),
     ],
 )
 def test_base_urls_may_carry_a_prefix(value, read):
     assert OpenPanelSettings.load(Environment(GOOD | {"OPENPANEL_API_URL": value})).api_url == read
+
+
+@pytest.mark.parametrize("value", [" https://panel.example.com/api", "https://panel.example.com/api \n"])
+def test_blanks_around_a_base_url_are_cut(value):
+    assert checked_url("OPENPANEL_API_URL", value) == "https://panel.example.com/api"
+
+
+def test_plain_http_is_noticed_in_capital_letters():
+    with pytest.raises(SettingsError, match="is plain HTTP"):
+        checked_url("OPENPANEL_API_URL", "HTTP://panel.example.com", insecure=False)
+
+
+def test_a_webhook_keeps_its_path_and_query_and_loses_its_capitals():
+    with Webhook(" HTTPS://Hooks.Example.com/Services/T0?Key=Ab ") as hook:
+        assert (hook.origin, hook._rest) == ("https://hooks.example.com", "/Services/T0?Key=Ab")
 
 
 def test_plain_http_is_possible_on_purpose():
