@@ -154,6 +154,8 @@ MUTANTS = (
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
     Mutant("TLS by the first letters", "connector/http.py", "verify=not _is_plain(base_url)", "verify=base_url.startswith(\"https:\")", "tests/test_http.py"),
     Mutant("a base URL keeps its capitals", "connector/settings.py", "parts._replace(netloc=parts.netloc.lower()).geturl()", "value", "tests/test_settings.py"),
+    Mutant("a counter may stand still", "connector/openpanel/track.py", "if value > 0 else", "if value >= 0 else", "tests/openpanel/test_track.py"),
+    Mutant("NaN is sent", "connector/openpanel/track.py", "allow_nan=False).encode()", "allow_nan=True).encode()", "tests/openpanel/test_track.py"),
 )  # fmt: skip
 
 

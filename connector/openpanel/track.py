@@ -69,8 +69,9 @@ class Outbox:
         query: SELECT in the warehouse. Columns by kind: identify ``profile_id`` (first_name, last_name, email, avatar,
             properties); group ``id, type, name`` (properties); assign_group ``profile_id, group_ids``; track ``key,
             name`` (profile_id, groups, properties, timestamp, revenue); increment and decrement ``key, profile_id,
-            property`` (value). ``key`` identifies what is counted once, such as an order's id. Any other column
-            becomes a property.
+            property`` (value: a number above 0; 1 if it is null or left out). ``key`` identifies what is counted
+            once, such as an order's id. Any other column becomes a property. A row that cannot be sent is rejected,
+            with the reason in ``connector.rejected``; the others are sent.
     """
 
     name: str
@@ -143,13 +144,9 @@ def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, s
     seen: set[str] = set()
     for row in rows:
         clean = {name: _plain(value) for name, value in row.items()}
-        missing = [name for name in _NEEDED[outbox.kind] if clean.get(name) in (None, "", [])]
-        key = _key(outbox, clean)
-        digest = hashlib.sha256(
-            json.dumps([outbox.kind, clean], sort_keys=True, ensure_ascii=False).encode()
-        ).hexdigest()
-        if missing:
-            refused.append(Outcome(key, digest, "rejected", f"{', '.join(missing)} is missing"))
+        key, digest = _key(outbox, clean), _digest(outbox, clean)
+        if problem := _problem(outbox, clean):
+            refused.append(Outcome(key, digest, "rejected", problem))
         elif key in seen:
             refused.append(Outcome(key, digest, "rejected", "the query returned this key twice"))
         elif sent.get(key) == digest:
@@ -347,9 +344,42 @@ def _rows(warehouse: Warehouse, outbox: Outbox) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, row, strict=True)) for row in rows)
 
 
+def _digest(outbox: Outbox, row: Mapping[str, Any]) -> str:
+    # Halves of a pair have no UTF-8: such a row is refused, and needs a digest all the same.
+    content = json.dumps([outbox.kind, row], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+
+
+def _problem(outbox: Outbox, row: Mapping[str, Any]) -> str:
+    """Why a row cannot be sent, or nothing: one such row must not keep the others from being sent."""
+    missing = [name for name in _NEEDED[outbox.kind] if row.get(name) in (None, "", [])]
+    if missing:
+        return f"{', '.join(missing)} is missing"
+    for name, value in row.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError:
+            return f"{name} holds what JSON cannot carry (NaN, infinity or half a character): {excerpt(str(value), 60)}"
+    if not isinstance(row.get("properties") or {}, dict):
+        return f"properties is {excerpt(str(row['properties']), 60)!r}, not an object"
+    return _miscounted(row) if outbox.kind in ("increment", "decrement") else ""
+
+
+def _miscounted(row: Mapping[str, Any]) -> str:
+    if not isinstance(row["property"], str):
+        return f"property is {excerpt(str(row['property']), 60)!r}, not a name"
+    value = row.get("value")
+    if value is None:
+        return ""  # the vendor's default, 1
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"value is {excerpt(str(value), 60)!r}, not a number; cast it in the query"
+    return "" if value > 0 else f"value is {value} and must be more than 0; leave such rows out of the query"
+
+
 def _body(outbox: Outbox, row: Mapping[str, Any]) -> dict[str, Any]:
     if outbox.kind in ("increment", "decrement"):
-        payload = {"profileId": str(row["profile_id"]), "property": row["property"], "value": row.get("value") or 1}
+        value = 1 if row.get("value") is None else row["value"]
+        payload = {"profileId": str(row["profile_id"]), "property": row["property"], "value": value}
         return {"type": outbox.kind, "payload": payload}
     own = _OWN[outbox.kind]
     payload = {_NAMES.get(name, name): row[name] for name in own if row.get(name) is not None and name != "properties"}
@@ -422,7 +452,7 @@ def _plain(value: Any) -> Any:
         case str() if value[:1] in "{[":
             try:
                 return json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return value
         case dict():
             return {str(name): _plain(inner) for name, inner in value.items()}

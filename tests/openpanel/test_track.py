@@ -99,6 +99,71 @@ def test_counters_are_summed_per_profile_and_never_counted_twice(vendor, send, f
     assert str(vendor.projects["demo"].profiles["u-1"].properties["visits"]) == "8"
 
 
+@pytest.mark.parametrize("kind", ["increment", "decrement"])
+def test_a_counter_moves_by_more_than_nothing_and_by_one_if_nothing_is_said(vendor, send, fill, query, no_pauses, kind):
+    for number in range(6):
+        vendor.add_profile(f"u-{number}", properties={"n": "10"})
+    fill(
+        "create table c as select 'k' || i as key, 'u-' || i as profile_id, 'n' as property, v as value "
+        "from (values (0, 0), (1, -2), (2, null), (3, 'nan'::double), (4, 'inf'::double), (5, 2.5)) t(i, v)"
+    )
+
+    delivery = send(Outbox(name="c", kind=kind, query="select * from c order by key"))
+
+    assert (delivery.sent, delivery.rejected) == (2, 4)
+    assert {body["payload"]["profileId"]: body["payload"]["value"] for body in bodies(vendor)} == {"u-2": 1, "u-5": 2.5}
+    said = dict(query("select key, said from connector.rejected"))
+    assert all(said[key].startswith("value is") and "more than 0" in said[key] for key in ("k0", "k1"))
+    assert all("JSON cannot carry" in said[key] for key in ("k3", "k4"))
+
+
+@pytest.mark.parametrize(("column", "said"), [("'2' as value", "cast it"), ("true as value", "not a number")])
+def test_a_counter_that_is_no_number_is_told_and_the_others_are_sent(vendor, send, fill, query, column, said):
+    vendor.add_profile("u-1", properties={"n": "1"})
+    fill("create table x as select 1")
+    row = "'u-1' as profile_id, 'n' as property"
+    rows = [f"select 'k1' as key, {row}, {column}", f"select 'k2' as key, {row}, {column}"]
+    delivery = send(Outbox(name="c", kind="increment", query=" union all ".join(rows)))
+    assert (delivery.sent, delivery.rejected) == (0, 2)
+    assert all(said in reason for (reason,) in query("select said from connector.rejected"))
+    assert send(Outbox(name="c", kind="increment", query=f"select 'k3' as key, {row}")).sent == 1
+
+
+POISON = [
+    "'nan'::double as note",
+    "'inf'::double as note",
+    "{'deep': ['-inf'::double]} as note",
+    """'{"deep": NaN}' as note""",
+    """'["\\ud800"]' as note""",
+    "'no object' as properties",
+    "'[1]' as properties",
+]
+
+
+@pytest.mark.parametrize("column", POISON)
+@pytest.mark.parametrize("kind", ["identify", "track"])
+def test_a_row_that_json_cannot_carry_is_told_and_the_others_are_sent(vendor, send, fill, query, kind, column):
+    fill("create table x as select 1")
+    name = column.rsplit(" ", 1)[1]
+    rows = [
+        f"select 'k{number}' as key, 'u-{number}' as profile_id, 'seen' as name, {value}"
+        for number, value in enumerate((f"null as {name}", column, f"null as {name}"))
+    ]
+    outbox = Outbox(name="p", kind=kind, query=" union all by name ".join(rows))
+
+    first, second = send(outbox), send(outbox)
+
+    assert (first.sent, first.rejected, first.unknown) == (2, 1, 0)
+    assert (second.unchanged, second.rejected) == (2, 1), "it is told again until the query leaves it out"
+    assert [reason.split()[0] for (reason,) in query("select said from connector.rejected")] == [name]
+
+
+def test_a_text_of_brackets_without_end_is_a_text(vendor, send, fill):
+    fill("create table x as select 1")
+    query = "select 'u-1' as profile_id, repeat('[', 100000) || repeat(']', 100000) as note"
+    assert send(Outbox(name="p", kind="identify", query=query)).sent == 1
+
+
 @pytest.mark.parametrize("kind", ["status", "truncate"])
 def test_a_counter_without_a_clear_answer_is_unknown_and_never_sent_again(vendor, send, fill, query, no_pauses, kind):
     vendor.add_profile("u-1", properties={"visits": "1"})
