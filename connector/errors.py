@@ -66,7 +66,15 @@ class ConnectorError(Exception):
 
 
 class TransientError(ConnectorError):
-    """The same request may succeed later: network, overload, rate limit."""
+    """The same request may succeed later: network, overload, rate limit.
+
+    Attributes:
+        unsent: it is certain that the vendor took nothing: no connection was made, or the rate limit refused.
+    """
+
+    def __init__(self, what: str, *, where: str, next_step: str, unsent: bool = False) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.unsent = unsent
 
 
 class IncompleteError(TransientError):

@@ -38,6 +38,8 @@ LARGEST_BODY = 256 * 1024 * 1024
 # Bytes of a file that must come in ten minutes: 2 kB/s, slower than any line that could ever carry an export.
 LEAST = 2**20
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
+# No byte of the request went out: whatever it asks for, it may be asked again.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -144,10 +146,16 @@ class Http(Closing):
         body: object = None,
         where: str,
         attempts: int,
+        at_most_once: bool = False,
         json_expected: bool = False,
         meter: Meter | None = None,
     ) -> bytes:
-        """Like :meth:`get` for any method; ``attempts=1`` for requests that must not be repeated blindly."""
+        """Like :meth:`get` for any method.
+
+        Args:
+            attempts: 1 for requests that must not be repeated at all.
+            at_most_once: ask again only while it is certain that nothing was taken: the error is then ``unsent``.
+        """
         meter = meter or Meter()
         url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
         while True:
@@ -156,12 +164,13 @@ class Http(Closing):
                     f"{method} {path} was given up: the client was closed",
                     where=where,
                     next_step="nothing: another request of the same reading failed first, and its error tells why.",
+                    unsent=at_most_once,  # whoever asks that way comes here only after what was not taken
                 )
             try:
                 answer = self._once(method, url, params, body, where, meter)
-            except TransientError:
+            except TransientError as failed:
                 failures += 1
-                if failures >= attempts:
+                if failures >= attempts or (at_most_once and not failed.unsent):
                     raise
                 self._pause(failures)
                 continue
@@ -186,7 +195,7 @@ class Http(Closing):
                     self._sleep_in_slices(wait)
                 continue  # otherwise the budget holds us, and everybody else, until the window ends
             failures += 1
-            if answer.status not in _AGAIN or failures >= min(attempts, _limit(answer.status)):
+            if answer.status not in _AGAIN or failures >= min(attempts, _limit(answer.status)) or at_most_once:
                 raise error
             self._pause(failures, at_least=answer.retry_after)
 
@@ -217,6 +226,7 @@ class Http(Closing):
                 f"{method} {_place(url)} failed: {type(fault).__name__} {excerpt(str(fault), 160)}",
                 where=where,
                 next_step="it is retried by itself; if it persists, check the network and the vendor's status page.",
+                unsent=isinstance(fault, _NEVER_SENT),
             ) from None
         except (httpx.InvalidURL, ValueError) as fault:
             raise ContractError(
@@ -283,7 +293,8 @@ class Http(Closing):
         what = f"{asked} was answered with {answer.status}: {said}"
         if answer.status in _AGAIN or answer.status >= 500:
             hint = "the vendor is overloaded or down; it is retried by itself, then rerun the partition."
-            return TransientError(what, where=where, next_step=self._advice.get(answer.status, hint))
+            advice = self._advice.get(answer.status, hint)
+            return TransientError(what, where=where, next_step=advice, unsent=answer.status == 429)
         hint = "check the credentials, the plan and the parameters named above; a rerun gets the same answer."
         return RejectedError(what, where=where, next_step=self._advice.get(answer.status, hint), status=answer.status)
 

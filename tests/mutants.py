@@ -93,7 +93,7 @@ MUTANTS = (
     Mutant("days of another timezone", "connector/dagster/assets.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
     Mutant("Norway is false", "connector/openpanel/questions.py", "yaml.load(file.read_text(encoding=\"utf-8\"), Loader=yaml.BaseLoader)", "yaml.safe_load(file.read_text(encoding=\"utf-8\"))", "tests/openpanel/test_questions.py"),
     Mutant("an empty filter value is sent", "connector/openpanel/questions.py", "if not one.value and one.operator not in _NO_VALUE:", "if False:", "tests/openpanel/test_questions.py"),
-    Mutant("a counter is retried", "connector/openpanel/track.py", "attempts=ATTEMPTS if outbox.upserts else 1", "attempts=ATTEMPTS", "tests/openpanel/test_track.py"),
+    Mutant("a counter is retried", "connector/openpanel/track.py", "at_most_once=not outbox.upserts", "at_most_once=False", "tests/openpanel/test_track.py"),
     Mutant("a counter's intent not written first", "connector/openpanel/track.py", "            journal.intend(message.keys, message.hashes)", "            pass", "tests/openpanel/test_track.py"),
     Mutant("unknown counters forgotten", "connector/outbox.py", "if one.status in (\"sent\", \"unknown\")", "if one.status == \"sent\"", "tests/openpanel/test_track.py"),
     Mutant("two increments of one profile", "connector/openpanel/track.py", "        messages = _summed(outbox, messages)\n", "        pass\n", "tests/openpanel/test_track.py"),
@@ -156,6 +156,9 @@ MUTANTS = (
     Mutant("a base URL keeps its capitals", "connector/settings.py", "parts._replace(netloc=parts.netloc.lower()).geturl()", "value", "tests/test_settings.py"),
     Mutant("a counter may stand still", "connector/openpanel/track.py", "if value > 0 else", "if value >= 0 else", "tests/openpanel/test_track.py"),
     Mutant("NaN is sent", "connector/openpanel/track.py", "allow_nan=False).encode()", "allow_nan=True).encode()", "tests/openpanel/test_track.py"),
+    Mutant("a lost answer never left", "connector/http.py", "unsent=isinstance(fault, _NEVER_SENT)", "unsent=True", "tests/openpanel/test_track.py"),
+    Mutant("what never left may have arrived", "connector/http.py", "unsent=isinstance(fault, _NEVER_SENT)", "unsent=False", "tests/openpanel/test_track.py"),
+    Mutant("a refusal by the rate limit may have arrived", "connector/http.py", "unsent=answer.status == 429", "unsent=False", "tests/openpanel/test_track.py"),
 )  # fmt: skip
 
 

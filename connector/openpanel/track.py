@@ -2,8 +2,8 @@
 
 Profiles, groups and memberships are upserts: sending one twice changes nothing, so they are retried. Events and
 counters are not: their intent is written down before the request, and what got no clear answer is never sent again by
-itself. What was sent is remembered by content, so a second run sends only what changed. This room writes no tables
-(``outbox.py`` does) and decides no schedule.
+itself; what never left, or met the rate limit, is. What was sent is remembered by content, so a second run sends only
+what changed. This room writes no tables (``outbox.py`` does) and decides no schedule.
 """
 
 import hashlib
@@ -238,7 +238,12 @@ class Track:
 
         try:
             self._http.send(
-                "POST", "/track", body=message.body, where=where, attempts=ATTEMPTS if outbox.upserts else 1
+                "POST",
+                "/track",
+                body=message.body,
+                where=where,
+                attempts=ATTEMPTS,
+                at_most_once=not outbox.upserts,
             )
         except RejectedError as refused:
             if refused.status in (401, 403):
@@ -249,8 +254,13 @@ class Track:
                 return message, "again", ""
             return message, "rejected", refused.what
         except TransientError as failed:
-            # An upsert is sent again by the next run; anything else may have arrived.
-            return message, "failed" if outbox.upserts else "unknown", failed.what
+            # An upsert, and what certainly did not arrive, is sent again by the next run.
+            if outbox.upserts:
+                return message, "failed", failed.what
+            if failed.unsent:
+                journal.take_back(message.keys)
+                return message, "failed", failed.what
+            return message, "unknown", failed.what
         return message, "sent", ""
 
     def _say(

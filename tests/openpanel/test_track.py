@@ -7,8 +7,10 @@ import sys
 import textwrap
 import time
 
+import httpx
 import pytest
 
+from connector import OpenPanel as Client
 from connector import RejectedError, SettingsError
 from connector.errors import BusyError
 from connector.openpanel.track import Outbox, deliver, describe
@@ -178,6 +180,83 @@ def test_a_counter_without_a_clear_answer_is_unknown_and_never_sent_again(vendor
     assert send(counters).unchanged == 1
     assert bodies(vendor) == []
     assert query("select key, status from connector.rejected") == [("k", "unknown")]
+
+
+EVENT = "select 'k' as key, 'signup' as name, 'u-1' as profile_id"
+
+
+@pytest.mark.parametrize("kind", ["track", "increment"])
+@pytest.mark.parametrize("headers", [{"retry-after": "0"}, {}])
+def test_what_the_rate_limit_refused_is_sent_again_once_it_listens(vendor, send, fill, no_pauses, kind, headers):
+    vendor.add_profile("u-1", properties={"n": "1"})
+    fill("create table x as select 1")
+    vendor.faults.add("status", path="/track", status=429, times=1, headers=headers)
+
+    assert send(Outbox(name="e", kind=kind, query=EVENT + ", 'n' as property")).sent == 1
+    assert len(bodies(vendor)) == 2
+
+
+def test_what_the_rate_limit_refuses_for_ever_is_unsent_and_sent_by_the_next_run(vendor, send, fill, query):
+    fill("create table x as select 1")
+    vendor.faults.add("status", path="/track", status=429, times=30, headers={"retry-after": "0"})
+    outbox = Outbox(name="e", kind="track", query=EVENT)
+
+    first = send(outbox)
+    assert (first.sent, first.failed, first.unknown) == (0, 1, 0)
+    assert "429" in query("select said from connector.rejected")[0][0]
+    assert send(outbox).sent == 1
+    assert query("select count(*) from connector.rejected") == [(0,)]
+
+
+@pytest.fixture
+def send_through(warehouse, tmp_path, no_pauses):
+    """Send to a server that behaves as ``answers`` say, one after the other: an exception, or a status and a body."""
+
+    def run(outbox, *answers):
+        said, asked = list(answers), []
+
+        def handle(request):
+            asked.append(request)
+            answer = said.pop(0) if len(said) > 1 else said[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return httpx.Response(answer[0], json=answer[1])
+
+        client = Client(
+            url="https://panel.example.com",
+            client_id=READ.id,
+            client_secret=READ.secret,
+            project_id="demo",
+            transport=httpx.MockTransport(handle),
+        )
+        with client, client.track(settle=0.0) as track:
+            return deliver(outbox, track, warehouse=warehouse, folder=tmp_path / "outbox"), len(asked)
+
+    return run
+
+
+GOOD = (200, {"deviceId": "d", "sessionId": "s"})
+
+
+@pytest.mark.parametrize("never", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.ProxyError("no")])
+def test_what_never_left_is_sent_again_and_stays_unsent(send_through, fill, never):
+    fill("create table x as select 1")
+    outbox = Outbox(name="e", kind="track", query=EVENT)
+
+    away, asked = send_through(outbox, never)
+    assert (away.failed, away.unknown, asked) == (1, 0, 5)
+    back, asked = send_through(outbox, never, GOOD)
+    assert (back.sent, asked) == (1, 2)
+
+
+@pytest.mark.parametrize("lost", [httpx.ReadError("reset"), httpx.WriteError("reset"), httpx.ReadTimeout("slow")])
+def test_an_answer_that_was_lost_leaves_it_unknown_whatever_came_before(send_through, fill, lost):
+    fill("create table x as select 1")
+    outbox = Outbox(name="e", kind="track", query=EVENT)
+
+    delivery, asked = send_through(outbox, httpx.ConnectError("refused"), lost, GOOD)
+    assert (delivery.unknown, asked) == (1, 2)
+    assert send_through(outbox, GOOD)[0].unchanged == 1
 
 
 def test_a_counter_of_a_profile_made_moments_ago_is_tried_again(vendor, send, fill, no_pauses):
