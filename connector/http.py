@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from connector.disk import private
-from connector.errors import ConnectorError, ContractError, RejectedError, TransientError, excerpt
+from connector.errors import ConnectorError, ContractError, RejectedError, SettingsError, TransientError, excerpt
 from connector.pacing import SLICE, Budget, Unlimited
 
 Params = Sequence[tuple[str, str]]
@@ -85,6 +85,9 @@ class Http(Closing):
         advice: status -> what the operator should do about it, in the vendor's words for its settings.
         timeout: seconds to connect, and seconds without a byte before an answer is given up.
         deadline: seconds one answer may take in all; a server that drips bytes is cut off.
+
+    Raises:
+        SettingsError: a header cannot be sent as it is; its value is not shown.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Http(Closing):
         sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        for name, value in headers.items():
+            _must_be_sendable(name, value, advice or {})
         self.base_url = base_url.rstrip("/")
         self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
         self._deadline, self._largest, self._closed = deadline, largest_body, False
@@ -488,6 +493,17 @@ def _spelt(pair: tuple[str, str]) -> str:
 
 def _limit(status: int) -> int:
     return ATTEMPTS_ON_500 if status == 500 else ATTEMPTS
+
+
+def _must_be_sendable(name: str, value: str, advice: Mapping[int, str]) -> None:
+    """Headers hold credentials, and what refuses them further down repeats them in its message."""
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise SettingsError(
+            f"the header {name}",
+            "holds a control character, a blank at an end, or a character that is not ASCII",
+            next_step="if it was read from a file, cut the newline at its end; "
+            + advice.get(401, "copy the credentials once more."),
+        )
 
 
 def _is_plain(url: str) -> bool:

@@ -159,6 +159,9 @@ MUTANTS = (
     Mutant("a lost answer never left", "connector/http.py", "unsent=isinstance(fault, _NEVER_SENT)", "unsent=True", "tests/openpanel/test_track.py"),
     Mutant("what never left may have arrived", "connector/http.py", "unsent=isinstance(fault, _NEVER_SENT)", "unsent=False", "tests/openpanel/test_track.py"),
     Mutant("a refusal by the rate limit may have arrived", "connector/http.py", "unsent=answer.status == 429", "unsent=False", "tests/openpanel/test_track.py"),
+    Mutant("a header that cannot be sent", "connector/http.py", "if not (value.isascii() and value.isprintable() and value == value.strip()):", "if False:", "tests/test_secrets.py -k header"),
+    Mutant("secrets known in one spelling", "connector/errors.py", "if escaped or len(secret)", "if len(secret)", "tests/test_secrets.py -k spelt"),
+    Mutant("short secrets cut words in two", "connector/errors.py", "anywhere if len(secret) >= _CONCEALED_ANYWHERE else", "anywhere if True else", "tests/test_secrets.py -k short"),
 )  # fmt: skip
 
 

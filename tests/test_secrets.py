@@ -8,6 +8,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
+import traceback
 import zlib
 from contextlib import closing
 from datetime import date, timedelta
@@ -183,6 +185,69 @@ def test_what_a_vendor_echoes_is_cut(text):
     assert "zq-secret" not in excerpt(text)
     assert "zq-secret" not in str(ContractError(text, where=text, next_step=text))
     assert kept
+
+
+SPELT = "zq/1\"x'y+z\\w=ü"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SPELT,
+        repr(SPELT),
+        repr(SPELT.encode()),
+        json.dumps(SPELT),
+        json.dumps(json.dumps(SPELT)),
+        json.dumps(SPELT, ensure_ascii=False).replace("/", "\\/"),
+        "".join(f"\\u{ord(char):04X}" for char in SPELT),
+        quote(SPELT, safe=""),
+        quote(SPELT, safe="").lower(),
+        quote(quote(SPELT, safe=""), safe=""),
+        quote(SPELT),
+    ],
+)
+def test_a_secret_is_cut_however_it_is_spelt(spelling):
+    kept = Secret(SPELT)
+    assert re.fullmatch(r"""bad header: b?["'\\]*\[cut\]["'\\]* \(50%\)""", excerpt(f"bad header: {spelling} (50%)"))
+    assert kept
+
+
+def test_a_secret_read_with_its_newline_is_cut_without_it():
+    assert Secret("zq-from-a-file\n")
+    assert "zq" not in excerpt("Illegal header value b'zq-from-a-file\\n'")
+
+
+def test_a_short_secret_is_cut_as_a_word_and_no_word_is_cut_in_two():
+    assert Secret("zq7x")
+    assert Secret("zq")
+    assert excerpt("got zq7x, 'zq7x' and zq%37x") == "got [cut], '[cut]' and [cut]"
+    assert excerpt("zq7xa my-zq7x zq") == "zq7xa my-zq7x zq"
+
+
+def test_many_backslashes_cost_no_time():
+    assert Secret("a" + "\\" * 20 + "\\x" * 5)
+    started = time.monotonic()
+    excerpt(("a" + "\\" * 30 + "\\x" * 9 + "u") * 100)
+    assert time.monotonic() - started < 2.0
+
+
+UNSENDABLE = ["zq-secret-value\n", "zq-secret\x00value", "zq-secret'value\t\r", "zq-secret-välue", "zq-secret-value "]
+
+
+@pytest.mark.parametrize("secret", UNSENDABLE)
+def test_credentials_that_no_header_can_carry_are_refused_before_anything_is_asked(secret):
+    from connector import OpenPanel as Client
+    from connector import SettingsError
+    from connector import Userpilot as Pilot
+
+    for variable, make in (
+        ("OPENPANEL_CLIENT_SECRET", lambda: Client(client_id=READ.id, client_secret=secret, project_id="demo")),
+        ("USERPILOT_API_KEY", lambda: Pilot(api_key=secret)),
+    ):
+        with pytest.raises(SettingsError, match=variable) as caught:
+            make()
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "zq-secret" not in shown.replace(repr(secret), "")
 
 
 @pytest.mark.parametrize("char", ["\n", "\r\n", "\x1b[2K\r", "\x85", "\u2028", "\x00", "\x9b"])
