@@ -23,7 +23,7 @@ import httpx
 
 from connector.disk import private
 from connector.errors import ConnectorError, ContractError, RejectedError, SettingsError, TransientError, excerpt
-from connector.pacing import SLICE, Budget, Unlimited
+from connector.pacing import PATIENCE, SLICE, Budget, Ticket, Unlimited
 
 Params = Sequence[tuple[str, str]]
 
@@ -32,7 +32,7 @@ ATTEMPTS = 5
 # A 500 may be the server's word for a parameter it cannot read; three identical ones are an answer.
 ATTEMPTS_ON_500 = 3
 # Refusals by the rate limit are not failures, yet a vendor that refuses for minutes must not hold a run for ever.
-PATIENCE_WHEN_REFUSED = 300.0
+PATIENCE_WHEN_REFUSED = PATIENCE
 REFUSALS = 30
 LARGEST_BODY = 256 * 1024 * 1024
 # Bytes of a file that must come in ten minutes: 2 kB/s, slower than any line that could ever carry an export.
@@ -171,8 +171,9 @@ class Http(Closing):
                     next_step="nothing: another request of the same reading failed first, and its error tells why.",
                     unsent=at_most_once,  # whoever asks that way comes here only after what was not taken
                 )
+            ticket = self._budget.take(where)  # outside: what it raises has waited, or told, long enough
             try:
-                answer = self._once(method, url, params, body, where, meter)
+                answer = self._once(ticket, method, url, params, body, where, meter)
             except TransientError as failed:
                 failures += 1
                 if failures >= attempts or (at_most_once and not failed.unsent):
@@ -192,11 +193,15 @@ class Http(Closing):
                 continue
             error = self._refusal(answer, method, path, params, where)
             if answer.status == 429:
-                wait = answer.retry_after if answer.retry_after is not None else min(2.0**refusals, 10.0)
+                alone = isinstance(self._budget, Unlimited)
+                usual = min(2.0**refusals, 10.0) if answer.retry_after is None else answer.retry_after
+                wait = usual if alone else _refused_for(answer.headers, answer.retry_after)
                 refused_for, refusals = refused_for + wait, refusals + 1
-                if refused_for > PATIENCE_WHEN_REFUSED or refusals >= REFUSALS or attempts == 1:
+                if refused_for > PATIENCE_WHEN_REFUSED:
+                    raise _impatient(error, refused_for)
+                if refusals >= REFUSALS or attempts == 1:
                     raise error
-                if isinstance(self._budget, Unlimited):
+                if alone:
                     self._sleep_in_slices(wait)
                 continue  # otherwise the budget holds us, and everybody else, until the window ends
             failures += 1
@@ -204,8 +209,9 @@ class Http(Closing):
                 raise error
             self._pause(failures, at_least=answer.retry_after)
 
-    def _once(self, method: str, url: str, params: Params, body: object, where: str, meter: Meter) -> "_Answer":
-        ticket = self._budget.take()
+    def _once(
+        self, ticket: Ticket, method: str, url: str, params: Params, body: object, where: str, meter: Meter
+    ) -> "_Answer":
         answered = False
         meter.add(requests=1)
         try:
@@ -493,6 +499,15 @@ def _spelt(pair: tuple[str, str]) -> str:
 
 def _limit(status: int) -> int:
     return ATTEMPTS_ON_500 if status == 500 else ATTEMPTS
+
+
+def _impatient(error: ConnectorError, wait: float) -> TransientError:
+    return TransientError(
+        f"{error.what}; it would have us wait {wait:.0f} s in all, and we wait at most {PATIENCE_WHEN_REFUSED:.0f} s",
+        where=error.where,
+        next_step="rerun after that time; if it repeats, ask the vendor what its rate limit is.",
+        unsent=True,
+    )
 
 
 def _must_be_sendable(name: str, value: str, advice: Mapping[int, str]) -> None:

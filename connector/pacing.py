@@ -22,7 +22,7 @@ from typing import Protocol
 
 import msgspec
 
-from connector.errors import SettingsError
+from connector.errors import SettingsError, TransientError
 
 # An opener that died with its process must not hold everybody: after this many seconds another one may go.
 OPENER_LEASE = 15.0
@@ -30,6 +30,9 @@ OPENER_LEASE = 15.0
 MARGIN = 0.02
 # No vendor's window is longer; a later end is a clock that was corrected.
 LONGEST_WINDOW = 3600.0
+# Seconds that anybody waits for the vendor to listen again. Its windows take 10 s, 60 s where others share the client;
+# a header that says more may not hold a run in silence, whatever it means.
+PATIENCE = 300.0
 # Longest sleep in one piece, so that a cancelled run wakes up soon.
 SLICE = 0.5
 
@@ -59,7 +62,7 @@ class Ticket:
 class Budget(Protocol):
     """What the transport needs: a ticket before a request, the answer's headers after it."""
 
-    def take(self) -> Ticket: ...
+    def take(self, where: str = "") -> Ticket: ...
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None: ...
 
@@ -69,7 +72,7 @@ class Budget(Protocol):
 class Unlimited:
     """For a service that counts nothing."""
 
-    def take(self) -> Ticket:
+    def take(self, where: str = "") -> Ticket:
         return Ticket(0.0, False)
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
@@ -119,8 +122,15 @@ class SharedBudget:
             ) from None
         self._threads = threading.Lock()
 
-    def take(self) -> Ticket:
-        """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room."""
+    def take(self, where: str = "") -> Ticket:
+        """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room.
+
+        Args:
+            where: for whom, in messages.
+
+        Raises:
+            TransientError: the window ends later than anybody waits.
+        """
         while True:
             with self._locked() as state:
                 now = self._clock()
@@ -134,6 +144,8 @@ class SharedBudget:
                     return Ticket(state.ends_at, False, state.issued)
                 else:
                     wait = state.ends_at - now
+                    if wait > PATIENCE + MARGIN:
+                        raise _too_long(state.limit, wait, where)
             self._sleep(min(max(wait, 0.001), SLICE))
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
@@ -199,6 +211,17 @@ class SharedBudget:
                     os.ftruncate(self._file, len(after))
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def _too_long(limit: int, wait: float, where: str) -> TransientError:
+    return TransientError(
+        f"the vendor allows {limit} requests, all are used, and by its headers it listens again in {wait:.0f} s; "
+        f"we wait at most {PATIENCE:.0f} s",
+        where=where or "request budget",
+        next_step="rerun after that time; if the vendor's window is shorter, its x-ratelimit-reset is not in seconds: "
+        "report this message.",
+        unsent=True,
+    )
 
 
 def _number(text: str | None) -> float | None:

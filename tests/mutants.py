@@ -162,6 +162,7 @@ MUTANTS = (
     Mutant("a header that cannot be sent", "connector/http.py", "if not (value.isascii() and value.isprintable() and value == value.strip()):", "if False:", "tests/test_secrets.py -k header"),
     Mutant("secrets known in one spelling", "connector/errors.py", "if escaped or len(secret)", "if len(secret)", "tests/test_secrets.py -k spelt"),
     Mutant("short secrets cut words in two", "connector/errors.py", "anywhere if len(secret) >= _CONCEALED_ANYWHERE else", "anywhere if True else", "tests/test_secrets.py -k short"),
+    Mutant("a header may hold a run for an hour", "connector/pacing.py", "if wait > PATIENCE + MARGIN:", "if False:", "tests/test_pacing.py -k window"),
 )  # fmt: skip
 
 

@@ -4,8 +4,10 @@ import subprocess
 import sys
 import textwrap
 
+import httpx
 import pytest
 
+from connector.errors import TransientError
 from connector.http import Http, Meter
 from connector.pacing import OPENER_LEASE, SharedBudget
 from connector.sandbox import READ, serve
@@ -111,6 +113,47 @@ def test_a_server_without_rate_headers_is_not_slowed(budget, clock):
     for _ in range(500):
         mine.learn(mine.take(), {})
     assert clock.now == 1e9
+
+
+@pytest.mark.parametrize(("reset", "waits"), [("10", 10), ("60", 60), ("300", 300), ("1000000060", 60)])
+def test_a_window_that_ends_soon_is_waited_for_however_its_end_is_told(budget, clock, reset, waits):
+    mine = budget()
+    mine.learn(mine.take(), headers(limit=1, remaining=0, reset=reset))
+    mine.take()
+    assert 1e9 + waits <= clock.now <= 1e9 + waits + 1
+
+
+@pytest.mark.parametrize("reset", ["301", "2000", "3500", "1000000400"])
+def test_a_window_that_ends_late_is_told_at_once_to_all_and_not_waited_for(budget, clock, reset):
+    """Hours, or milliseconds: nobody is held in silence for what a header may mean."""
+    mine = budget()
+    mine.learn(mine.take(), headers(limit=2, remaining=1, reset=reset))
+    mine.take()
+    for one in (mine, budget()):
+        with pytest.raises(TransientError, match=r"stream\[day\].* allows 2 requests.*listens again in \d+ s"):
+            one.take("stream[day]")
+    assert clock.now == 1e9
+    clock.now += 3600
+    assert mine.take().opener
+
+
+@pytest.mark.parametrize("named", [{"retry-after": "2000"}, {"x-ratelimit-reset": "2000"}])
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_request_tells_what_wait_it_does_not_take(tmp_path, named, status):
+    asked = []
+
+    def handle(request):
+        asked.append(request)
+        rate = {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "2000"}
+        return httpx.Response(status, json={}, headers=rate if status == 200 else named)
+
+    own = SharedBudget("k", folder=tmp_path, sleep=lambda _: pytest.fail("it waited"))
+    with Http("http://host", headers={}, budget=own, transport=httpx.MockTransport(handle)) as http:
+        if status == 200:
+            http.get("/x", where="test")
+        with pytest.raises(TransientError, match=r"\b2000 s"):
+            http.get("/x", where="test")
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{", b'{"limit":"x"}', b"\xff"])
