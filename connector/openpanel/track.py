@@ -237,7 +237,7 @@ class Track:
         from connector.http import ATTEMPTS
 
         try:
-            self._http.send(
+            answer = self._http.send(
                 "POST",
                 "/track",
                 body=message.body,
@@ -261,6 +261,8 @@ class Track:
                 journal.take_back(message.keys)
                 return message, "failed", failed.what
             return message, "unknown", failed.what
+        if bot := _taken_for(answer):
+            return message, "rejected", f"taken for the bot {bot}, and not stored"
         return message, "sent", ""
 
     def _say(
@@ -352,6 +354,21 @@ def _rows(warehouse: Warehouse, outbox: Outbox) -> Iterator[dict[str, Any]]:
             f"outbox {outbox.name}.query", f"fails: {excerpt(str(fault), 200)}", next_step="try it in the warehouse."
         ) from None
     return (dict(zip(names, row, strict=True)) for row in rows)
+
+
+def _taken_for(answer: bytes) -> str:
+    """The bot that the vendor saw in us, if it did: a 202 like any other, and nothing is stored."""
+    if b'"bot"' not in answer:
+        return ""
+    try:
+        match json.loads(answer):
+            case {"bot": bot} if bot not in (None, False):
+                return (
+                    excerpt(str(bot.get("name") or "") if isinstance(bot, dict) else str(bot), 60) or "without a name"
+                )
+    except (ValueError, RecursionError):
+        pass
+    return ""
 
 
 def _digest(outbox: Outbox, row: Mapping[str, Any]) -> str:

@@ -259,6 +259,25 @@ def test_an_answer_that_was_lost_leaves_it_unknown_whatever_came_before(send_thr
     assert send_through(outbox, GOOD)[0].unchanged == 1
 
 
+@pytest.mark.parametrize("bot", [{"name": "curl", "type": "http"}, {}, "curl"])
+def test_what_the_vendor_took_for_a_bots_is_told_and_sent_by_the_next_run(send_through, fill, query, bot):
+    fill("create table x as select 1")
+    outbox = Outbox(name="e", kind="track", query=EVENT)
+
+    delivery, _ = send_through(outbox, (202, {"bot": bot}))
+    assert (delivery.sent, delivery.rejected) == (0, 1)
+    assert "taken for the bot" in query("select said from connector.rejected")[0][0]
+    assert send_through(outbox, GOOD)[0].sent == 1
+
+
+def test_an_answer_that_says_nothing_of_bots_is_good(send_through, fill):
+    fill("create table x as select 1")
+    for number, answer in enumerate(
+        (GOOD, (202, {"said": '"bot"'}), (200, {"bot": False}), (200, ["bot"]), (200, '{"bot'))
+    ):
+        assert send_through(Outbox(name=f"e{number}", kind="track", query=EVENT), answer)[0].sent == 1
+
+
 def test_a_counter_of_a_profile_made_moments_ago_is_tried_again(vendor, send, fill, no_pauses):
     fill("create table x as select 1")
     counters = Outbox(
