@@ -135,7 +135,7 @@ class Page:
         number: 1-based position in the walk.
         of: pages the vendor announced for the whole day.
         rows: records in ``body``.
-        announced: the vendor's total for the day, as told on this page.
+        announced: the vendor's total for the day, as told on this page; what the last page of a reading says counts.
         body: a JSON array holding only declared fields, plus ``_extra`` where the vendor sent more.
         strangers: names of fields nobody declared, seen on this page.
         misfits: rows with something in ``_extra``.

@@ -346,13 +346,15 @@ class Reports:
 
 
 def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[Page]:
+    announced = 0
     for number, answer in enumerate(answers, start=1):
         rows = read_rows(json.dumps(answer.rows, ensure_ascii=False).encode(), stream, where=where)
+        announced += len(rows.keys)  # no answer tells more than its own rows, and the last page speaks for the day
         yield Page(
             number=number,
             of=number,
             rows=len(rows.keys),
-            announced=len(rows.keys),
+            announced=announced,
             body=rows.body,
             strangers=rows.strangers,
             misfits=rows.misfits,

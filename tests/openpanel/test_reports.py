@@ -386,6 +386,27 @@ def test_a_funnel_uses_the_route_that_the_server_has(place, old):
     assert found == [(1, "screen_view", 2), (2, "signup", 1)]
 
 
+def test_a_day_of_several_questions_announces_what_all_of_them_answered(place, week):
+    """The receipt, and whoever compares it with the table, hears the sum and not the last answer."""
+    two = Series(event="screen_view"), Series(event="signup")
+    questions = Questions(
+        dimensions=("country", "browser", "region"),
+        charts=tuple(Chart(name=f"c{number}", series=two[:number]) for number in (2, 1)),
+        funnels=tuple(
+            Funnel(name=f"f{number}", steps=("screen_view", "signup", "x")[:number], window_hours=1)
+            for number in (3, 2)
+        ),
+    )
+    here = place(week)
+    for name in ("insights_breakdowns", "charts", "funnels"):
+        receipt = here.land(name, questions=questions)
+        (landed,) = here.query(f"select count(*) from openpanel.{name}")[0]
+        assert receipt.announced == receipt.received == receipt.landed == landed > 2, name
+        assert here.query(f"select vendor_count from connector.coverage where table_name = 'openpanel.{name}'") == [
+            (landed,)
+        ]
+
+
 # ---------- agreement with the events
 
 
