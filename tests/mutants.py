@@ -166,6 +166,7 @@ MUTANTS = (
     Mutant("headers without a deadline", "connector/http.py", "deadline = self._due.at = time", "deadline = time", "tests/test_http.py -k drips"),
     Mutant("what a bot sent is stored", "connector/openpanel/track.py", "        if bot := _taken_for(answer):", "        if bot := \"\":", "tests/openpanel/test_track.py -k bot"),
     Mutant("the last answer announces for all", REPORTS, "announced += len(rows.keys)", "announced = len(rows.keys)", REPORT_TESTS + " -k announces"),
+    Mutant("an older funnel's words are dropped", REPORTS, "{\"event\": more} if more else {}", "{}", REPORT_TESTS + " -k older"),
 )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ class Reports:
             except RejectedError as refused:
                 if refused.status != 404 or self._old_funnel is False:
                     raise
-        return _Answer(list(self._documented_funnel(funnel, day, head, where, meter)))
+        return _Answer(list(self._documented_funnel(funnel, day, head, where, meter)), _not_asked(funnel))
 
     def _new_funnel(
         self, stream: Stream, funnel: Funnel, day: date, head: Row, where: str, meter: Meter | None
@@ -243,21 +243,24 @@ class Reports:
             ("endDate", day.isoformat()),
         ]
         match self._get("/export/funnel", params, where, meter):
-            case {"steps": [*steps], **totals}:
+            case {"steps": [*steps], **others}:
                 self._old_funnel = True
+                total = others.pop("totalSessions", None)
                 for number, step in enumerate(steps, start=1):
                     if not isinstance(step, dict):
                         raise _shape("/export/funnel", "steps that are objects", step, where)
                     event = step.pop("event", None)
+                    more = dict(event) if isinstance(event, dict) else {"name": event}
                     known = {
                         "step": number,
-                        "eventName": event.get("name") if isinstance(event, dict) else event,
+                        "eventName": more.pop("name", None),
                         "users": step.pop("count", None),
                         "conversionRateFromStart": step.pop("percent", None),
                         "dropoffPercent": step.pop("dropoffPercent", None),
+                        "totalUsers": total,
                     }
-                    more = {"totalUsers": totals.get("totalSessions")}
-                    yield _row(head, known, more, step)
+                    # What else it says of the event, and of the whole, has no column and lands in `_extra`.
+                    yield _row(head, others, known, {"event": more} if more else {}, step)
             case other:
                 raise _shape("/export/funnel", "{steps: [...]}", other, where)
 
@@ -343,6 +346,14 @@ class Reports:
             return parsed(body)
         except (ValueError, RecursionError) as fault:
             raise _shape(path, "JSON", str(fault), where) from None
+
+
+def _not_asked(funnel: Funnel) -> str:
+    """What a funnel is configured with and the older route has no parameter for."""
+    usual = Funnel(name="", steps=())
+    own = [name for name in ("window_hours", "group_by") if getattr(funnel, name) != getattr(usual, name)]
+    words = " and ".join(f"{name} {getattr(funnel, name)}" for name in own)
+    return f"funnel {funnel.name!r} was counted without {words}, which this server's route does not know" if own else ""
 
 
 def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[Page]:

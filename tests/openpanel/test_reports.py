@@ -1,15 +1,17 @@
 """Aggregates land day by day in the organization's timezone, and agree with the events they are made of."""
 
+import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 
 from connector import EVENTS, ContractError, OpenPanel, RejectedError, Warehouse, sync_day
 from connector.openpanel.questions import Chart, Filter, Funnel, Questions, Series
 from connector.openpanel.streams import DIMENSIONS, streams
-from connector.pacing import SharedBudget
+from connector.pacing import SharedBudget, Unlimited
 from connector.sandbox import READ, ROOT, serve
 from connector.sandbox import OpenPanel as Vendor
 
@@ -384,6 +386,70 @@ def test_a_funnel_uses_the_route_that_the_server_has(place, old):
     here.land("funnels", questions=FUNNEL)
     found = here.query("select step, event_name, users from openpanel.funnels order by step")
     assert found == [(1, "screen_view", 2), (2, "signup", 1)]
+
+
+@pytest.fixture
+def older_funnel(tmp_path):
+    """Land a funnel from a server that has the documented route alone."""
+
+    def land(funnel, answer):
+        def handle(request):
+            if request.url.path == "/export/events":
+                return httpx.Response(200, json={"meta": {"totalCount": 0, "pages": 0}, "data": []})
+            if request.url.path == "/export/funnel":
+                return httpx.Response(200, json=answer)
+            return httpx.Response(404, json={"message": "Route not found"})
+
+        warehouse = Warehouse(tmp_path / "w.duckdb")
+        stream = next(one for one in streams(Questions(funnels=(funnel,))) if one.name == "funnels")
+        with OpenPanel(
+            url="https://old.example.com",
+            client_id=READ.id,
+            client_secret=READ.secret,
+            project_id="demo",
+            budget=Unlimited(),
+            transport=httpx.MockTransport(handle),
+        ) as client:
+            receipt = sync_day(client, stream, DAY, warehouse=warehouse, spool_dir=tmp_path / "s", pauses=())
+        with warehouse.read() as connection:
+            sql = "select event_name, users, total_users, _extra from openpanel.funnels order by step"
+            return receipt, connection.execute(sql).fetchall()
+
+    return land
+
+
+STEPS = [
+    {"event": {"name": "a", "displayName": "Aaa", "id": "A"}, "count": 50, "percent": 100, "dropoffPercent": 0},
+    {"event": {"name": "b"}, "count": 20, "percent": 40, "dropoffPercent": 60, "previousCount": 50},
+    {"event": "c", "count": 2, "percent": 4, "dropoffPercent": 90},
+]
+
+
+def test_an_older_funnel_keeps_all_that_was_said(older_funnel):
+    receipt, rows = older_funnel(Funnel(name="f", steps=("a", "b", "c")), {"totalSessions": 50, "steps": STEPS, "x": 1})
+
+    assert [row[:3] for row in rows] == [("a", 50, 50), ("b", 20, 50), ("c", 2, 50)]
+    assert [json.loads(row[3]) for row in rows] == [
+        {"x": 1, "event": {"displayName": "Aaa", "id": "A"}},
+        {"x": 1, "previousCount": 50},
+        {"x": 1},
+    ]
+    assert receipt.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"window_hours": 1}, ["window_hours 1"]),
+        ({"group_by": "profile_id"}, ["group_by profile_id"]),
+        ({"window_hours": 1, "group_by": "profile_id"}, ["window_hours 1", "group_by profile_id"]),
+    ],
+)
+def test_an_older_funnel_says_what_it_did_not_look_at(older_funnel, own, named):
+    receipt, _ = older_funnel(Funnel(name="f", steps=("a", "b"), **own), {"totalSessions": 50, "steps": STEPS[:2]})
+
+    (warning,) = receipt.warnings
+    assert all(name in warning for name in ("funnel 'f'", *named))
 
 
 def test_a_day_of_several_questions_announces_what_all_of_them_answered(place, week):
