@@ -183,6 +183,7 @@ class Track:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http, self._at_once, self._a_second, self._settle, self._sleep = http, at_once, a_second, settle, sleep
+        self._away = ""
 
     def send(
         self,
@@ -198,7 +199,7 @@ class Track:
             RejectedError: the credentials are refused; nothing more is sent.
         """
         rounds = _rounds(messages) if outbox.kind in ("increment", "decrement") else [list(messages)]
-        patience = 2
+        patience, self._away = 2, ""
         while rounds:
             started = time.monotonic()
             again = [message for message in self._round(outbox, rounds.pop(0), journal, tell) if message is not None]
@@ -232,6 +233,8 @@ class Track:
 
     def _one(self, outbox: Outbox, message: Message, journal: Journal) -> tuple[Message, str, str]:
         where = f"track {outbox.name}[{message.keys[0]}]"
+        if self._away:  # out of reach for one row after all its attempts: thousands more would try for hours
+            return message, "failed", f"not tried, as an earlier row failed: {self._away}"
         if not outbox.upserts:
             journal.intend(message.keys, message.hashes)
         from connector.http import ATTEMPTS
@@ -255,12 +258,10 @@ class Track:
             return message, "rejected", refused.what
         except TransientError as failed:
             # An upsert, and what certainly did not arrive, is sent again by the next run.
-            if outbox.upserts:
-                return message, "failed", failed.what
             if failed.unsent:
+                self._away = failed.what
                 journal.take_back(message.keys)
-                return message, "failed", failed.what
-            return message, "unknown", failed.what
+            return message, "failed" if outbox.upserts or failed.unsent else "unknown", failed.what
         if bot := _taken_for(answer):
             return message, "rejected", f"taken for the bot {bot}, and not stored"
         return message, "sent", ""

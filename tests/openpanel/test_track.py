@@ -229,7 +229,7 @@ def send_through(warehouse, tmp_path, no_pauses):
             project_id="demo",
             transport=httpx.MockTransport(handle),
         )
-        with client, client.track(settle=0.0) as track:
+        with client, client.track(settle=0.0, a_second=10_000) as track:
             return deliver(outbox, track, warehouse=warehouse, folder=tmp_path / "outbox"), len(asked)
 
     return run
@@ -247,6 +247,19 @@ def test_what_never_left_is_sent_again_and_stays_unsent(send_through, fill, neve
     assert (away.failed, away.unknown, asked) == (1, 0, 5)
     back, asked = send_through(outbox, never, GOOD)
     assert (back.sent, asked) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["track", "identify"])
+def test_a_server_out_of_reach_is_not_tried_for_every_row(send_through, fill, query, kind):
+    fill("create table x as select 1")
+    rows = "select 'k' || i as key, 'signup' as name, 'u-' || i as profile_id from range(200) t(i)"
+    outbox = Outbox(name="e", kind=kind, query=rows)
+
+    away, asked = send_through(outbox, httpx.ConnectError("refused"))
+    assert (away.failed, away.unknown) == (200, 0)
+    assert asked <= 8 * 5, "those that were under way"
+    assert query("select count(*) from connector.rejected where said like 'not tried%'")[0][0] >= 192
+    assert send_through(outbox, GOOD)[0].sent == 200
 
 
 @pytest.mark.parametrize("lost", [httpx.ReadError("reset"), httpx.WriteError("reset"), httpx.ReadTimeout("slow")])
