@@ -163,7 +163,6 @@ MUTANTS = (
     Mutant("secrets known in one spelling", "connector/errors.py", "if escaped or len(secret)", "if len(secret)", "tests/test_secrets.py -k spelt"),
     Mutant("short secrets cut words in two", "connector/errors.py", "anywhere if len(secret) >= _CONCEALED_ANYWHERE else", "anywhere if True else", "tests/test_secrets.py -k short"),
     Mutant("a header may hold a run for an hour", "connector/pacing.py", "if wait > PATIENCE + MARGIN:", "if False:", "tests/test_pacing.py -k window"),
-    Mutant("headers without a deadline", "connector/http.py", "deadline = self._due.at = time", "deadline = time", "tests/test_http.py -k drips"),
     Mutant("what a bot sent is stored", "connector/openpanel/track.py", "        if bot := _taken_for(answer):", "        if bot := \"\":", "tests/openpanel/test_track.py -k bot"),
     Mutant("the last answer announces for all", REPORTS, "announced += len(rows.keys)", "announced = len(rows.keys)", REPORT_TESTS + " -k announces"),
     Mutant("an older funnel's words are dropped", REPORTS, "{\"event\": more} if more else {}", "{}", REPORT_TESTS + " -k older"),
