@@ -15,6 +15,7 @@ from connector.dagster import (
     userpilot_nightly_export_schedule,
 )
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
+from connector.userpilot.client import FETCHES
 from connector.userpilot.streams import EVENTS, LOOKUPS
 from tests.conftest import DAY
 
@@ -218,7 +219,7 @@ def test_a_landing_that_cannot_succeed_is_not_asked_for_again(pilot, daemon, ins
 
 def test_a_second_landing_run_succeeds_where_the_first_failed(pilot, daemon, query, no_waits):
     daemon.materialize("export_job", tags=RANGE)
-    pilot.faults.add("cut", path="/exports/*", times=1)
+    pilot.faults.add("cut", path="/exports/*", times=FETCHES)
     daemon.ticks()
     assert [key.rsplit(":", 1)[1] for key in daemon.keys] == ["1", "2"]
     assert per_day(query) == truth(pilot)
