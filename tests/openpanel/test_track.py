@@ -330,7 +330,8 @@ def test_refused_credentials_stop_the_run(vendor, send, people):
     vendor.faults.add("status", path="/track", status=401, body="Ingestion: Invalid cors or secret", times=100)
     with pytest.raises(RejectedError, match="OPENPANEL_CLIENT_SECRET"):
         send(PEOPLE)
-    assert len(bodies(vendor)) < 20
+    # Not their bodies: one that was under way when the client was closed may be cut.
+    assert len([request for request in vendor.requests if request.path == "/track"]) < 20
 
 
 def test_two_runs_of_one_outbox_do_not_send_at_once(send, people, tmp_path):
