@@ -119,6 +119,7 @@ OWN = (
         _column("error", "VARCHAR", "Why it failed, and what to do."),
         _column("landed_at", "TIMESTAMPTZ", "When it ended; equals _landed_at of its rows."),
         _column("forgotten", "BIGINT", "Rows of people who are to be forgotten; received, and not landed."),
+        _column("rules", "VARCHAR", "A fingerprint of the rules for personal data that were applied; empty for none."),
     ),
     _own(
         "forgotten",

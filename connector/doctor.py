@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from connector.errors import BusyError, ConnectorError, SettingsError, excerpt
-from connector.privacy import Privacy
+from connector.privacy import Privacy, every_stream
+from connector.receipts import under_other_rules
 from connector.settings import Environment, Settings, environment
 from connector.warehouse import Warehouse
 from connector.webhook import VARIABLE as WEBHOOK
@@ -78,6 +79,7 @@ def examine(env: Environment | None = None) -> Iterator[Finding]:
     if settings is not None:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
+        yield from _ruled(env, settings.warehouse)
     yield from _dagster(env)
 
 
@@ -270,6 +272,19 @@ def _warehouse(name: str) -> Iterator[Finding]:
     rows, version = found or (0, "")
     size = path.stat().st_size / 2**20
     yield ok(about, f"{name} opens: {rows} tables, {size:,.0f} MiB, DuckDB {version}.")
+
+
+def _ruled(env: Environment, name: str) -> Iterator[Finding]:
+    """Whether what has landed is as today's rules would have it; rules act on what is landed from then on."""
+    with contextlib.suppress(ConnectorError):  # what is wrong with the rules or the file has been said
+        rules = Privacy.from_environment(env)
+        wanted = {stream.table: rules.fingerprint(stream) if rules else "" for stream in every_stream()}
+        for table, (rows, first, last) in under_other_rules(Warehouse(name, lock_wait=2.0), wanted).items():
+            yield warn(
+                "personal data",
+                f"{rows:,} rows of {table} ({first} to {last}) were landed under other rules than today's.",
+                "land these days again; rows that a list no longer has (_current is false) can only be deleted.",
+            )
 
 
 def _dagster(env: Environment) -> Iterator[Finding]:

@@ -207,6 +207,13 @@ class Work:
                 received=onto.received,
                 because="another run landed this day meanwhile",
             )
+        if now.rules != spool.manifest.rules:
+            raise IncompleteError(
+                where=self._where,
+                announced=spool.manifest.announced,
+                received=onto.received,
+                because="the rules for personal data were changed since the day was landed",
+            )
         key = columns(self._stream.primary_key)
         self._db.execute(f"create temp table newer as select * from {self._table} limit 0")
         self._insert(spool.files, day, into="newer")
@@ -367,6 +374,7 @@ class Work:
             receipt.table, day, receipt.load_id, receipt.announced, received, landed, duplicates, replaced,
             receipt.misfits, receipt.requests, receipt.refused, receipt.bytes, receipt.seconds, incremental,
             "; ".join(receipt.warnings) or None, "landed", None, self._now, forgotten=forgotten,
+            rules=manifest.rules,
         )  # fmt: skip
         return receipt
 

@@ -53,7 +53,7 @@ class Origin:
         options: what was asked for, as JSON text. requested_at: when.
         expected: by column, the only values its rows may have; others mean that the request was not understood.
         one_source: columns whose values tell where rows come from; a table holds those of one source.
-        hashed_with: see :class:`connector.stream.Page`.
+        hashed_with, rules: see :class:`connector.stream.Page`.
     """
 
     job_id: str
@@ -63,6 +63,7 @@ class Origin:
     expected: Mapping[str, Collection[str]] = field(default_factory=dict)
     one_source: Collection[str] = ()
     hashed_with: str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,6 +389,7 @@ class _Range(Work):
                 receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
                 day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
                 "; ".join(warnings) or None, "landed", None, self._now, forgotten=day.forgotten,
+                rules=origin.rules,
             )  # fmt: skip
         values = (
             receipt.table, origin.job_id, self._load_id, first, last, origin.fingerprint, origin.options,

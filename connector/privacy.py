@@ -42,7 +42,7 @@ class Privacy:
         key: Secret | str | None = None,
         where: str = RULES_VARIABLE,
     ) -> None:
-        catalogue = {stream.table: stream for stream in _catalogue()}
+        catalogue = {stream.table: stream for stream in every_stream()}
         secret = Secret(key) if isinstance(key, str) else key
         self._rules: dict[str, tuple[Rule, ...]] = {}
         for table, body in mapping(tables, where).items():
@@ -114,13 +114,18 @@ class Privacy:
         """What stands in a hashed column for a value; None without a key."""
         return self._hash.text(value) if self._hash else None
 
+    def fingerprint(self, stream: Stream) -> str:
+        """What a landing of this stream notes of the rules that were applied; empty if none concerns it."""
+        protector = self.protector(stream)
+        return protector.fingerprint if protector else ""
+
     @property
     def tables(self) -> Mapping[str, int]:
         """How many rules there are, by table."""
         return {table: len(rules) for table, rules in self._rules.items() if rules}
 
 
-def _catalogue() -> Iterable[Stream]:
+def every_stream() -> Iterable[Stream]:
     """Every stream of every vendor that lives beside this room."""
     here = Path(__file__).parent
     for module in pkgutil.iter_modules([str(here)]):

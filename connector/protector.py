@@ -7,6 +7,7 @@ and no setting.
 import contextlib
 import csv
 import gzip
+import hashlib
 import hmac
 import io
 import json
@@ -38,11 +39,14 @@ class Protector:
 
     Attributes:
         hashed_with: a fingerprint of the key, from which it cannot be guessed; empty if nothing is hashed.
+        fingerprint: of the rules and that key; neither their order nor the spelling of names matters.
     """
 
     def __init__(self, stream: Stream, rules: Sequence[Rule], hashing: "Hash | None") -> None:
         self._stream, self._hash = stream, hashing
         self.hashed_with = hashing.fingerprint if hashing and any(rule.act == "hash" for rule in rules) else ""
+        said = sorted(f"{rule.act} {rule.anywhere} {'.'.join(rule.path)}" for rule in set(rules))
+        self.fingerprint = hashlib.sha256("\n".join([*said, self.hashed_with]).encode()).hexdigest()[:16]
         same = [
             Rule(segments(other), rule.act)
             for rule in rules
@@ -71,7 +75,9 @@ class Protector:
     def page(self, page: Page) -> Page:
         """The same page with a body that may be written to disk."""
         try:
-            return replace(self._page(page), hashed_with=self.hashed_with) if page.rows else page
+            if not page.rows:
+                return replace(page, rules=self.fingerprint)
+            return replace(self._page(page), hashed_with=self.hashed_with, rules=self.fingerprint)
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise ContractError(
                 f"a value cannot be read, so that rules cannot be applied to it: {excerpt(str(fault), 120)}",

@@ -38,12 +38,13 @@ create table if not exists connector.landings (
     status varchar not null,
     error varchar,
     landed_at timestamptz not null,
-    forgotten bigint
+    forgotten bigint,
+    rules varchar
 )
 """
 _LANDINGS_COLUMNS = (
     "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
-    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at, forgotten"
+    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at, forgotten, rules"
 )
 
 
@@ -127,6 +128,7 @@ class Landed:
     duplicates: int
     newest: datetime
     forgotten: int = 0
+    rules: str = ""
 
 
 def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None:
@@ -280,11 +282,46 @@ def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: Conne
         )  # fmt: skip
 
 
+def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[str, tuple[int, date, date]]:
+    """Rows that were landed under other rules for personal data than these, by table: how many, first and last day.
+
+    Args:
+        rules: by table, the fingerprint of those that would be applied today; empty where there are none.
+    """
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        tables = {
+            f"{schema}.{table}"
+            for schema, table in connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        }
+        if "connector.landings" not in tables or not _has_rules(connection):
+            return {}
+        found = {}
+        for table in sorted(rules.keys() & tables):
+            name = ".".join(quoted(part) for part in table.split("."))
+            row = connection.execute(
+                f"select sum(rows), min(first), max(last) from (select _load_id, count(*) as rows, min(_day) as first, "
+                f"max(_day) as last from {name} group by 1) join (select load_id, any_value(rules) as rules "
+                f"from connector.landings where table_name = {literal(table)} and status = 'landed' group by 1) "
+                f"on load_id = _load_id where coalesce(rules, '') <> {literal(rules[table])}"
+            ).fetchone()
+            if row and row[0]:
+                found[table] = (int(row[0]), row[1], row[2])
+    return found
+
+
+def _has_rules(connection: duckdb.DuckDBPyConnection) -> bool:
+    columns = connection.execute("select name from pragma_table_info('connector.landings')").fetchall()
+    return ("rules",) in columns
+
+
 def prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
     """Create what this room writes and shows, where it is missing."""
     connection.execute("create schema if not exists connector")
     connection.execute(LANDINGS)
     connection.execute("alter table connector.landings add column if not exists forgotten bigint")
+    connection.execute("alter table connector.landings add column if not exists rules varchar")
     connection.execute(PROBES)
     connection.execute(COVERAGE)
 
@@ -310,9 +347,11 @@ def one_hash_key(connection: duckdb.DuckDBPyConnection, schema: str, fingerprint
         )
 
 
-def insert_receipt(connection: duckdb.DuckDBPyConnection, *values: object, forgotten: int = 0) -> None:
+def insert_receipt(
+    connection: duckdb.DuckDBPyConnection, *values: object, forgotten: int = 0, rules: str | None = None
+) -> None:
     """One row of ``connector.landings``; values in the order of its columns."""
-    row = ", ".join(literal(value) for value in (*values, forgotten))
+    row = ", ".join(literal(value) for value in (*values, forgotten, rules))
     connection.execute(f"insert into connector.landings ({_LANDINGS_COLUMNS}) values ({row})")
 
 
@@ -320,7 +359,7 @@ def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: da
     """What is landed for a day, asked on a connection that is already open."""
     try:
         receipt = connection.execute(
-            "select load_id, received, duplicates, coalesce(forgotten, 0) from connector.landings "
+            "select load_id, received, duplicates, coalesce(forgotten, 0), coalesce(rules, '') from connector.landings "
             f"where table_name = {literal(stream.table)} and day = {literal(day)} and status = 'landed' "
             "order by landed_at desc limit 1"
         ).fetchone()
@@ -330,8 +369,9 @@ def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: da
             f"select epoch_us(max({quoted(stream.replication_key)})), count(*) "
             f"from {quoted_table(stream)} where _day = {literal(day)}"
         ).fetchone()
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):  # no table, or no such column in an old one
         return None
     if newest is None or newest[0] is None or newest[1] != receipt[1] - receipt[2] - receipt[3]:
         return None
-    return Landed(receipt[0], receipt[1], receipt[2], datetime.fromtimestamp(newest[0] / 1e6, UTC), receipt[3])
+    load_id, received, duplicates, forgotten, rules = receipt
+    return Landed(load_id, received, duplicates, datetime.fromtimestamp(newest[0] / 1e6, UTC), forgotten, rules)

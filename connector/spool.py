@@ -41,7 +41,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         days: the days this reading covers, whether or not rows came for them; the landing replaces exactly these.
         announced: the vendor's count for those days.
-        hashed_with: see :class:`connector.stream.Page`.
+        hashed_with, rules: see :class:`connector.stream.Page`.
     """
 
     format: int
@@ -54,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
     parts: list[Part]
     hashed_with: str = ""
+    rules: str = ""
 
 
 class Spool:
@@ -137,7 +138,7 @@ def spool_pages(
     announced = rows = misfits = 0
     strangers: set[str] = set()
     warnings: list[str] = []
-    hashed_with = ""
+    hashed_with = rules = ""
     for page in pages:
         announced = page.announced
         if page.rows:
@@ -145,7 +146,7 @@ def spool_pages(
         rows, misfits = rows + page.rows, misfits + page.misfits
         strangers |= page.strangers
         warnings += page.warnings
-        hashed_with = hashed_with or page.hashed_with
+        hashed_with, rules = hashed_with or page.hashed_with, rules or page.rules
         if progress:
             progress(page)
     manifest = Manifest(
@@ -159,6 +160,7 @@ def spool_pages(
         warnings=warnings,
         parts=parts,
         hashed_with=hashed_with,
+        rules=rules,
     )
     try:
         _write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))

@@ -141,6 +141,7 @@ class Page:
         misfits: rows with something in ``_extra``.
         warnings: what is true of this answer and a reader of the table should know, such as a silent cut.
         hashed_with: a fingerprint of the key that values were replaced by hashes with; empty where none were.
+        rules: a fingerprint of the rules for personal data that were applied; empty where there are none.
     """
 
     number: int
@@ -152,6 +153,7 @@ class Page:
     misfits: int = 0
     warnings: tuple[str, ...] = ()
     hashed_with: str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

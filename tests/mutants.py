@@ -151,6 +151,7 @@ MUTANTS = (
     Mutant("nothing is looked for behind a full page", CLIENT, "if not proof.is_full or proof.pages > SHORT_WALK:", "if True:", "tests/openpanel"),
     Mutant("ignored includes land as NULL", CLIENT, "if came == {\"sessionId\"}:", "if False:", "tests/openpanel"),
     Mutant("an old server takes quotes for a name", CLIENT, "if self._rewrites is None and _differs(", "if False and _differs(", "tests/openpanel"),
+    Mutant("changed rules are not noticed in a growing day", "connector/landing.py", "if now.rules != spool.manifest.rules:", "if False:", "tests/test_privacy.py"),
     Mutant("the warehouse is made in place", "connector/warehouse.py", "            self._make()\n", "            pass\n", "tests/test_warehouse.py"),
     Mutant("TLS by the first letters", "connector/http.py", "verify=not _is_plain(base_url)", "verify=base_url.startswith(\"https:\")", "tests/test_http.py"),
     Mutant("a base URL keeps its capitals", "connector/settings.py", "parts._replace(netloc=parts.netloc.lower()).geturl()", "value", "tests/test_settings.py"),

@@ -69,6 +69,19 @@ def test_a_healthy_place_gets_no_advice(doctor, tmp_path):
     assert vendors | {"warehouse", "spool disk", "request budget", "timezone", "dagster"} <= about
 
 
+def test_rows_that_landed_under_other_rules(doctor, well, tmp_path, monkeypatch):
+    well.add("a", at="2026-03-04T08:00:00Z")
+    assert main(["sync", "openpanel.events", "--from", "2026-03-04", "--to", "2026-03-04"]) == 0
+    assert "personal data" not in troubles(doctor()[1])
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("openpanel.events: {drop: [city]}\n")
+    monkeypatch.setenv("CONNECTOR_PERSONAL_DATA", str(rules))
+    said = troubles(doctor()[1])["personal data"]
+    assert said == "1 rows of openpanel.events (2026-03-04 to 2026-03-04) were landed under other rules than today's."
+    assert main(["sync", "openpanel.events", "--from", "2026-03-04", "--to", "2026-03-04"]) == 0
+    assert "personal data" not in troubles(doctor()[1])
+
+
 @pytest.mark.parametrize("vendor_name", ["openpanel", "userpilot"])
 def test_a_warehouse_with_a_schemas_name(doctor, tmp_path, monkeypatch, vendor_name):
     monkeypatch.setenv("WAREHOUSE", str(tmp_path / f"{vendor_name}.duckdb"))

@@ -13,6 +13,7 @@ from connector.openpanel.settings import OpenPanelSettings
 from connector.openpanel.streams import CHARTS
 from connector.pacing import SharedBudget
 from connector.privacy import Privacy
+from connector.receipts import under_other_rules
 from connector.sandbox import READ, USERPILOT_KEY
 from connector.settings import Environment
 from connector.stream import Page
@@ -56,7 +57,7 @@ def protected(rows, rules, stream=EVENTS):
 def private_sync(url, tmp_path):
     """Land a day with rules; every client is a new one, as another process would have."""
 
-    def run(rules=RULES, key=KEY, day=DAY):
+    def run(rules=RULES, key=KEY, day=DAY, **options):
         with OpenPanel(
             url=url,
             client_id=READ.id,
@@ -66,7 +67,7 @@ def private_sync(url, tmp_path):
             budget=SharedBudget(url, folder=tmp_path / "budget"),
         ) as client:
             store = Warehouse(tmp_path / "warehouse.duckdb")
-            return sync_day(client, EVENTS, day, warehouse=store, spool_dir=tmp_path / "spool")
+            return sync_day(client, EVENTS, day, warehouse=store, spool_dir=tmp_path / "spool", **options)
 
     return run
 
@@ -416,3 +417,61 @@ def test_dropping_alone_remembers_no_key(vendor, private_sync, query):
     private_sync(rules={"openpanel.events": {"drop": ["city"]}})
     private_sync(rules={"openpanel.events": {"drop": ["city"]}}, key="another key of sixteen characters")
     assert query("select count(*) from duckdb_tables() where table_name = 'hash_keys'") == [(0,)]
+
+
+ONE_RULE = {"openpanel.events": {"drop": ["city"]}}
+
+
+def other_rules(warehouse, rules):
+    privacy = Privacy(rules, key=KEY)
+    return under_other_rules(warehouse, {stream.table: privacy.fingerprint(stream) for stream in (EVENTS, EXPORTED)})
+
+
+def test_days_that_landed_under_other_rules_are_known_until_they_land_again(ada, vendor, private_sync, warehouse):
+    vendor.add("b", at=f"{DAY + timedelta(days=1)}T08:00:00Z")
+    private_sync(rules=ONE_RULE)
+    private_sync(rules=RULES, day=DAY + timedelta(days=1))
+    assert other_rules(warehouse, RULES) == {"openpanel.events": (2, DAY, DAY)}
+    assert other_rules(warehouse, {}) == {"openpanel.events": (3, DAY, DAY + timedelta(days=1))}
+    private_sync(rules=RULES)
+    assert other_rules(warehouse, RULES) == {}
+
+
+def test_rules_are_the_same_in_another_order_and_spelling():
+    one = {"openpanel.events": {"drop": ["city", "profile.first_name"], "hash": ["profile_id"]}}
+    same = {"openpanel.events": {"hash": ["profileId"], "drop": ["profile.First Name", "city", "city"]}}
+    other = {"openpanel.events": {"drop": ["profile_id", "city", "profile.first_name"]}}
+    marks = [Privacy(rules, key=KEY).fingerprint(EVENTS) for rules in (one, same, other, {})]
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 3
+    assert marks[3] == ""
+    assert Privacy(one, key=f"{KEY}!").fingerprint(EVENTS) != marks[0]
+
+
+def test_a_growing_day_is_read_whole_when_the_rules_were_changed(vendor, private_sync, query):
+    """Added to, it would keep until tomorrow what today's rule drops."""
+    vendor.add("a", at=f"{DAY}T08:00:00Z", city="Cityxq")
+    private_sync(rules={})
+    vendor.add("b", at=f"{DAY}T09:00:00Z", city="Cityxq")
+    assert private_sync(rules=ONE_RULE, incremental=True).incremental is False
+    assert query("select distinct city from openpanel.events") == [(None,)]
+    vendor.add("c", at=f"{DAY}T10:00:00Z", city="Cityxq")
+    assert private_sync(rules=ONE_RULE, incremental=True).incremental is True
+
+
+def test_exported_days_and_empty_ones_say_under_which_rules_they_landed(pilot, private_land, query, warehouse):  # noqa: F811
+    people(pilot)
+    private_land()
+    assert query("select distinct rules from connector.landings") == [(Privacy(RULES, key=KEY).fingerprint(EXPORTED),)]
+    assert other_rules(warehouse, RULES) == {}
+    assert other_rules(warehouse, {})["userpilot.events"][0] == 4
+
+
+def test_a_warehouse_that_was_written_before_rules_were_noted_is_one_without_rules(ada, private_sync, warehouse):
+    private_sync(rules={})
+    with warehouse.write() as connection:
+        connection.execute("alter table connector.landings drop column rules")
+    assert other_rules(warehouse, RULES) == {}, "nothing is noted"
+    private_sync(rules={}, incremental=True)
+    assert other_rules(warehouse, {}) == {}
+    assert other_rules(warehouse, RULES)["openpanel.events"][0] == 2

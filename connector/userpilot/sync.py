@@ -342,6 +342,7 @@ class Exports:
                 expected={"event_type": request.options.types} if request.options.event_type else {},
                 one_source=("app_token",),
                 hashed_with=protector.hashed_with if protector else "",
+                rules=protector.fingerprint if protector else "",
             )
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
             if protector:
