@@ -216,11 +216,10 @@ class Exports:
             job, links = self._show(job)
             while True:
                 job, do = next_action(job, self.clock())
-                if do == Do.LOOK:
-                    job, links = self._show(job)
-                    continue
                 if do == Do.WAIT:
                     self._pause(job, waits_until(job, self.clock()))
+                if do in (Do.LOOK, Do.WAIT):
+                    job, links = self._show(job)
                     continue
                 if do != Do.DOWNLOAD:
                     break
