@@ -30,6 +30,7 @@ class Mutant:
 
 PERIODS, REPORTS = "connector/openpanel/periods.py", "connector/openpanel/reports.py"
 REPORT_TESTS = "tests/openpanel/test_reports.py"
+CHARTED, CHARTED_TESTS = "connector/openpanel/charted.py", "tests/openpanel/test_charted.py"
 CLIENT, STREAMS = "connector/openpanel/pages.py", "connector/openpanel/streams.py"
 EXPORT = "connector/userpilot/export.py"
 MUTANTS = (
@@ -81,8 +82,8 @@ MUTANTS = (
     Mutant("the repeated hour asked together", PERIODS, "back = before - offset", "back = timedelta()", REPORT_TESTS),
     Mutant("a week lands every day", PERIODS, "return (day - 6 * _DAY, day) if day.weekday() == 6 else None", "return (day - 6 * _DAY, day)", REPORT_TESTS),
     Mutant("absent series stay absent", REPORTS, "        if not chart.breakdowns:  # a series", "        if False:  # a series", REPORT_TESTS),
-    Mutant("the phantom series kept", REPORTS, "            if _phantom(one, chart):", "            if False:", REPORT_TESTS),
-    Mutant("shifted breakdowns believed", REPORTS, "    return {\"unplaced\": values}", "    return dict(zip(chart.breakdowns, values))", REPORT_TESTS),
+    Mutant("the phantom series kept", CHARTED, "        if _phantom(one, chart):", "        if False:", REPORT_TESTS),
+    Mutant("shifted breakdowns believed", CHARTED, "    return {\"unplaced\": values}", "    return dict(zip(chart.breakdowns, values))", REPORT_TESTS),
     Mutant("a funnel's last day left out", REPORTS, "f\"{day} 23:59:59\"", "f\"{day}\"", REPORT_TESTS),
     Mutant("only the newer funnel route", REPORTS, "if refused.status != 404 or self._old_funnel is False:", "if True:", REPORT_TESTS),
     Mutant("the cursor never asked", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if True:", REPORT_TESTS),
@@ -167,6 +168,14 @@ MUTANTS = (
     Mutant("what a bot sent is stored", "connector/openpanel/track.py", "        if bot := _taken_for(answer):", "        if bot := \"\":", "tests/openpanel/test_track.py -k bot"),
     Mutant("the last answer announces for all", REPORTS, "announced += len(rows.keys)", "announced = len(rows.keys)", REPORT_TESTS + " -k announces"),
     Mutant("an older funnel's words are dropped", REPORTS, "{\"event\": more} if more else {}", "{}", REPORT_TESTS + " -k older"),
+    Mutant("a chart's labels are local time only", CHARTED, "if (at := _instant(label)) in buckets.instants", "if not (at := _instant(label))", CHARTED_TESTS),
+    Mutant("labels that fit both ways are local", CHARTED, "    return fits[:1] if same else fits", "    return fits[:1]", CHARTED_TESTS),
+    Mutant("a label that fits no bucket is a zero", CHARTED, "    if not fits:\n", "    fits = fits or ways[:1]\n    if not fits:\n", CHARTED_TESTS),
+    Mutant("series by the event's name first", CHARTED, "and (at in named or not named)", "and not named", CHARTED_TESTS),
+    Mutant("the page's ids mean nothing", CHARTED, "|evt(?P<from1>", "|event(?P<from1>", CHARTED_TESTS),
+    Mutant("series with the same breakdowns are one", CHARTED, "return line if number == 1 else", "return line if number else", CHARTED_TESTS),
+    Mutant("the order of an answer makes its rows", CHARTED, "sorted(alike, key=lambda each: each[0])", "alike", CHARTED_TESTS),
+    Mutant("a point without a count is a zero", CHARTED, " and \"count\" in point for point", " for point", CHARTED_TESTS),
 )  # fmt: skip
 
 

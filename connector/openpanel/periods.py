@@ -4,7 +4,7 @@ Charts count from instant to instant, both included, in whole seconds, and label
 zone. Nothing here asks; everything here is arithmetic on dates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -83,6 +83,48 @@ def points(chart: Chart, ask: Ask, zone: ZoneInfo) -> dict[str, datetime]:
         due[_label(datetime.combine(first, time()))] = _midnight(first, zone)
         day += _DAY
     return due
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """The buckets one question is answered with, by both ways a label can be meant.
+
+    Attributes:
+        due: label -> instant of every point that is due.
+        walls, instants: local time, and instant, of every bucket -> its label in ``due``; "" for one that is answered
+            and not due: the one that begins with the period's end, and what is before ``since``.
+    """
+
+    due: dict[str, datetime]
+    walls: Mapping[str, str]
+    instants: Mapping[datetime, str]
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.due), "")
+
+    @property
+    def last(self) -> str:
+        return next(reversed(self.due), "")
+
+
+def buckets(chart: Chart, ask: Ask, zone: ZoneInfo) -> Buckets:
+    """What the answer to one question can be labelled with."""
+    due = points(chart, ask, zone)
+    beside = [ask.end]
+    if ask.since is not None and (step := _STEP.get(chart.interval)):
+        beside += [ask.start + number * step for number in range((ask.since - ask.start) // step)]
+    # Where the clocks skip midnight, a day's label is midnight for some and the first moment there is for others.
+    walls = {_local(at, zone): "" for at in beside} | {_local(at, zone): label for label, at in due.items()}
+    return Buckets(
+        due,
+        walls | {label: label for label in due},
+        dict.fromkeys(beside, "") | {at: label for label, at in due.items()},
+    )
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    return _label(at.astimezone(zone).replace(tzinfo=None))
 
 
 def _preset(name: str, day: date) -> tuple[date, date]:

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from connector.ahead import ahead
 from connector.errors import ContractError, RejectedError, SettingsError, excerpt
 from connector.http import Http, Meter
+from connector.openpanel.charted import Line, Reading, lines, placed, readings
 from connector.openpanel.encoding import quoted, segment
-from connector.openpanel.periods import asks, points, window
+from connector.openpanel.periods import Ask, asks, buckets, window
 from connector.openpanel.questions import Chart, Filter, Funnel, Questions, Series
 from connector.rows import parsed, read_rows
 from connector.stream import Page, Stream
@@ -149,44 +150,62 @@ class Reports:
     def _chart(self, chart: Chart, period: tuple[date, date], where: str, meter: Meter | None) -> _Answer:
         where = f"{where} chart {chart.name!r}"
         rows: list[Row] = []
+        warning = ""
         for ask in asks(chart, period, self._zone):
-            due = points(chart, ask, self._zone)
-            params = [
-                *self._chart_params(chart, [_since(one, ask.since) for one in chart.series]),
-                # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
-                ("startDate", _zulu(ask.start)),
-                ("endDate", _zulu(ask.end)),
-            ]
-            answer = self._get("/export/charts", params, where, meter)
-            match answer:
-                case {"series": [*series]}:
-                    rows += self._points(chart, series, due, where)
-                case other:
-                    raise _shape("/export/charts", "{series: [...]}", other, where)
-        return _Answer(rows)
+            told, said = lines(self._sent(chart, ask, where, meter), chart, where)
+            due = buckets(chart, ask, self._zone)
+            ways = readings(told, due, where)
+            reading = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, ask, where, meter)]
+            rows += self._points(chart, told, due.due, reading, where)
+            warning = warning or (said and f"chart {chart.name!r}: {said}")
+        return _Answer(rows, warning)
 
-    def _points(self, chart: Chart, sent: Sequence[Any], due: Mapping[str, datetime], where: str) -> Iterator[Row]:
+    def _sent(self, chart: Chart, ask: Ask, where: str, meter: Meter | None) -> list[Any]:
+        params = [
+            *self._chart_params(chart, [_since(one, ask.since) for one in chart.series]),
+            # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
+            ("startDate", _zulu(ask.start)),
+            ("endDate", _zulu(ask.end)),
+        ]
+        match self._get("/export/charts", params, where, meter):
+            case {"series": [*series]}:
+                return series
+            case other:
+                raise _shape("/export/charts", "{series: [...]}", other, where)
+
+    def _way(self, chart: Chart, ask: Ask, where: str, meter: Meter | None) -> str:
+        """How this server means its labels, where an answer fits both ways.
+
+        A few hours with a Z can be local or not; the label of a whole day cannot, and a server has one way.
+        """
+        days = replace(chart, interval="day")
+        told, _ = lines(self._sent(days, ask, where, meter), days, where)
+        match readings(told, buckets(days, ask, self._zone), where):
+            case [(way, _)] if any(line.points for line in told):
+                return way
+        raise ContractError(
+            "the labels of the points can be meant in local time and in UTC",
+            where=where,
+            next_step="ask this chart by day; report it with the server's version.",
+        )
+
+    def _points(
+        self, chart: Chart, told: Sequence[Line], due: Mapping[str, datetime], reading: Reading, where: str
+    ) -> Iterator[Row]:
         """Rows of the points that are due, zeros where the vendor sent none, nothing it made up."""
-        told: set[str] = set()
-        for one in sent:
-            if not isinstance(one, dict) or not isinstance(one.get("data"), list):
-                raise _shape("/export/charts", "series with data", one, where)
-            if _phantom(one, chart):
-                continue
-            label = _label(one, chart)
-            told.add(label)
-            values = {_moment(point): point for point in one["data"] if isinstance(point, dict)}
+        for line in told:
+            values = placed(line, reading, where)
             head = {
                 "projectId": self._project_id,
                 "chart": chart.name,
-                "series": label,
-                "breakdowns": _breakdowns(one, chart),
-                "metrics": one.get("metrics"),
+                "series": chart.series[line.at].label,
+                "breakdowns": line.breakdowns,
+                "metrics": line.metrics,
             }
             yield from (_point(head, values.get(moment), moment, at) for moment, at in due.items())
         if not chart.breakdowns:  # a series without any event is absent, which is a zero
-            for series in chart.series:
-                if series.label not in told:
+            for number, series in enumerate(chart.series):
+                if all(line.at != number for line in told):
                     head = {"projectId": self._project_id, "chart": chart.name}
                     head |= {"series": series.label, "breakdowns": {}}
                     yield from (_point(head, None, moment, at) for moment, at in due.items())
@@ -395,53 +414,6 @@ def _zulu(at: datetime) -> str:
 
 def _identity(row: Row) -> str:
     return json.dumps([row.get(key) for key in ("origin", "path", "prefix", "name")])
-
-
-def _label(series: Mapping[str, Any], chart: Chart) -> str:
-    """The configured series an answer belongs to: by letter (A, B ...) where there is one, else by event name."""
-    event = series.get("event")
-    event = event if isinstance(event, dict) else {}
-    letter = event.get("id")
-    if isinstance(letter, str) and len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(chart.series):
-        return chart.series[ord(letter) - ord("A")].label
-    for one in chart.series:
-        if one.event == event.get("name"):
-            return one.label
-    return str(event.get("name") or letter)
-
-
-def _breakdowns(series: Mapping[str, Any], chart: Chart) -> Row:
-    """Breakdown -> value. Empty values are left out by the server and shift the rest to the wrong name.
-
-    With one breakdown the missing value is null. With several, values that cannot be placed are told as a list.
-    """
-    if not chart.breakdowns:
-        return {}
-    names = series.get("names")
-    values = [_known(value) for value in names[1:]] if isinstance(names, list) else []
-    if len(values) == len(chart.breakdowns):
-        return dict(zip(chart.breakdowns, values, strict=True))
-    if len(chart.breakdowns) == 1 or not values:
-        return dict.fromkeys(chart.breakdowns)
-    return {"unplaced": values}
-
-
-def _known(value: object) -> object:
-    return None if value in ("", "\x00\x00") else value
-
-
-def _phantom(series: Mapping[str, Any], chart: Chart) -> bool:
-    """A series named by two NULs, without breakdowns and all zeros: the server's, not the visitors'."""
-    event = series.get("event")
-    has_breakdowns = isinstance(event, dict) and bool(event.get("breakdowns"))
-    zeros = all(not point.get("count") for point in series["data"] if isinstance(point, dict))
-    return bool(chart.breakdowns) and not has_breakdowns and zeros
-
-
-def _moment(point: Mapping[str, Any]) -> str:
-    """A label in one spelling: servers write local time with a blank, or only the date, the pages ISO with a Z."""
-    text = str(point.get("date", ""))[:19].replace("T", " ")
-    return text if len(text) == 19 else f"{text[:10]} 00:00:00"
 
 
 def _point(head: Mapping[str, Any], point: Mapping[str, Any] | None, moment: str, at: datetime) -> Row:

@@ -292,7 +292,7 @@ CHARTS = Stream(
         Column(
             field="breakdowns",
             type="JSON",
-            description="Breakdown -> value; null where the event had none.",
+            description="Breakdown -> value; null where the event had none. `number` tells series alike apart.",
             personal=True,  # whatever was broken down, profile_id among it
         ),
         Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
