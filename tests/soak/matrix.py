@@ -324,6 +324,8 @@ def _except(target: str, names: str, promised: Outcome_, *, once: bool) -> None:
 _UNREADABLE = "invalid JSON; JSON of another shape; a list where an object is due"
 _except("userpilot trigger", _UNREADABLE, "exact", once=True)
 _except("userpilot trigger", f"{_UNREADABLE}; cut body, honestly announced; empty body", "exact", once=False)
+# What came before the cut names the job.
+_except("userpilot trigger", "wrong content length", "exact", once=False)
 # The other spelling of the route is tried; the slot that was taken is free again.
 _except("userpilot trigger", "status 404; status 409; redirect to another host", "exact", once=True)
 _except("userpilot list", "status 404", "exact", once=True)
