@@ -40,6 +40,8 @@ WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
 
 _NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
 _HOLDER = re.compile(r"PID (\d+)")
+# What DuckDB says where another connection of this process has the file.
+_TAKEN_HERE = ("different configuration", "Unique file handle conflict")
 
 # What DuckDB calls its own catalogs and schemas, and what this project's are called; the vendors' come with each table.
 _TAKEN = ("main", "temp", "system", "information_schema", "pg_catalog", "connector", "staging", "intermediate", "marts")
@@ -190,11 +192,9 @@ class Warehouse:
                     met = self._state()
                     try:
                         return self._connect(read_only=read_only)
-                    except (
-                        duckdb.Error,
-                        OSError,
-                    ) as fault:  # its class differs between versions; what it says does not
-                        # What was empty, or another file, a moment ago may be a database by now: it is asked again.
+                    except (duckdb.Error, OSError) as fault:
+                        # Its class differs between DuckDB versions; what it says does not. And what was empty, or
+                        # another file, a moment ago may be a database by now: it is asked again.
                         unborn = (self._is_empty() or self._state() != met) and time.monotonic() < born_by
                         if not unborn and not _is_taken(fault):
                             raise self._cannot_open(fault, where) from None
@@ -309,15 +309,12 @@ def _is_taken(fault: Exception) -> bool:
     """Another process holds the lock, or another thread of ours has the file open the other way."""
     text = str(fault)
     return (
-        "lock on file" in text
-        or "being used by another process" in text
-        or "different configuration" in text
-        or "Unique file handle conflict" in text
+        "lock on file" in text or "being used by another process" in text or any(words in text for words in _TAKEN_HERE)
     )
 
 
 def _holder(said: str) -> str:
-    if "different configuration" in said or "Unique file handle conflict" in said:
+    if any(words in said for words in _TAKEN_HERE):
         return "another connection of this process"
     found = _HOLDER.search(said)
     return f"process {found[1]}" if found else "another process"

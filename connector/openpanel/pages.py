@@ -24,6 +24,7 @@ MOST_PAGES = 1_000_000
 # A walk of up to so many pages may ask for one more, to see that nothing follows. Where the limit is met, one more
 # request can be one more window: a second for ten thousand rows is much, and for a million it is nothing.
 SHORT_WALK = 50
+STORED_MEANWHILE = "rows were stored while we read"
 
 
 class _Meta(msgspec.Struct, rename={"total": "totalCount"}):
@@ -96,9 +97,7 @@ class EventPages:
         # Its list and its total are two queries. A row stored between them shifts the list by one, which looks like
         # twins on an edge; only then is one more count worth a request.
         if proof.edge_twins and (now := self._count(asked)) != proof.total:
-            raise IncompleteError(
-                where=asked.where, announced=now, received=proof.received, because="rows were stored while we read"
-            )
+            raise proof.incomplete(now, STORED_MEANWHILE)
         proof.no_repeats()
         self._nothing_follows(asked, proof)
 
@@ -114,12 +113,7 @@ class EventPages:
         except (ContractError, RejectedError):  # a server that knows no page behind the last one
             total, rows = self._count(asked), ()
         if total != proof.total or (rows and rows != proof.last_keys):
-            raise IncompleteError(
-                where=asked.where,
-                announced=max(total, proof.received + len(rows)),
-                received=proof.received,
-                because="rows were stored while we read",
-            )
+            raise proof.incomplete(max(total, proof.received + len(rows)), STORED_MEANWHILE)
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """Yield the pages of a growing day that reach back to ``since``, newest first.
@@ -159,7 +153,8 @@ class EventPages:
             else:
                 self._rewrites = False
                 return body
-        self._rewrites = self._rewrites is not False
+        if self._rewrites is None:
+            self._rewrites = True
         return self._get(asked, page, limit, rewrites=self._rewrites)
 
     def _get(self, asked: "_Day", page: int, limit: int, *, rewrites: bool) -> bytes:
@@ -248,10 +243,10 @@ class _Proof:
     def accept(self, answer: _Answer) -> Page:
         meta, rows, number = answer.meta, answer.rows, answer.number
         if meta.total != self.total:
-            raise self._incomplete(meta.total, "the total moved while we read")
+            raise self.incomplete(meta.total, "the total moved while we read")
         expected = min(self.size, max(0, self.total - (number - 1) * self.size))
         if len(rows.keys) != expected or (meta.count is not None and meta.count != len(rows.keys)):
-            raise self._incomplete(
+            raise self.incomplete(
                 self.total, f"page {number} holds {len(rows.keys)} rows where {expected} were due", len(rows.keys)
             )
         if rows.keys:
@@ -315,7 +310,7 @@ class _Proof:
                 because=because,
             )
 
-    def _incomplete(self, announced: int, because: str, more: int = 0) -> IncompleteError:
+    def incomplete(self, announced: int, because: str, more: int = 0) -> IncompleteError:
         return IncompleteError(where=self.where, announced=announced, received=self.received + more, because=because)
 
 

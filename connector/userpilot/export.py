@@ -462,10 +462,10 @@ def _after_list(job: Job, said: Listed, now: datetime) -> Job:
         ]
         if new and job.posts:
             # Probably ours, and of no use: each costs the vendor a whole export, so they are few as well.
+            if job.lost + 1 >= LOSSES:
+                why = f": {job.problem}" if job.problem else ""
+                return _lost(job, f"requests were answered in no usable way{why}", now)
             job = _of(job, lost=job.lost + 1, known=tuple(sorted({*job.known, *(seen.job_id for seen in new)})))
-            if job.lost >= LOSSES:
-                problem = f"{job.lost} exports were lost one after the other: requests were answered in no usable way"
-                return _of(job, state=State.FATAL, problem=f"{problem}{': ' + job.problem if job.problem else ''}")
         if len(new) == 1 and new[0].holds_the_slot:
             # Neither list nor detail says what a job exports, so its files are never landed; its end is waited for.
             return _held(job, State.CANDIDATE, new[0].job_id, now)

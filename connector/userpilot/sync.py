@@ -187,7 +187,7 @@ class Exports:
                     wanted = job.request
                     job = self.ask(wanted, attempts=job.attempts, halved=job.halved)
                     if job.request != wanted:
-                        return [half if half.request != job.request else job for half in self.open_halves(wanted)]
+                        return self.open_halves(wanted)
                 case Do.LOOK:
                     job = self._remember(self._show(job)[0])
                 case Do.DOWNLOAD:
