@@ -39,12 +39,12 @@ soak: install
 TIMES ?= 10
 
 fuzz: install
-	TIMES=$(TIMES) $(BIN)/python -m pytest tests/test_fuzz.py tests/test_rows.py tests/test_landing.py tests/test_concurrent.py --hypothesis-profile new --timeout 3600 --numprocesses 2
+	TIMES=$(TIMES) $(BIN)/python -m pytest tests/test_fuzz.py tests/records/test_fit.py tests/landing/test_day.py tests/landing/test_concurrent.py --hypothesis-profile new --timeout 3600 --numprocesses 2
 
 # The tables' rooms once more with DuckDB 2; the pinned version is the one whose files everybody can open.
 test-duckdb2: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .duckdb2 'duckdb>=2,<3'
-	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest tests/test_landing.py tests/test_sync.py tests/test_killed.py tests/openpanel/test_reports.py tests/dagster/test_assets.py
+	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest tests/landing/test_day.py tests/test_sync.py tests/test_killed.py tests/openpanel/reports/test_read.py tests/dagster/openpanel/test_assets.py
 
 mutants: install
 	$(BIN)/python -m tests.mutants

@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from connector.errors import SettingsError, conceal
+from connector.errors import SettingsError
+from connector.redaction import conceal
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _YES = {"1", "true", "yes", "on"}

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from connector.disk import locked, private, private_folder
 from connector.errors import ContractError, TransientError
 from connector.stream import Page, Stream
+from connector.system.files import locked, private, private_folder
 
 FORMAT = 1
 _MANIFEST = "manifest.json"

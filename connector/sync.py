@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from connector.errors import ConnectorError, IncompleteError
-from connector.http import Meter
-from connector.landing import land, land_newer, land_sample
-from connector.receipts import Reading, landed_day, record_failure
+from connector.http.client import Meter
+from connector.landing.day import land, land_newer, land_sample
+from connector.landing.receipts import Reading, landed_day, record_failure
 from connector.spool import spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
-from connector.warehouse import Warehouse
+from connector.warehouse.connection import Warehouse
 
 # The vendor stores new rows every ten seconds or so: a walk disturbed by one batch usually fits before the next.
 PAUSES = (2.0, 6.0)

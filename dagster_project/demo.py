@@ -14,11 +14,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from connector import EVENTS, Warehouse
-from connector.dagster.exports import JOB_TAG
-from connector.dagster.schedules import RANGE_END, RANGE_START
+from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
+from connector.catalogue.userpilot import EVENTS as EXPORTED
+from connector.dagster.openpanel.schedules import RANGE_END, RANGE_START
+from connector.dagster.userpilot.assets import JOB_TAG
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
-from connector.userpilot.streams import DEFAULT_EVENT_TYPES
-from connector.userpilot.streams import EVENTS as EXPORTED
 from dagster_project.dbt import prepare
 from dagster_project.local import LOCATION, LocalDagster, local_dagster
 

@@ -10,7 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from connector import errors
-from connector.catalogue import Table, tables
+from connector.catalogue.own import Table
+from connector.catalogue.tables import tables
 
 DOCS = Path(__file__).parent
 CODE = DOCS.parent / "connector"

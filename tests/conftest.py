@@ -10,9 +10,9 @@ from typing import Any
 import hypothesis
 import pytest
 
-import connector.http
+import connector.http.client
 from connector import EVENTS, OpenPanel, Receipt, Warehouse, sync_day
-from connector.pacing import SharedBudget
+from connector.http.budget import SharedBudget
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
@@ -80,7 +80,7 @@ def openpanel(url: str, tmp_path: Path) -> Iterator[OpenPanel]:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without their waits; how often is what these tests are about."""
-    monkeypatch.setattr(connector.http.Http, "_pause", lambda *_, **__: None)
+    monkeypatch.setattr(connector.http.client.Http, "_pause", lambda *_, **__: None)
 
 
 @pytest.fixture

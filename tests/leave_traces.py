@@ -9,7 +9,7 @@ import dagster as dg
 def main(kind: str, *rest: str) -> int:
     """Materialize a day with the instance of DAGSTER_HOME, or run a command."""
     if kind == "cli":
-        from connector.cli import main as run
+        from connector.cli.main import main as run
 
         return run(list(rest))
     from connector.dagster import build_definitions

@@ -16,22 +16,24 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from connector import EVENTS, Exports, OpenPanelSettings, Privacy, Settings, Userpilot, UserpilotSettings, Warehouse
-from connector.errors import ConnectorError, ContractError, excerpt
-from connector.http import Files, Http
-from connector.landing import land
-from connector.landing_files import Origin, land_files
-from connector.lines import prove_whole
-from connector.openpanel.pages import EventPages
-from connector.openpanel.questions import Chart, Funnel, Questions, Series
-from connector.openpanel.reports import Reports
-from connector.openpanel.streams import streams
+from connector.catalogue.userpilot import EVENTS as EXPORTED
+from connector.catalogue.userpilot import LOOKUPS
+from connector.errors import ConnectorError, ContractError
+from connector.http.client import Http
+from connector.http.download import Files
+from connector.landing.day import land
+from connector.landing.days_from_files import Origin, land_files
+from connector.openpanel.events import EventPages
+from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
+from connector.openpanel.reports.read import Reports
+from connector.records.files import prove_whole
+from connector.redaction import excerpt
 from connector.settings import Environment, checked_url
 from connector.spool import spool_pages, spooling
-from connector.sql import literal, quoted, text
-from connector.userpilot.export import Job, Request, State
+from connector.userpilot.exports.job import Job, State
+from connector.userpilot.exports.request import Request
 from connector.userpilot.lookups import sync_lookup
-from connector.userpilot.streams import EVENTS as EXPORTED
-from connector.userpilot.streams import LOOKUPS
+from connector.warehouse.sql import literal, quoted, text
 
 DAY = date(2026, 3, 4)
 TIMES = int(os.environ.get("TIMES", "1"))  # as many examples; `make fuzz` takes more of them

@@ -102,22 +102,22 @@ def test_every_file_on_the_map_exists():
 
 def test_every_endpoint_is_in_the_table_and_in_the_catalogue():
     """The vendor's pages promise these routes; the catalogue must be able to ask each, and the table must say so."""
-    from connector.openpanel.streams import DIMENSIONS, STREAMS
-    from connector.openpanel.track import KINDS
+    from connector.catalogue.openpanel import DIMENSIONS, STREAMS
+    from connector.openpanel.track.plan import KINDS
 
     table = page("openpanel.md").split("## Every endpoint and parameter")[1]
     told = set(re.findall(r"(?m)^\| `GET ([^`]+)`", table))
     asked = {stream.path.format(project="{projectId}", dimension=name) for stream in STREAMS for name in DIMENSIONS}
     assert told - {"/export/funnel"} == asked - {"/insights/{projectId}/funnel"}
-    assert "/export/funnel" in (ROOT / "connector/openpanel/reports.py").read_text()
+    assert "/export/funnel" in (ROOT / "connector/openpanel/reports/read.py").read_text()
     track = next(line for line in table.splitlines() if "/track" in line)
     assert set(re.findall(r"`(\w+)`", track)) == set(KINDS)
 
 
 def test_the_reports_file_of_the_readme_is_valid(tmp_path):
-    from connector.openpanel.questions import Questions
-    from connector.openpanel.streams import DIMENSIONS
-    from connector.openpanel.track import load_outboxes
+    from connector.catalogue.openpanel import DIMENSIONS
+    from connector.openpanel.reports.config import Questions
+    from connector.openpanel.track.plan import load_outboxes
 
     charts, outboxes = blocks("yaml", "openpanel.md")[:2]
     file = tmp_path / "reports.yaml"

@@ -19,7 +19,8 @@ from urllib.parse import parse_qsl, quote
 import duckdb
 import pytest
 
-from connector.errors import ConnectorError, ContractError, excerpt
+from connector.errors import ConnectorError, ContractError
+from connector.redaction import excerpt
 from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.settings import Secret
 
@@ -153,7 +154,7 @@ def test_the_warehouses_log_is_private_while_it_is_written(warehouse, tmp_path):
 
 def test_a_budget_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
     from connector import SettingsError
-    from connector.pacing import SharedBudget
+    from connector.http.budget import SharedBudget
 
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     with pytest.raises(SettingsError, match="belongs to somebody else"):
@@ -162,7 +163,7 @@ def test_a_budget_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
 
 def test_a_budget_without_a_place_says_which_variable_to_set(tmp_path):
     from connector import SettingsError
-    from connector.pacing import SharedBudget
+    from connector.http.budget import SharedBudget
 
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"TMPDIR has no room for the request budget .*Not a directory.*set TMPDIR"):

@@ -5,10 +5,10 @@ import pickle
 import pytest
 
 from connector import OpenPanel, Settings, SettingsError, Userpilot
+from connector.http.webhook import Webhook
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Secret, checked_url, environment
 from connector.userpilot.settings import UserpilotSettings
-from connector.webhook import Webhook
 
 GOOD = {
     "OPENPANEL_CLIENT_ID": "0f1e2d3c-0000-4000-8000-000000000001",

@@ -13,7 +13,7 @@ def main() -> None:
     task = read_task()
     try:
         from connector import Exports, Userpilot, Warehouse
-        from connector.userpilot.export import Request
+        from connector.userpilot.exports.request import Request
     except ImportError as error:
         unavailable(f"the connector does not import here: {error}")
 

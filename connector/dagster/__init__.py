@@ -4,22 +4,18 @@ Nothing below this folder imports Dagster; nothing in it speaks HTTP or SQL.
 """
 
 from connector.dagster.alerts import Alert, connector_alerts
-from connector.dagster.assets import openpanel_assets
 from connector.dagster.definitions import build_definitions, openpanel_definitions, userpilot_definitions
-from connector.dagster.drift import openpanel_drift_sensor
-from connector.dagster.exports import userpilot_assets
 from connector.dagster.failures import as_dagster_failure
+from connector.dagster.openpanel.assets import openpanel_assets
+from connector.dagster.openpanel.drift import openpanel_drift_sensor
+from connector.dagster.openpanel.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.openpanel.track import track_asset
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
-from connector.dagster.schedules import (
-    openpanel_intraday_schedule,
-    openpanel_nightly_schedule,
-    userpilot_lookups_schedule,
-    userpilot_nightly_export_schedule,
-)
-from connector.dagster.track import track_asset
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.upkeep import prune_schedule
-from connector.dagster.waiting import userpilot_export_sensor
+from connector.dagster.userpilot.assets import userpilot_assets
+from connector.dagster.userpilot.export_sensor import userpilot_export_sensor
+from connector.dagster.userpilot.schedules import userpilot_lookups_schedule, userpilot_nightly_export_schedule
 
 __all__ = [
     "Alert",

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from connector.dagster.assets import TABLE_TAG, table_of
 from connector.dagster.resources import WarehouseResource
-from connector.errors import ConnectorError, SettingsError, excerpt
-from connector.receipts import failures_of, moved_days
-from connector.warehouse import Warehouse
+from connector.dagster.runs import TABLE_TAG, table_of
+from connector.errors import ConnectorError, SettingsError
+from connector.redaction import excerpt
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.coverage import failures_of, moved_days
 
 # Set by Dagster on a failed run that it will start again; the last attempt tells.
 WILL_RETRY_TAG = "dagster/will_retry"
@@ -292,7 +293,7 @@ def _tell_all(alerts: Collection[Alert], tell: Tell | None) -> dg.SkipReason | N
         for alert in alerts:
             tell(alert)
         return None
-    from connector.webhook import Webhook  # late: loading definitions needs no HTTP
+    from connector.http.webhook import Webhook  # late: loading definitions needs no HTTP
 
     try:
         hook = Webhook.from_environment()

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from connector.receipts import DayFacts, day_facts, newest_day
 from connector.stream import Receipt, Stream
-from connector.warehouse import Warehouse
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.coverage import DayFacts, day_facts, newest_day
 
 KEY, COUNT, SURPRISES, WHOLE = "key_is_unique", "vendor_count_matches", "nothing_unexpected", "nothing_cut"
 RECENT = "newest_day_is_recent"

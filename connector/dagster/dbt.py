@@ -24,17 +24,17 @@ from dagster_dbt import (
     dbt_assets,
 )
 
-from connector.dagster.assets import RETRIES, days_of
+from connector.catalogue.openpanel import EVENTS
+from connector.catalogue.openpanel import STREAMS as OPENPANEL
+from connector.catalogue.userpilot import EVENTS as EXPORTED
+from connector.catalogue.userpilot import LOOKUPS
+from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.dagster.resources import WarehouseResource
+from connector.dagster.runs import RETRIES, days_of
 from connector.dagster.translator import ConnectorTranslator
-from connector.openpanel.streams import EVENTS
-from connector.openpanel.streams import STREAMS as OPENPANEL
-from connector.sql import literal, quoted
 from connector.stream import Stream
-from connector.userpilot.streams import EVENTS as EXPORTED
-from connector.userpilot.streams import LOOKUPS
-from connector.userpilot.streams import STREAMS as USERPILOT
-from connector.warehouse import Warehouse
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.sql import literal, quoted
 
 POOL = "dbt"
 PACKAGE = "openpanel_userpilot"

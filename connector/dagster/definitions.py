@@ -8,29 +8,25 @@ from typing import Any
 
 import dagster as dg
 
+from connector.catalogue.openpanel import DIMENSIONS, EVENTS
+from connector.catalogue.userpilot import EVENTS as EXPORTED_EVENTS
+from connector.catalogue.userpilot import LOOKUPS
 from connector.dagster.alerts import Tell, connector_alerts
-from connector.dagster.assets import name_of, openpanel_assets
-from connector.dagster.drift import openpanel_drift_sensor
-from connector.dagster.exports import userpilot_assets
+from connector.dagster.openpanel.assets import openpanel_assets
+from connector.dagster.openpanel.drift import openpanel_drift_sensor
+from connector.dagster.openpanel.schedules import INTRADAY, openpanel_intraday_schedule, openpanel_nightly_schedule
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
-from connector.dagster.schedules import (
-    INTRADAY,
-    openpanel_intraday_schedule,
-    openpanel_nightly_schedule,
-    userpilot_lookups_schedule,
-    userpilot_nightly_export_schedule,
-)
+from connector.dagster.runs import name_of
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.upkeep import prune_schedule
-from connector.dagster.waiting import userpilot_export_sensor
+from connector.dagster.userpilot.assets import userpilot_assets
+from connector.dagster.userpilot.export_sensor import userpilot_export_sensor
+from connector.dagster.userpilot.schedules import userpilot_lookups_schedule, userpilot_nightly_export_schedule
 from connector.errors import SettingsError
-from connector.openpanel.questions import Questions
-from connector.openpanel.streams import DIMENSIONS, EVENTS, streams
-from connector.privacy import Privacy
+from connector.openpanel.reports.config import Questions, streams
+from connector.privacy.policy import Privacy
 from connector.settings import Environment, Settings, environment
 from connector.stream import Stream
-from connector.userpilot.streams import EVENTS as EXPORTED_EVENTS
-from connector.userpilot.streams import LOOKUPS
 
 
 def build_definitions(

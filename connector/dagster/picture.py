@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import quote
 
-from connector.receipts import Hours
+from connector.warehouse.coverage import Hours
 
 # The UI shows longer Markdown only when somebody clicks, so the drawing spends no character.
 SHOWN_AT_ONCE = 1000

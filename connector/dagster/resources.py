@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.userpilot.settings import UserpilotSettings
-from connector.warehouse import Warehouse
+from connector.warehouse.connection import Connection, Warehouse
 
 
 class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -106,13 +105,13 @@ class WarehouseResource(DuckDBResource):
         return self._settings().spool_dir
 
     @contextmanager
-    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def get_connection(self) -> Iterator[Connection]:
         """A connection that may write, as users of DuckDBResource expect it; keep the block short."""
         with self.warehouse().write() as connection:
             yield connection
 
     @contextmanager
-    def get_reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def get_reader(self) -> Iterator[Connection]:
         """A connection that only reads; many may read at once."""
         with self.warehouse().read() as connection:
             yield connection

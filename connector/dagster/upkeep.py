@@ -30,8 +30,8 @@ def prune_schedule(
 
     @dg.op(name=f"{name}_op", description="Removes files of dead runs and receipts that no row refers to.")
     def _op(context: dg.OpExecutionContext) -> None:
-        from connector.retention import prune_files, prune_receipts
-        from connector.userpilot.sync import prune_files as prune_exports
+        from connector.upkeep.prune import prune_files, prune_receipts
+        from connector.userpilot.exports.files import prune_files as prune_exports
 
         with as_dagster_failure():
             exports = prune_exports(target.spool_path, older_than=files_days * 86_400)

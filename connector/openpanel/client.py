@@ -12,22 +12,20 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from connector.catalogue.openpanel import EVENTS
 from connector.errors import SettingsError
-from connector.http import Closing, Http, Meter
-from connector.openpanel.pages import EventPages
+from connector.http.budget import Budget, SharedBudget, Unlimited
+from connector.http.client import Closing, Http, Meter, Transport
+from connector.openpanel.events import EventPages
 from connector.openpanel.settings import OpenPanelSettings
-from connector.openpanel.streams import EVENTS
-from connector.pacing import Budget, SharedBudget, Unlimited
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
 
 # Who only reads events does not pay for the rooms of reports, rules and the way back.
 if TYPE_CHECKING:
-    from connector.openpanel.reports import Reports
-    from connector.openpanel.track import Track
-    from connector.privacy import Privacy
+    from connector.openpanel.reports.read import Reports
+    from connector.openpanel.track.send import Track
+    from connector.privacy.policy import Privacy
 
 # Requests waiting for answers at the same time. Eight pages of events keep one core busy; the aggregates' answers are
 # small, and what they cost is waiting. More of either gain nothing against 100 requests in 10 seconds.
@@ -70,7 +68,7 @@ class OpenPanel(Closing):
         timeout: float = 60.0,
         deadline: float = 600.0,
         sleep: Callable[[float], None] = time.sleep,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         # The server compares the id as text and knows only lower case.
         client_id = client_id.strip().lower()
@@ -135,7 +133,7 @@ class OpenPanel(Closing):
     @cached_property
     def reports(self) -> "Reports":
         """Insights and charts for any period, as they are answered."""
-        from connector.openpanel.reports import Reports
+        from connector.openpanel.reports.read import Reports
 
         return Reports(
             self._http, self.project_id, self.timezone, at_once=QUESTIONS_AT_ONCE, verify=self._verify_project
@@ -144,7 +142,7 @@ class OpenPanel(Closing):
     @contextmanager
     def track(self, **options: Any) -> Iterator["Track"]:
         """The way back, on a connection of its own; options as for :class:`connector.openpanel.track.Track`."""
-        from connector.openpanel.track import Track  # and with it the journal, which readers do not need
+        from connector.openpanel.track.send import Track  # and with it the journal, which readers do not need
 
         with self._track_http() as http:
             yield Track(http, **options)

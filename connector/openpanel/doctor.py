@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from connector.doctor import Finding, clock_skew, failed, ok, own_name, variables, warn
+from connector.catalogue.openpanel import DIMENSIONS, EVENTS
 from connector.errors import ConnectorError, RejectedError, SettingsError
+from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
+from connector.http.budget import SharedBudget, Ticket
 from connector.openpanel.client import OpenPanel
-from connector.openpanel.questions import Questions
+from connector.openpanel.reports.config import Questions
 from connector.openpanel.settings import OpenPanelSettings
-from connector.openpanel.streams import DIMENSIONS, EVENTS
-from connector.pacing import SharedBudget, Ticket
 from connector.settings import Environment
 
 ABOUT = "openpanel"

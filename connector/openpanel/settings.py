@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from connector.settings import Environment, Secret, environment
 
 if TYPE_CHECKING:
-    from connector.privacy import Privacy
+    from connector.privacy.policy import Privacy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class OpenPanelSettings:
 
     @classmethod
     def load(cls, env: Environment | None = None) -> "OpenPanelSettings":
-        from connector.privacy import Privacy
+        from connector.privacy.policy import Privacy
 
         env = env or environment()
         return cls(

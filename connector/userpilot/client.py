@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
-
-from connector.errors import ContractError, RejectedError, TransientError, excerpt
-from connector.http import ATTEMPTS, Closing, Files, Http, Meter
-from connector.lines import prove_whole
-from connector.pacing import Budget
-from connector.privacy import Privacy
-from connector.rows import parsed
+from connector.catalogue.userpilot import OPTIONAL
+from connector.errors import ContractError, RejectedError, TransientError
+from connector.http.budget import Budget
+from connector.http.client import ATTEMPTS, Closing, Http, Meter, Transport
+from connector.http.download import Files
+from connector.privacy.policy import Privacy
+from connector.records.files import prove_whole
+from connector.records.fit import parsed
+from connector.redaction import excerpt
 from connector.settings import Secret, checked_url
 from connector.stream import Stream
-from connector.userpilot.export import Conflict, Created, Request, Seen, Unclear, utc
+from connector.userpilot.exports.job import Conflict, Created, Seen, Unclear, utc
+from connector.userpilot.exports.request import Request
 from connector.userpilot.settings import API_URL, UserpilotSettings
-from connector.userpilot.streams import OPTIONAL
 
 EXPORTS = "/api/v1/analytics/exports"
 JOBS = f"{EXPORTS}/jobs"
@@ -83,8 +84,8 @@ class Userpilot(Closing):
         timeout: float = 60.0,
         deadline: float = 600.0,
         sleep: Callable[[float], None] = time.sleep,
-        transport: httpx.BaseTransport | None = None,
-        files_transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
+        files_transport: Transport | None = None,
     ) -> None:
         key = api_key if isinstance(api_key, Secret) else Secret(api_key)
         self.url, self.privacy = checked_url("USERPILOT_API_URL", url), privacy

@@ -5,9 +5,9 @@ One request, or none. Nothing is repaired.
 
 from collections.abc import Iterator, Mapping
 
-from connector.doctor import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.errors import ConnectorError, SettingsError
-from connector.pacing import Ticket, Unlimited
+from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
+from connector.http.budget import Ticket, Unlimited
 from connector.settings import Environment
 from connector.userpilot.client import Userpilot
 from connector.userpilot.settings import UserpilotSettings

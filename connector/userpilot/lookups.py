@@ -11,15 +11,16 @@ from typing import Any
 
 import msgspec
 
-from connector.errors import ConnectorError, excerpt
-from connector.landing_snapshot import land_snapshot
-from connector.receipts import record_failure
+from connector.catalogue.userpilot import CHILDREN
+from connector.errors import ConnectorError
+from connector.landing.receipts import record_failure
+from connector.landing.snapshot import land_snapshot
+from connector.redaction import excerpt
 from connector.spool import spool_pages, spooling
 from connector.stream import Column, Page, Receipt, Stream
 from connector.sync import Cost
 from connector.userpilot.client import Userpilot
-from connector.userpilot.streams import CHILDREN
-from connector.warehouse import Warehouse
+from connector.warehouse.connection import Warehouse
 
 _FITS = {"BOOLEAN": (bool,), "BIGINT": (int,)}
 

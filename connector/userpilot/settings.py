@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from connector.privacy import Privacy
+from connector.privacy.policy import Privacy
 from connector.settings import Environment, Secret, environment
 
 API_URL = "https://appex.userpilot.io"

@@ -20,11 +20,11 @@ from connector.dagster import (
     openpanel_assets,
 )
 from connector.dagster.alerts import Alert
-from connector.dagster.drift import openpanel_drift_sensor
-from connector.dagster.schedules import openpanel_nightly_schedule
-from connector.receipts import record_counts
+from connector.dagster.openpanel.drift import openpanel_drift_sensor
+from connector.dagster.openpanel.schedules import openpanel_nightly_schedule
+from connector.http.webhook import Webhook
 from connector.sandbox import READ
-from connector.webhook import Webhook
+from connector.warehouse.coverage import record_counts
 from tests.conftest import DAY
 
 SECRET_PATH = "/services/T000/very-secret-path?token=very-secret-token"

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from connector import EVENTS, Receipt
+from connector.catalogue.openpanel import STREAMS
+from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.dagster.checks import check_results, check_specs, file_check_results, file_check_specs
-from connector.landing_files import Origin, land_files
-from connector.openpanel.streams import STREAMS
-from connector.userpilot.streams import EVENTS as EXPORTED
+from connector.landing.days_from_files import Origin, land_files
 from tests.conftest import DAY
 
 KEY = dg.AssetKey(["openpanel", "events"])

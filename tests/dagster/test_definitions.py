@@ -8,7 +8,7 @@ import pytest
 
 from connector import SettingsError
 from connector.dagster import ConnectorTranslator, OpenPanelResource, build_definitions, openpanel_definitions
-from connector.dagster.assets import INCREMENTAL_TAG
+from connector.dagster.runs import INCREMENTAL_TAG
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,9 +10,9 @@ import pytest
 
 from connector.dagster import OpenPanelResource, WarehouseResource, openpanel_assets
 from connector.dagster.picture import SHOWN_AT_ONCE, picture, sentence
-from connector.receipts import Hours, hours_of_days
 from connector.sandbox import READ
 from connector.stream import Stream
+from connector.warehouse.coverage import Hours, hours_of_days
 from tests.conftest import DAY
 
 NOTHING = (0.0,) * 24

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector import Warehouse
-from connector.dagster.exports import JOB_TAG
+from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
+from connector.dagster.userpilot.assets import JOB_TAG
 from connector.sandbox import Userpilot, serve_userpilot, vendor_variables
-from connector.userpilot.streams import DEFAULT_EVENT_TYPES
 from dagster_project.local import local_dagster
 
 SENSOR = "userpilot_export_sensor"

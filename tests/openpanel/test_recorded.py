@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from connector import EVENTS, OpenPanel, Warehouse, sync_day
-from connector.openpanel.questions import Chart, Funnel, Questions, Series
-from connector.openpanel.streams import DIMENSIONS, streams
-from connector.pacing import Unlimited
-from connector.rows import read_rows
+from connector.catalogue.openpanel import DIMENSIONS
+from connector.http.budget import Unlimited
+from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
+from connector.records.fit import read_rows
 from connector.sandbox import READ
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "openpanel"

@@ -16,7 +16,7 @@ from typing import Any
 
 from connector import EVENTS, OpenPanel, Warehouse, sync_day
 from connector.errors import ConnectorError
-from connector.pacing import SharedBudget
+from connector.http.budget import SharedBudget
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 from tests.soak.kills import Killer, killer

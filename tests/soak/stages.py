@@ -21,17 +21,16 @@ import duckdb
 import httpx
 
 from connector import EVENTS, Exports, OpenPanel, Userpilot, Warehouse, sync_day
-from connector.openpanel.questions import Chart, Funnel, Questions, Series
-from connector.openpanel.streams import streams
-from connector.pacing import SharedBudget
+from connector.catalogue.userpilot import EVENTS as EXPORTED
+from connector.catalogue.userpilot import LOOKUPS
+from connector.http.budget import SharedBudget
+from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
 from connector.sandbox import READ, USERPILOT_KEY, serve, serve_userpilot
 from connector.sandbox import OpenPanel as OpenPanelVendor
 from connector.sandbox import Userpilot as UserpilotVendor
 from connector.stream import Stream
-from connector.userpilot.export import Request
+from connector.userpilot.exports.request import Request
 from connector.userpilot.lookups import sync_lookup
-from connector.userpilot.streams import EVENTS as EXPORTED
-from connector.userpilot.streams import LOOKUPS
 
 DAY = date(2026, 3, 4)
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 6)

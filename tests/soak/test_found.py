@@ -11,28 +11,18 @@ from functools import partial
 import duckdb
 import pytest
 
-from connector.ahead import ahead
+from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.errors import BusyError, ContractError, TransientError
-from connector.http import Files, Http
-from connector.landing_files import Origin, land_files
-from connector.lines import prove_whole
-from connector.receipts import Reading, record_failure
-from connector.userpilot.export import (
-    Created,
-    Do,
-    Job,
-    LinkRefused,
-    Listed,
-    Request,
-    Seen,
-    Shown,
-    State,
-    heard,
-    next_action,
-    submitting,
-)
-from connector.userpilot.streams import EVENTS as EXPORTED
-from connector.warehouse import Warehouse
+from connector.http.client import Http
+from connector.http.download import Files
+from connector.landing.days_from_files import Origin, land_files
+from connector.landing.receipts import Reading, record_failure
+from connector.records.files import prove_whole
+from connector.system.prefetch import ahead
+from connector.userpilot.exports.job import Created, Do, Job, LinkRefused, Listed, Seen, Shown, State
+from connector.userpilot.exports.machine import heard, next_action, submitting
+from connector.userpilot.exports.request import Request
+from connector.warehouse.connection import Warehouse
 from tests.soak.matrix import cells, judged
 from tests.soak.stages import TARGETS, staged
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from connector import EVENTS, LOOKUPS, Exports, OpenPanel, Userpilot, Warehouse, sync_day, sync_lookup
-from connector.openpanel.streams import INSIGHTS_METRICS
+from connector.catalogue.openpanel import INSIGHTS_METRICS
 from connector.sandbox import READ, USERPILOT_KEY, serve, serve_userpilot
 from connector.sandbox import OpenPanel as Vendor
 from connector.sandbox import Userpilot as Pilot
-from connector.userpilot.export import Options, Request
+from connector.userpilot.exports.request import Options, Request
 
 from .project import dbt
 

@@ -3,7 +3,7 @@
 import pytest
 
 from connector import EVENTS
-from connector.openpanel.streams import INSIGHTS_METRICS
+from connector.catalogue.openpanel import INSIGHTS_METRICS
 from connector.sandbox import OpenPanel as Vendor
 
 from . import expected

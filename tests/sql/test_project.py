@@ -10,8 +10,8 @@ import duckdb
 import pytest
 import yaml
 
-from connector.catalogue import tables
-from connector.sources import source_files
+from connector.catalogue.dbt_sources import source_files
+from connector.catalogue.tables import tables
 
 from .project import MARTS, PROJECT, ROOT, dbt, frame
 

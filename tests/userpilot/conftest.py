@@ -7,8 +7,8 @@ import pytest
 from connector.sandbox import USERPILOT_KEY, serve_userpilot
 from connector.sandbox import Userpilot as Vendor
 from connector.userpilot.client import Userpilot
-from connector.userpilot.export import Options, Request
-from connector.userpilot.sync import Exports
+from connector.userpilot.exports.request import Options, Request
+from connector.userpilot.exports.run import Exports
 
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 6)
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

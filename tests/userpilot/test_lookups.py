@@ -4,9 +4,9 @@ import httpx
 import pytest
 
 from connector import ContractError
+from connector.catalogue.userpilot import CHILDREN, LOOKUPS
 from connector.userpilot.client import Userpilot
 from connector.userpilot.lookups import sync_lookup
-from connector.userpilot.streams import CHILDREN, LOOKUPS
 
 BY_NAME = {stream.name: stream for stream in LOOKUPS}
 

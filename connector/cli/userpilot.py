@@ -1,0 +1,125 @@
+"""The verbs of Userpilot: `export request`, `export status`, `export land` and `lookups`."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from connector.errors import ConnectorError, RejectedError, SettingsError
+from connector.settings import Settings
+
+if TYPE_CHECKING:
+    from connector.userpilot.exports.request import Request
+    from connector.userpilot.exports.run import Exports
+from connector.cli.output import (
+    DONE,
+    FAILED,
+    IN_PROGRESS,
+    LOOKUPS_BY_NAME,
+    parse_day,
+    say,
+    say_error,
+    say_job,
+    say_line,
+    say_receipt,
+)
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="first", type=parse_day, required=True, metavar="DAY", help="first UTC day")
+    parser.add_argument(
+        "--to", dest="last", type=parse_day, required=True, metavar="DAY", help="last UTC day, included"
+    )
+    parser.add_argument("--format", choices=("json", "csv"), default="json")
+    for name in ("event-type", "user-id", "company-id"):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar="VALUE", help="may be given several times"
+        )
+    parser.add_argument("--segment-id", default="", metavar="ID")
+    parser.add_argument("--exclusions", action="store_true", help="leave out who is excluded in the web app")
+    parser.add_argument("--email", dest="emails", action="append", default=[], help="who is sent download links")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _wanted(options: argparse.Namespace) -> "Request":
+    from connector.userpilot.exports.request import Options, Request
+
+    names = ("format", "event_type", "user_id", "company_id", "segment_id", "exclusions", "emails")
+    asked = Options.of({name: getattr(options, name) for name in names})
+    return Request.checked(options.first, options.last, asked, today=datetime.now(UTC).date())
+
+
+@contextmanager
+def _exports() -> Iterator["Exports"]:
+    from connector.userpilot.client import Userpilot
+    from connector.userpilot.exports.run import Exports
+    from connector.userpilot.settings import UserpilotSettings
+
+    with Userpilot.from_settings(UserpilotSettings.load()) as client:
+        yield Exports(client, Settings.load().spool_dir)
+
+
+def export_request(options: argparse.Namespace) -> int:
+    with _exports() as exports:
+        job = exports.ask(_wanted(options))
+        say_job(job, as_json=options.json)
+    return FAILED if job.state == "fatal" else DONE if job.job_id else IN_PROGRESS
+
+
+def export_status(options: argparse.Namespace) -> int:
+    under_way = False
+    with _exports() as exports:
+        for job in exports.ledger.jobs():
+            if job.state not in ("landed", "fatal"):
+                job = exports.look(job)
+                exports.ledger.write(job)
+                under_way |= job.state not in ("ready", "fetched", "fatal")
+            say_job(job, as_json=options.json)
+    return IN_PROGRESS if under_way else DONE
+
+
+def export_land(options: argparse.Namespace) -> int:
+    from connector.warehouse.connection import Warehouse
+
+    request, warehouse = _wanted(options), Warehouse(Settings.load().warehouse)
+    with _exports() as exports:
+        for job in exports.wait(request, patience=options.wait, tell=None if options.json else say_line):
+            receipt = exports.land(job, warehouse=warehouse, allow_drop=options.allow_drop)
+            for day in receipt.days:
+                fields = {"table": receipt.table, **asdict(day), "load_id": receipt.load_id, "job_id": receipt.job_id}
+                text = f"{receipt.table}[{day.day}]  {day.landed:>9,} rows  {day.duplicates} duplicates"
+                say(json.dumps(fields, default=str) if options.json else text)
+    return DONE
+
+
+def lookups(options: argparse.Namespace) -> int:
+    from connector.userpilot.lookups import sync_lookup
+    from connector.warehouse.connection import Warehouse
+
+    settings, code = Settings.load(), DONE
+    if unknown := sorted(set(options.names) - set(LOOKUPS_BY_NAME)):
+        raise SettingsError("NAME", f"is {unknown[0]!r}", next_step=f"use {', '.join(LOOKUPS_BY_NAME)}.")
+    with _exports() as exports:
+        for name in options.names or LOOKUPS_BY_NAME:
+            try:
+                receipts = sync_lookup(
+                    exports.client,
+                    LOOKUPS_BY_NAME[name],
+                    warehouse=Warehouse(settings.warehouse),
+                    spool_dir=settings.spool_dir,
+                )
+            except ConnectorError as error:
+                say_error(error, as_json=options.json)
+                code = FAILED
+                # What is wrong with a setting or the key is wrong for every lookup; what a route refuses is its own.
+                if isinstance(error, SettingsError) or (
+                    isinstance(error, RejectedError) and error.status in (401, 403)
+                ):
+                    break
+                continue
+            for receipt in receipts:
+                say_receipt(receipt, as_json=options.json)
+    return code

@@ -1,0 +1,1 @@
+"""OpenPanel in Dagster: assets, schedules, the drift sensor, Track."""

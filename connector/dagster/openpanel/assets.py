@@ -1,0 +1,183 @@
+"""Catalogue -> assets: get, spool, land, report. One day or a range of days, in the same few lines.
+
+If a body here grows past those four verbs, something belongs below the wall.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from connector.catalogue.openpanel import STREAMS
+from connector.dagster.checks import check_results, check_specs
+from connector.dagster.failures import failure
+from connector.dagster.reporting import (
+    day_metadata,
+    keep_receipts,
+    pictures_of,
+    progress_logger,
+    receipt_sentence,
+    run_metadata,
+)
+from connector.dagster.resources import OpenPanelResource, WarehouseResource
+from connector.dagster.runs import ALLOW_DROP_TAG, INCREMENTAL_TAG, RETRIES, TABLE_TAG, days_of, is_on
+from connector.dagster.translator import ConnectorTranslator
+from connector.errors import ConnectorError, RejectedError
+from connector.stream import Receipt, Stream
+
+# Aggregates wait for the vendor far longer than they are landed.
+DAYS_AT_ONCE = 4
+POOL = "openpanel_api"
+
+
+def openpanel_assets(
+    *,
+    start_date: date,
+    streams: Sequence[Stream] = STREAMS,
+    timezone: str = "UTC",
+    instance: str = "",
+    translator: ConnectorTranslator | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    openpanel: OpenPanelResource | None = None,
+    warehouse: WarehouseResource | None = None,
+    pool: str = POOL,
+    retry_policy: dg.RetryPolicy | None = RETRIES,
+) -> list[dg.AssetsDefinition]:
+    """One asset per stream, partitioned by day where the stream has days.
+
+    Args:
+        start_date: the first partition.
+        streams: entries of the catalogue; see :func:`connector.openpanel.streams.streams` for charts and funnels.
+        timezone: the organization's; insights, charts and funnels have its days.
+        instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
+        translator: overrides keys, groups, owners, tags.
+        backfill_policy: how many days one run of a backfill takes; all of a contiguous range by default, which is
+            also what ``dg launch --partition-range`` asks for. Days land one by one, and those that fail do not keep
+            the others from landing. With ``dg.BackfillPolicy.multi_run(1)`` every day is a run of its own.
+        openpanel, warehouse: given here, the assets need no resources in ``Definitions`` and two projects cannot
+            clash; left out, they are taken from the resource keys ``openpanel`` and ``warehouse``.
+        pool: the concurrency pool all assets of this client id share.
+        retry_policy: for transient errors; anything else fails at once.
+    """
+    made = _Made(
+        translator or ConnectorTranslator(),
+        start_date,
+        timezone,
+        backfill_policy,
+        openpanel,
+        warehouse,
+        pool,
+        retry_policy,
+    )
+    return [_landed_asset(stream.of(instance) if instance else stream, made) for stream in streams]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What all assets of one call share."""
+
+    translator: ConnectorTranslator
+    start_date: date
+    timezone: str
+    backfill_policy: dg.BackfillPolicy | None
+    openpanel: OpenPanelResource | None
+    warehouse: WarehouseResource | None
+    pool: str
+    retry_policy: dg.RetryPolicy | None
+
+    def policy(self, stream: Stream) -> dg.BackfillPolicy | None:
+        if stream.days == "none":
+            return None
+        # One policy for all: Dagster warns about a job whose assets differ.
+        return self.backfill_policy or dg.BackfillPolicy.single_run()
+
+
+def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
+        specs=[made.translator.spec(stream)],
+        check_specs=check_specs(stream, made.translator.key(stream)),
+        partitions_def=days_of(stream, made.start_date, made.timezone),
+        backfill_policy=made.policy(stream),
+        retry_policy=made.retry_policy,
+        pool=made.pool,
+        required_resource_keys={
+            key for key, given in (("openpanel", made.openpanel), ("warehouse", made.warehouse)) if given is None
+        },
+    )
+    def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        source: OpenPanelResource = made.openpanel or context.resources.openpanel
+        target: WarehouseResource = made.warehouse or context.resources.warehouse
+        receipts = _land(context, stream, source, target)
+        if stream.days != "none":
+            pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
+            for receipt in receipts:
+                numbers = pictures.get(receipt.day, {}) | day_metadata(receipt)
+                context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
+        yield dg.MaterializeResult(asset_key=made.translator.key(stream), metadata=run_metadata(stream, receipts))
+        yield from check_results(stream, made.translator.key(stream), receipts, target.warehouse())
+
+    return _asset
+
+
+def _land(
+    context: dg.AssetExecutionContext, stream: Stream, source: OpenPanelResource, target: WarehouseResource
+) -> list[Receipt]:
+    """Land every day of this run; a day that fails does not keep the others from landing."""
+    receipts: list[Receipt] = []
+    failed: list[ConnectorError] = []
+    try:
+        with source.client() as client:
+            for outcome in _outcomes(context, stream, client, target):
+                if isinstance(outcome, ConnectorError):
+                    context.log.warning(str(outcome))
+                    failed.append(outcome)
+                    if isinstance(outcome, RejectedError):  # the settings, or the vendor's word: the same for every day
+                        break
+                    continue
+                context.log.info(receipt_sentence(outcome))
+                receipts.append(outcome)
+    except ConnectorError as error:
+        failed.append(error)
+    except BaseException:  # cancelled: what has landed stays landed, and the UI should know
+        keep_receipts(context, stream, receipts)
+        raise
+    if failed:
+        keep_receipts(context, stream, receipts)
+        raise failure(*failed) from None
+    return receipts
+
+
+def _outcomes(
+    context: dg.AssetExecutionContext, stream: Stream, client: Any, target: WarehouseResource
+) -> Iterator[Receipt | ConnectorError]:
+    """A receipt or an error for every day, in order; aggregates a few days at a time, on one request budget."""
+    from connector.sync import sync_day
+    from connector.system.prefetch import ahead
+
+    warehouse, spool_dir = target.warehouse(), target.spool_path
+    allow_drop, incremental = is_on(context, ALLOW_DROP_TAG), is_on(context, INCREMENTAL_TAG)
+    today = datetime.now(UTC).date()
+
+    def land(day: date) -> Receipt | ConnectorError:
+        try:
+            return sync_day(
+                client,
+                stream,
+                day,
+                warehouse=warehouse,
+                spool_dir=spool_dir,
+                allow_drop=allow_drop,
+                incremental=incremental and stream.walk == "pages" and day == today,
+                progress=progress_logger(context, stream, day) if stream.walk == "pages" else None,
+            )
+        except ConnectorError as error:
+            return error
+
+    days = [today] if stream.days == "none" else [date.fromisoformat(key) for key in context.partition_keys]
+    at_once = 1 if stream.walk == "pages" else DAYS_AT_ONCE
+    yield from ahead((partial(land, day) for day in days), at_once=at_once) if at_once > 1 else map(land, days)

@@ -1,0 +1,1 @@
+"""Userpilot in Dagster: assets, schedules, the export sensor and the export log."""

@@ -1,0 +1,352 @@
+"""Exports as assets: one that asks and ends in seconds, one that lands, and a list asset for every lookup.
+
+Waiting is nobody's run: it is the sensor's in ``waiting.py``. What was asked for is written to the event log, where
+every launcher can read it; the file ledger below the spool is for what happens between two lines of that log.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import msgspec
+from pydantic import Field
+
+from connector.catalogue.userpilot import EVENTS, LOOKUPS
+from connector.dagster.checks import file_check_results, file_check_specs
+from connector.dagster.failures import as_dagster_failure
+from connector.dagster.reporting import pictures_of, rows_as_table
+from connector.dagster.resources import UserpilotResource, WarehouseResource
+from connector.dagster.runs import ALLOW_DROP_TAG, RETRIES, TABLE_TAG, days_of, is_on, ranges
+from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.userpilot.export_log import record, request_key
+from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError
+from connector.stream import SEEN, Receipt, Stream
+from connector.userpilot.exports.job import Job
+from connector.userpilot.exports.request import Options, Request
+
+POOL = "userpilot_api"
+# Set by the sensor: the job a run is about, as JSON; its id alone, to find the runs of a job again.
+EXPORT_TAG, JOB_TAG, REQUEST_TAG = "connector/export", "connector/export_job", "connector/export_request"
+REQUESTED, LOST, LANDED, GAVE_UP = "requested", "lost", "landed", "gave up"
+# How long a run that was started by hand waits in place.
+PATIENCE = 3600.0
+
+
+class ExportConfig(dg.Config):
+    """What an export holds besides its days; empty means what the assets were made with. See the README's table."""
+
+    event_type: list[str] = Field(default_factory=list)
+    user_id: list[str] = Field(default_factory=list)
+    company_id: list[str] = Field(default_factory=list)
+    segment_id: str = ""
+    exclusions: bool = False
+    format: str = ""
+    emails: list[str] = Field(default_factory=list)
+
+
+def userpilot_assets(
+    *,
+    start_date: date,
+    options: Mapping[str, Any] | None = None,
+    lookups: Sequence[Stream] = LOOKUPS,
+    instance: str = "",
+    translator: ConnectorTranslator | None = None,
+    userpilot: UserpilotResource | None = None,
+    warehouse: WarehouseResource | None = None,
+    patience: float = PATIENCE,
+    pool: str = POOL,
+    retry_policy: dg.RetryPolicy | None = RETRIES,
+) -> list[dg.AssetsDefinition]:
+    """The request for an export, the landed events, and the lookups.
+
+    Args:
+        start_date: the first partition.
+        options: of every export: event_type, user_id, company_id, segment_id, exclusions, format, emails. A run's
+            configuration overrides them one by one.
+        lookups: entries of the catalogue.
+        instance: name of a second environment; ``shop`` gives keys ``userpilot_shop/events``.
+        translator: overrides keys, groups, owners, tags.
+        userpilot, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
+        patience: seconds a landing that was started by hand waits for its export.
+        pool: the concurrency pool all assets of this key share.
+        retry_policy: for transient errors; anything else fails at once.
+
+    Raises:
+        RejectedError: an option does not exist.
+    """
+    made = _Made(
+        translator or ConnectorTranslator(),
+        start_date,
+        Options.of(options or {}),
+        EVENTS.of(instance) if instance else EVENTS,
+        userpilot or UserpilotResource(),
+        warehouse or WarehouseResource(),
+        patience,
+        pool,
+        retry_policy,
+    )
+    streams = [stream.of(instance) if instance else stream for stream in lookups]
+    return [_request_asset(made), _events_asset(made), *(_lookup_asset(stream, made) for stream in streams)]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What all assets of one call share."""
+
+    translator: ConnectorTranslator
+    start_date: date
+    options: Options
+    events: Stream
+    userpilot: UserpilotResource
+    warehouse: WarehouseResource
+    patience: float
+    pool: str
+    retry_policy: dg.RetryPolicy | None
+
+    @property
+    def partitions(self) -> dg.DailyPartitionsDefinition | None:
+        return days_of(self.events, self.start_date, "UTC")
+
+    @property
+    def request_key(self) -> dg.AssetKey:
+        return request_key(self.translator, self.events)
+
+    def exports(self, client: Any) -> Any:
+        from connector.userpilot.exports.run import Exports
+
+        return Exports(client, self.warehouse.spool_path, stream=self.events)
+
+
+def _request_asset(made: _Made) -> dg.AssetsDefinition:
+    key = made.request_key
+
+    @dg.multi_asset(
+        name=f"{made.events.schema}__export_job",
+        op_tags={TABLE_TAG: f"{made.events.schema}.export_job"},
+        specs=[
+            dg.AssetSpec(
+                key,
+                description="Asking for an export: one job for every contiguous range of days. The run ends as soon as "
+                "the vendor has accepted it; the sensor waits for the files and requests the landing.\n\nA run that "
+                "finds the one export slot taken materializes nothing; the sensor asks again when it is free.",
+                group_name=made.translator.group(made.events),
+                owners=list(made.translator.owners(made.events)),
+                kinds={made.events.vendor},
+                skippable=True,
+            )
+        ],
+        partitions_def=made.partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=made.retry_policy,
+        pool=made.pool,
+    )
+    def _asset(context: dg.AssetExecutionContext, config: ExportConfig) -> Iterable[dg.MaterializeResult[None]]:
+        options = _options(made.options, config)
+        metadata: dict[str, Any] = {}
+        with as_dagster_failure(), made.userpilot.client() as client:
+            exports = made.exports(client)
+            for wanted in _wanted(context, options):
+                try:
+                    job = exports.ask(wanted.request, attempts=wanted.attempts, halved=wanted.halved)
+                except ContractError as error:  # failed too often: the sensor lets go of it
+                    record(context.log_event, key, GAVE_UP, wanted, f"{error.what} {error.next_step}")
+                    raise
+                for other in exports.open_halves(wanted.request):
+                    if other.request != job.request:
+                        record(context.log_event, key, REQUESTED, other)
+                record(context.log_event, key, REQUESTED, job)
+                context.log.info(job.sentence(datetime.now(UTC)))
+                if job.job_id:
+                    metadata |= {"job id": job.job_id, "requested at": str(job.started)}
+                    metadata["asked for"] = dg.MetadataValue.json(_shown(job.request))
+        if metadata:
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+    return _asset
+
+
+def _wanted(context: dg.AssetExecutionContext, options: Options) -> list[Job]:
+    """Jobs to ask for: what the sensor says, else one for every contiguous range of the run's days."""
+    if text := context.run.tags.get(EXPORT_TAG):
+        return [msgspec.json.decode(text, type=Job)]
+    today = datetime.now(UTC).date()
+    return [
+        Job(request=Request.checked(first, last, options, today=today))
+        for first, last in ranges(date.fromisoformat(key) for key in context.partition_keys)
+    ]
+
+
+def _options(usual: Options, config: ExportConfig) -> Options:
+    given = {name: value for name, value in config.model_dump().items() if value}
+    return Options.of({**msgspec.to_builtins(usual), **given})
+
+
+def _shown(request: Request) -> dict[str, Any]:
+    """What was asked for, without the people who are written to."""
+    body = request.body()
+    if "emails" in body:
+        body["emails"] = f"{len(body['emails'])} recipients"
+    return body
+
+
+def _events_asset(made: _Made) -> dg.AssetsDefinition:
+    stream = made.events
+    key = made.translator.key(stream)
+    spec = made.translator.spec(stream).merge_attributes(deps=[made.request_key])
+
+    @dg.multi_asset(
+        name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
+        specs=[spec],
+        check_specs=file_check_specs(stream, key),
+        partitions_def=made.partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=made.retry_policy,
+        pool=made.pool,
+    )
+    def _asset(
+        context: dg.AssetExecutionContext, config: ExportConfig
+    ) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        receipts = list(_landed(context, made, _options(made.options, config)))
+        _report_days(context, made, receipts)
+        yield dg.MaterializeResult(asset_key=key, metadata=_of_run(receipts))
+        landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
+        strangers = {name for receipt in receipts for name in receipt.strangers}
+        yield from file_check_results(stream, key, landed, strangers, made.warehouse.warehouse())
+
+    return _asset
+
+
+def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) -> Iterator[Any]:
+    """Receipts of every export this run lands; per-day numbers are reported as they come."""
+    from connector.userpilot.exports.run import LostError
+
+    by_sensor = EXPORT_TAG in context.run.tags
+    allow_drop = is_on(context, ALLOW_DROP_TAG)
+    with as_dagster_failure(), made.userpilot.client() as client:
+        exports, job = made.exports(client), None
+        try:
+            for job in _wanted(context, options):
+                jobs = [job] if by_sensor else exports.wait(job.request, patience=made.patience, tell=_say(context))
+                for job in jobs:  # what the handlers below report is the job at hand
+                    receipt = exports.land(
+                        job, warehouse=made.warehouse.warehouse(), allow_drop=allow_drop, tell=_say(context)
+                    )
+                    record(context.log_event, made.request_key, LANDED, job, f"landed {receipt.landed:,} rows")
+                    _report(context, receipt)
+                    yield receipt
+        except InProgressError as error:
+            remembered = exports.ledger.job(job.request.id) if job else None
+            if remembered and remembered.job_id:
+                record(context.log_event, made.request_key, REQUESTED, remembered)  # from here the sensor waits
+            raise dg.Failure(str(error), metadata={"next step": error.next_step}, allow_retries=False) from None
+        except (RejectedError, SuddenDropError) as error:
+            if job and not isinstance(error, SettingsError):  # asking again gets the same answer: the sensor lets go
+                record(context.log_event, made.request_key, GAVE_UP, job, f"{error.what} {error.next_step}")
+            raise
+        except LostError as error:
+            if job:
+                record(context.log_event, made.request_key, LOST, job, error.what)
+            raise dg.Failure(str(error), metadata={"next step": error.next_step}, allow_retries=False) from None
+
+
+def _say(context: dg.AssetExecutionContext) -> Any:
+    last = 0.0
+
+    def tell(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 5.0:
+            last = time.monotonic()
+            context.log.info(line)
+
+    return tell
+
+
+def _report(context: dg.AssetExecutionContext, receipt: Any) -> None:
+    context.log.info(
+        f"{receipt.table} landed whole: {receipt.landed:,} rows on {len(receipt.days)} days from {receipt.files} files "
+        f"({receipt.duplicates} duplicates dropped, {receipt.outside:,} rows of other days left out), "
+        f"{receipt.bytes / 1e6:.1f} MB, {receipt.seconds:.1f} s"
+    )
+
+
+def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Sequence[Any]) -> None:
+    """The numbers and the picture of every day that was asked for."""
+    asked = set(context.partition_keys)
+    landed = [(receipt, day) for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
+    pictures = pictures_of(made.events, [day.day for _, day in landed], made.warehouse)
+    for receipt, day in landed:
+        numbers = pictures.get(day.day, {}) | {
+            "dagster/partition_row_count": day.landed,
+            "received": day.received,
+            "duplicates": day.duplicates,
+            "rows replaced": day.replaced,
+            "rows with extras": day.misfits,
+            "load id": receipt.load_id,
+        }
+        if day.forgotten:
+            numbers["rows of forgotten people"] = day.forgotten
+        context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
+
+
+def _of_run(receipts: Sequence[Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "days in run": sum(len(receipt.days) for receipt in receipts),
+        "rows in run": sum(receipt.landed for receipt in receipts),
+        "rows of other days": sum(receipt.outside for receipt in receipts),
+        "files": sum(receipt.files for receipt in receipts),
+        "bytes": sum(receipt.bytes for receipt in receipts),
+        "seconds": round(sum(receipt.seconds for receipt in receipts), 3),
+        "lock held seconds": round(sum(receipt.lock_seconds for receipt in receipts), 3),
+        "job id": ", ".join(receipt.job_id for receipt in receipts),
+    }
+    if receipts:
+        metadata["preview"] = dg.MetadataValue.md(rows_as_table(receipts[-1].sample))
+    if strangers := sorted({name for receipt in receipts for name in receipt.strangers}):
+        metadata["undeclared fields"] = ", ".join(strangers)
+    if warnings := sorted({warning for receipt in receipts for warning in receipt.warnings}):
+        metadata["warnings"] = "; ".join(warnings)
+    return metadata
+
+
+def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
+    key = made.translator.key(stream)
+    spec = made.translator.spec(dataclasses.replace(stream, columns=(*stream.columns, *SEEN)))
+
+    @dg.multi_asset(
+        name=f"{stream.schema}__{stream.name}",
+        op_tags={TABLE_TAG: stream.table},
+        specs=[spec],
+        retry_policy=made.retry_policy,
+        pool=made.pool,
+    )
+    def _asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        from connector.userpilot.lookups import sync_lookup
+
+        with as_dagster_failure(), made.userpilot.client() as client:
+            receipts: list[Receipt] = sync_lookup(
+                client, stream, warehouse=made.warehouse.warehouse(), spool_dir=made.warehouse.spool_path
+            )
+        if not receipts:
+            context.log.info(f"{stream.table}: this account does not have it")
+            return dg.MaterializeResult(asset_key=key, metadata={"current rows": 0, "note": "not in this account"})
+        first, *inner = receipts
+        metadata: dict[str, Any] = {
+            "current rows": first.landed,
+            "known before": first.replaced,
+            "rows with extras": first.misfits,
+            "requests": first.requests,
+            "preview": dg.MetadataValue.md(rows_as_table(first.sample)),
+        }
+        metadata |= {f"rows in {receipt.table}": receipt.landed for receipt in inner}
+        if first.strangers:
+            metadata["undeclared fields"] = ", ".join(sorted(first.strangers))
+        if first.warnings:
+            metadata["warnings"] = "; ".join(first.warnings)
+        return dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+    return _asset

@@ -1,0 +1,1 @@
+"""Spooled files become rows: each landing replaces what it covers in one transaction."""

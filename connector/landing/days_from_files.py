@@ -1,0 +1,414 @@
+"""Replaces a range of days by files whose rows tell their own day, in one transaction, or leaves everything as it was.
+
+The sibling of ``landing.py`` for bulk exports: files are read by DuckDB straight from the spool, compressed as they
+came; names of files mean nothing, every row is placed by its replication key. Nothing here knows a vendor, a request
+or a schedule.
+"""
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from connector.errors import ConnectorError, ContractError, RejectedError
+from connector.landing.file_queries import Batch, prepared
+from connector.landing.receipts import Reading
+from connector.landing.transaction import Transaction, Work, guard_drop
+from connector.privacy.forget import leave_out
+from connector.records.files import File, check_header, looked_at
+from connector.records.fit import canonical
+from connector.redaction import excerpt
+from connector.stream import Stream
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.own_tables import insert_receipt, prepare_receipts
+from connector.warehouse.sql import literal, quoted
+
+EXPORT_JOBS = """
+create table if not exists connector.export_jobs (
+    table_name varchar not null,
+    job_id varchar not null,
+    load_id varchar not null,
+    first_day date not null,
+    last_day date not null,
+    fingerprint varchar not null,
+    options json,
+    requested_at timestamptz,
+    files bigint,
+    bytes bigint,
+    rows_received bigint,
+    rows_landed bigint,
+    duplicates bigint,
+    rows_outside bigint,
+    landed_at timestamptz not null
+)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the files come from.
+
+    Attributes:
+        job_id: the export that made them.
+        fingerprint: equal for exports that hold the same rows; days landed under another one are not replaced.
+        options: what was asked for, as JSON text. requested_at: when.
+        expected: by column, the only values its rows may have; others mean that the request was not understood.
+        one_source: columns whose values tell where rows come from; a table holds those of one source.
+        hashed_with, rules: see :class:`connector.stream.Page`.
+    """
+
+    job_id: str
+    fingerprint: str
+    options: str = "{}"
+    requested_at: datetime | None = None
+    expected: Mapping[str, Collection[str]] = field(default_factory=dict)
+    one_source: Collection[str] = ()
+    hashed_with: str = ""
+    rules: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayReceipt:
+    """What a landing did to one day; see :class:`connector.stream.Receipt`."""
+
+    day: date
+    received: int
+    landed: int
+    duplicates: int
+    replaced: int
+    misfits: int
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeReceipt:
+    """What one landing of files did.
+
+    Attributes:
+        days: every day of the range, also those without rows.
+        outside: rows of the files that lie outside the range; they are not landed.
+        files, bytes, requests, seconds, lock_wait, lock_seconds: what it cost.
+        strangers: undeclared fields seen.
+        sample: a few rows of the last day that has any, as texts, without columns that name a person.
+    """
+
+    table: str
+    load_id: str
+    job_id: str
+    days: tuple[DayReceipt, ...]
+    outside: int
+    files: int
+    bytes: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    lock_wait: float = 0.0
+    lock_seconds: float = 0.0
+    strangers: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    sample: tuple[Mapping[str, str | None], ...] = field(default=(), repr=False)
+
+    @property
+    def landed(self) -> int:
+        return sum(day.landed for day in self.days)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(day.duplicates for day in self.days)
+
+    @property
+    def received(self) -> int:
+        return sum(day.received for day in self.days)
+
+
+def land_files(
+    warehouse: Warehouse,
+    stream: Stream,
+    files: Sequence[Path],
+    first: date,
+    last: date,
+    *,
+    origin: Origin,
+    allow_drop: bool = False,
+    reading: Reading | None = None,
+) -> RangeReceipt:
+    """Replace the days ``first`` to ``last``, both included.
+
+    Args:
+        warehouse: opened for the transaction only.
+        stream: says which table and columns; its replication key places the rows.
+        files: JSON lines, JSON arrays or CSV with a header, compressed or not; looked at, not believed by name.
+        origin: which export made them.
+        allow_drop: land days that shrank to nothing or to less than half, or were landed with other filters.
+        reading: what fetching cost, for the receipts.
+
+    Raises:
+        SuddenDropError: a day shrank and ``allow_drop`` is off.
+        RejectedError: a day was landed from an export with other filters.
+        ContractError: a file is cut or not what it seems, a row has no usable time, or holds what was not asked for.
+        BusyError: somebody else kept the warehouse locked.
+        In every case the rows landed before are still in place.
+    """
+    where = f"{stream.table}[{first}..{last}]"
+    reading = reading or Reading()
+    looks = [_known(looked_at(file, where), stream, where) for file in files]
+    transaction = Transaction(warehouse, stream, where)
+    with prepared(looks, stream, where) as batches, transaction as work:
+        ranged = _Range(work._db, stream, where)
+        receipt = ranged.replace(looks, batches, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
+    return transaction.timed(receipt)
+
+
+def _known(file: File, stream: Stream, where: str) -> File:
+    """A text without the time's column is no table of events; read as one it would land as nothing."""
+    if file.kind != "csv":
+        return file
+    time = next(column.field for column in stream.columns if column.name == stream.replication_key)
+    if time not in file.names:
+        raise ContractError(
+            f"file {excerpt(file.path.name, 60)} is neither JSON nor CSV with a column {time}; it begins with "
+            f"{excerpt(', '.join(file.names), 80)!r}",
+            where=where,
+            next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
+        )
+    check_header(file.names, file.path, where)
+    return file
+
+
+def record_range_failure(
+    warehouse: Warehouse, stream: Stream, first: date, last: date, error: ConnectorError, reading: Reading
+) -> None:
+    """A receipt of status ``failed`` for every day of the range, where the warehouse allows."""
+    with Transaction(warehouse, stream, f"{stream.table}[{first}..{last}]") as work:
+        prepare_receipts(work._db)
+        for day in _days(first, last):
+            insert_receipt(
+                work._db,
+                stream.table, day, work._load_id, None, None, None, None, None, None, reading.requests,
+                reading.refused, reading.bytes, reading.seconds, False, None, "failed", str(error), work._now,
+            )  # fmt: skip
+
+
+class _Range(Work):
+    """The statements of one landing of files."""
+
+    def replace(
+        self,
+        files: Sequence[File],
+        batches: Iterable[Batch],
+        first: date,
+        last: date,
+        *,
+        origin: Origin,
+        allow_drop: bool,
+        reading: Reading,
+    ) -> RangeReceipt:
+        self._prepare(origin.hashed_with)
+        self._db.execute(EXPORT_JOBS)
+        in_range = f"_day between {literal(first)} and {literal(last)}"
+        if not allow_drop:
+            self._same_filters(first, last, origin)
+        sources = {column: self._values(column, "true") for column in ([] if allow_drop else origin.one_source)}
+        before = dict(
+            self._db.execute(f"select _day, count(*) from {self._table} where {in_range} group by 1").fetchall()
+        )
+        if before:
+            self._db.execute(f"delete from {self._table} where {in_range}")
+        total = sum(map(self._insert_some, batches))
+        self._every_row_has_a_day()
+        self._nothing_else(origin)
+        self._same_source(sources)
+        (outside,) = self._row(
+            f"delete from {self._table} where _load_id = {literal(self._load_id)} and not ({in_range})"
+        )
+        received = self._per_day(in_range, "count(*)")
+        kept = received
+        if leave_out(self._db, self._stream, in_range):
+            kept = self._per_day(in_range, "count(*)")
+        twins = self._drop_equal(in_range, kept)
+        misfits = self._per_day(in_range, "count(_extra)")
+        days = tuple(
+            DayReceipt(
+                day=day,
+                received=received.get(day, 0),
+                landed=kept.get(day, 0) - twins.get(day, 0),
+                duplicates=twins.get(day, 0),
+                replaced=before.get(day, 0),
+                misfits=misfits.get(day, 0),
+                forgotten=received.get(day, 0) - kept.get(day, 0),
+            )
+            for day in _days(first, last)
+        )
+        assert total == outside + sum(received.values())
+        if not allow_drop:
+            for day in days:
+                guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
+        return self._write_receipts(days, origin, outside, files, reading, first, last)
+
+    def _same_filters(self, first: date, last: date, origin: Origin) -> None:
+        """Replacing everybody's events by one person's would delete the others, and the other way round double none."""
+        other = self._db.execute(
+            "select day, fingerprint, options from (select l.day, j.fingerprint, j.options::varchar as options, "
+            "row_number() over (partition by l.day order by l.landed_at desc) as turn "
+            "from connector.landings l join connector.export_jobs j on j.load_id = l.load_id "
+            f"where l.table_name = {literal(self._stream.table)} and l.status = 'landed' "
+            f"and l.day between {literal(first)} and {literal(last)}) "
+            f"where turn = 1 and fingerprint <> {literal(origin.fingerprint)} order by day limit 1"
+        ).fetchone()
+        if other:
+            raise RejectedError(
+                f"{other[0]} was landed from an export with other filters ({other[2]}; now {origin.options})",
+                where=self._where,
+                next_step="ask for the same filters, or replace the days on purpose: --allow-drop (command line), "
+                "run tag connector/allow_drop: true (Dagster).",
+            )
+
+    def _insert_some(self, batch: Batch) -> int:
+        (count,) = self._row(
+            f"insert into {self._table} by name select *, {quoted(self._stream.replication_key)}::date as _day, "
+            f"{literal(self._load_id)} as _load_id, {literal(self._now)} as _landed_at "
+            f"from ({batch.select(self._stream.columns)})"
+        )
+        batch.landed()
+        return count
+
+    def _every_row_has_a_day(self) -> None:
+        (lost,) = self._row(f"select count(*) from {self._table} where _day is null")
+        if lost:
+            raise ContractError(
+                f"{lost} rows have no {self._stream.replication_key}, so they can be placed in no day",
+                where=self._where,
+                next_step="nothing was landed; look at the export's files and report the rows to the vendor.",
+            )
+
+    def _nothing_else(self, origin: Origin) -> None:
+        for column, allowed in origin.expected.items():
+            odd = self._db.execute(
+                f"select {quoted(column)}, count(*) from {self._table} where _load_id = {literal(self._load_id)} "
+                f"and not list_contains({literal(sorted(allowed))}, {quoted(column)}) group by 1 limit 1"
+            ).fetchone()
+            if odd:
+                raise ContractError(
+                    f"{odd[1]} rows have {column} {odd[0]!r}, which was not asked for",
+                    where=self._where,
+                    next_step="nothing was landed: the vendor did not understand the request; report this message.",
+                )
+
+    def _same_source(self, before: Mapping[str, set[str]]) -> None:
+        for column, known in before.items():
+            strange = self._values(column, f"_load_id = {literal(self._load_id)}") - known
+            if known and strange:
+                raise RejectedError(
+                    f"the landed rows have {column} {excerpt(', '.join(sorted(known)), 80)} and those of this export "
+                    f"{excerpt(', '.join(sorted(strange)), 80)}",
+                    where=self._where,
+                    next_step="check whose key is set: it is that of another environment, which wants a schema of its "
+                    "own. To mix them on purpose: --allow-drop (command line), run tag connector/allow_drop: true "
+                    "(Dagster).",
+                )
+
+    def _values(self, column: str, where: str) -> set[str]:
+        name = quoted(column)
+        rows = self._db.execute(
+            f"select distinct {name} from {self._table} where {where} and coalesce({name}, '') <> ''"
+        ).fetchall()
+        return {value for (value,) in rows}
+
+    def _per_day(self, in_range: str, what: str) -> dict[date, int]:
+        return dict(self._db.execute(f"select _day, {what} from {self._table} where {in_range} group by 1").fetchall())
+
+    def _drop_equal(self, in_range: str, received: Mapping[date, int]) -> dict[date, int]:
+        """Of records equal in every field keep one. Equal keys with other contents are two events."""
+        columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
+        plain = ", ".join(quoted(c.name) for c in self._stream.columns if c.type != "JSON")
+        rows = self._db.execute(
+            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} where {in_range}) "
+            "group by 1"
+        ).fetchall()
+        dropped: dict[date, int] = {}
+        for day, distinct in sorted(rows):
+            if distinct == received[day]:
+                continue
+            of_day = f"from {self._table} where _day = {literal(day)}"
+            # Hashes only point at candidates; what decides is every field.
+            candidates = f"{of_day} and hash({plain}) in (select hash({plain}) {of_day} group by 1 having count(*) > 1)"
+            (count,) = self._row(
+                f"delete from {self._table} where rowid in (select rowid from (select rowid, "
+                f"row_number() over (partition by {columns} order by rowid) as turn {candidates}) where turn > 1)"
+            )
+            dropped[day] = int(count) + self._drop_alike(candidates, plain)
+        return dropped
+
+    def _drop_alike(self, candidates: str, plain: str) -> int:
+        """Records whose JSON says the same in another order; few are left to be read, so they are read here."""
+        documents = [quoted(c.name) for c in self._stream.columns if c.type == "JSON"]
+        found = self._db.execute(
+            f"select rowid, min(rowid) over (partition by {plain}) as first, "
+            f"{', '.join(f'{name}::varchar' for name in [*documents, '_extra'])} {candidates} order by first, rowid"
+        )
+        rows = itertools.chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
+        again: list[int] = []
+        for _, group in itertools.groupby(rows, key=lambda row: row[1]):
+            seen: set[tuple[str | None, ...]] = set()
+            for place, _, *said in group:
+                what = tuple(None if text is None else canonical(text) for text in said)
+                if what in seen:
+                    again.append(place)
+                seen.add(what)
+        if again:
+            self._row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
+        return len(again)
+
+    def _write_receipts(
+        self,
+        days: tuple[DayReceipt, ...],
+        origin: Origin,
+        outside: int,
+        files: Sequence[File],
+        reading: Reading,
+        first: date,
+        last: date,
+    ) -> RangeReceipt:
+        warnings = ("the export completed without any file",) if not files else ()
+        filled = [day.day for day in days if day.landed]
+        receipt = RangeReceipt(
+            table=self._stream.table,
+            load_id=self._load_id,
+            job_id=origin.job_id,
+            days=days,
+            outside=outside,
+            files=len(files),
+            bytes=reading.bytes,
+            requests=reading.requests,
+            seconds=reading.seconds,
+            strangers=self._strangers() if any(day.misfits for day in days) else frozenset(),
+            warnings=warnings,
+            sample=self._sample(filled[-1]) if filled else (),
+        )
+        for day in days:
+            insert_receipt(
+                self._db,
+                receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
+                day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
+                "; ".join(warnings) or None, "landed", None, self._now, forgotten=day.forgotten,
+                rules=origin.rules,
+            )  # fmt: skip
+        values = (
+            receipt.table, origin.job_id, self._load_id, first, last, origin.fingerprint, origin.options,
+            origin.requested_at, len(files), sum(file.path.stat().st_size for file in files), receipt.received,
+            receipt.landed, receipt.duplicates, outside, self._now,
+        )  # fmt: skip
+        self._db.execute(f"insert into connector.export_jobs values ({', '.join(literal(value) for value in values)})")
+        return receipt
+
+    def _strangers(self) -> frozenset[str]:
+        rows = self._db.execute(
+            f"select distinct unnest(json_keys(_extra)) from {self._table} "
+            f"where _load_id = {literal(self._load_id)} and _extra is not null limit 100"
+        ).fetchall()
+        return frozenset(excerpt(str(name), 80) for (name,) in rows)
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(days=offset)

@@ -1,0 +1,1 @@
+"""Insights, charts and funnels: the report config, reading the answers, placing chart points in days."""

@@ -1,0 +1,1 @@
+"""Rows of the warehouse sent back to OpenPanel through its Track API."""

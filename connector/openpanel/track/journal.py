@@ -1,0 +1,210 @@
+"""What was sent back to a vendor, remembered: a journal while sending, a table afterwards.
+
+The journal is a file, because a run that sends ten thousand requests must not hold the warehouse meanwhile, and must
+not forget what it did when it is killed. A dead run's journal is read by the next one. Nothing here sends.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connector.errors import BusyError, ContractError
+from connector.system.files import locked, private, private_folder
+from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.sql import literal
+
+_SENT = """
+create table if not exists connector.sent (
+    outbox varchar not null,
+    key varchar not null,
+    content_hash varchar not null,
+    status varchar not null,
+    noted_at timestamptz not null
+)
+"""
+_REJECTED = """
+create table if not exists connector.rejected (
+    outbox varchar not null,
+    key varchar not null,
+    content_hash varchar not null,
+    status varchar not null,
+    said varchar,
+    noted_at timestamptz not null
+)
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one row: ``sent``, ``rejected`` (with the vendor's words), ``failed`` or ``unknown``."""
+
+    key: str
+    content_hash: str
+    status: str
+    said: str = ""
+
+
+class Journal:
+    """A file of intents and outcomes; one line each, appended and flushed, so that a kill loses none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._file = open(path, "a", encoding="utf-8", opener=private)  # noqa: SIM115  closed by journal()
+
+    def intend(self, keys: Sequence[str], hashes: Sequence[str]) -> None:
+        """About to send something that must not be sent twice; on disk before this returns."""
+        self._write([{"intent": key, "hash": digest} for key, digest in zip(keys, hashes, strict=True)], sync=True)
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """The vendor said clearly that it did not happen."""
+        self._write([{"back": key} for key in keys])
+
+    def done(self, outcome: Outcome) -> None:
+        self._write(
+            [{"done": outcome.key, "hash": outcome.content_hash, "status": outcome.status, "said": outcome.said}]
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, lines: Sequence[Mapping[str, str]], *, sync: bool = False) -> None:
+        with self._lock:
+            self._file.writelines(json.dumps(line) + "\n" for line in lines)
+            self._file.flush()
+            if sync:
+                os.fdatasync(self._file.fileno())
+
+
+@contextmanager
+def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
+    """The journal of one outbox, to itself; two runs of one outbox would send everything twice.
+
+    Raises:
+        BusyError: another run is sending this outbox.
+    """
+    private_folder(folder)
+    name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60]
+    path = folder / f"{name}.journal"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / f"{name}.lock"))
+        except TimeoutError:
+            raise BusyError(
+                "another run is sending this outbox",
+                where=f"track {outbox}",
+                next_step="wait for it to end, then rerun.",
+            ) from None
+        book = Journal(path)
+        stack.callback(book.close)
+        yield book, path
+
+
+def read_journal(path: Path) -> list[Outcome]:
+    """Outcomes of a journal; an intent without one is ``unknown``. The last line may be torn by a kill."""
+    outcomes: dict[str, Outcome] = {}
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry: Any = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                continue
+            raise ContractError(
+                f"line {number} of {path.name} is not readable",
+                where="track",
+                next_step="look at the file; what it holds decides what must not be sent again.",
+            ) from None
+        match entry:
+            case {"intent": str(key), "hash": str(digest)}:
+                outcomes[key] = Outcome(key, digest, "unknown", "the run ended before an answer came")
+            case {"back": str(key)}:
+                outcomes.pop(key, None)
+            case {"done": str(key), "hash": str(digest), "status": str(status), "said": str(said)}:
+                outcomes[key] = Outcome(key, digest, status, said)
+    return list(outcomes.values())
+
+
+def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
+    """Key -> content hash of what was sent, or may have been."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        try:
+            rows = connection.execute(
+                f"select key, content_hash from connector.sent where outbox = {literal(outbox)}"
+            ).fetchall()
+        except MissingTableError:
+            return {}
+    return dict(rows)
+
+
+def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> None:
+    """Write outcomes down in ``connector.sent`` and ``connector.rejected``, in one transaction."""
+    now = datetime.now(UTC)
+    sent = [one for one in outcomes if one.status in ("sent", "unknown")]
+    told = [one for one in outcomes if one.status != "sent"]
+    with warehouse.write() as connection:
+        connection.execute("create schema if not exists connector")
+        connection.execute(_SENT)
+        connection.execute(_REJECTED)
+        connection.execute("begin")
+        _forget(connection, "sent", outbox, sent)
+        _forget(connection, "rejected", outbox, outcomes)
+        _insert(connection, "sent", [(outbox, o.key, o.content_hash, o.status, now) for o in sent])
+        _insert(connection, "rejected", [(outbox, o.key, o.content_hash, o.status, o.said, now) for o in told])
+        connection.execute("commit")
+
+
+def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
+    """Remove what was noted under these keys, in the tables and in journals that dead runs left; rows removed.
+
+    Raises:
+        BusyError: an outbox is being sent.
+    """
+    removed = 0
+    for path in sorted(folder.glob("*.journal")):
+        with nullcontext() if dry_run else journal(folder, path.stem):  # nobody else writes meanwhile
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if not _names(line, keys)]
+            removed += len(lines) - len(kept)
+            if not dry_run and len(kept) < len(lines):
+                path.write_text("".join(kept), encoding="utf-8")
+    with warehouse.read() if dry_run else warehouse.write() as connection:
+        for table in ("sent", "rejected"):
+            of_keys = f"from connector.{table} where list_contains({literal(list(keys))}, key)"
+            with suppress(MissingTableError):
+                row = connection.execute(f"select count(*) {of_keys}").fetchone()
+                removed += row[0] if row else 0
+                if not dry_run:
+                    connection.execute(f"delete {of_keys}")
+    return removed
+
+
+def _names(line: str, keys: Sequence[str]) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return any(key in line for key in keys)
+    return isinstance(entry, dict) and any(entry.get(word) in keys for word in ("intent", "back", "done"))
+
+
+def _forget(connection: Connection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:
+    for start in range(0, len(outcomes), 5000):
+        keys = literal([one.key for one in outcomes[start : start + 5000]])
+        connection.execute(
+            f"delete from connector.{table} where outbox = {literal(outbox)} and list_contains({keys}, key)"
+        )
+
+
+def _insert(connection: Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    for start in range(0, len(rows), 1000):
+        values = ", ".join("(" + ", ".join(literal(value) for value in row) + ")" for row in rows[start : start + 1000])
+        connection.execute(f"insert into connector.{table} values {values}")

@@ -1,0 +1,362 @@
+"""Applies the rules of one stream to its records: leaves out, or replaces by a keyed hash, before anything is written.
+
+It works on the vendor's records as bytes: what no rule names keeps the spelling it came with. It knows no file of rules
+and no setting.
+"""
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from connector.errors import ContractError, TransientError
+from connector.privacy.hashing import REMEMBERED, Hash
+from connector.privacy.rules import EXTRA, Rule, Segments, folded, segments
+from connector.records.files import DAMAGED, LONGEST_RECORD, check_header, unpacked
+from connector.records.lines import LARGEST_ARRAY
+from connector.redaction import excerpt
+from connector.stream import Column, Page, Stream
+from connector.system.files import private
+
+_UNREADABLE: tuple[type[Exception], ...] = (ValueError, RecursionError, csv.Error, msgspec.MsgspecError, *DAMAGED)
+
+_Act = Literal["keep", "look inside", "drop", "hash"]
+_Raws = dict[str, msgspec.Raw]
+
+
+class Protector:
+    """Applies the rules of one stream to its records.
+
+    Attributes:
+        hashed_with: a fingerprint of the key, from which it cannot be guessed; empty if nothing is hashed.
+        fingerprint: of the rules and that key; neither their order nor the spelling of names matters.
+    """
+
+    def __init__(self, stream: Stream, rules: Sequence[Rule], hashing: "Hash | None") -> None:
+        self._stream, self._hash = stream, hashing
+        self.hashed_with = hashing.fingerprint if hashing and any(rule.act == "hash" for rule in rules) else ""
+        said = sorted(f"{rule.act} {rule.anywhere} {'.'.join(rule.path)}" for rule in set(rules))
+        self.fingerprint = hashlib.sha256("\n".join([*said, self.hashed_with]).encode()).hexdigest()[:16]
+        same = [
+            Rule(segments(other), rule.act)
+            for rule in rules
+            if not rule.anywhere
+            for column, others in stream.same_values.items()
+            if rule.path == (folded(column),)
+            for other in others
+        ]
+        own = [rule for rule in (*rules, *same) if rule.path[0] != EXTRA]
+        # A field that moved to where no column is must not come back there: its last name counts, at any depth.
+        moved = [Rule(rule.path[-1:], rule.act, anywhere=True) for rule in (*rules, *same) if rule.path[-1] != "*"]
+        self._known, self._strange = _Node((), own), _Node((), [*own, *moved])
+        self._columns = {column.field: column for column in stream.columns}
+        self._record = _record_type(stream.columns)
+        # Each column that a rule concerns: its slot, and its node where it has an inside.
+        self._slots = [
+            (f"c{number}", column, met)
+            for number, column in enumerate(stream.columns)
+            if (met := self._met(column))[0] != "keep"
+        ]
+        self._by_field = {column.field: met for _, column, met in self._slots}
+        texts = [column.field for _, column, met in self._slots if met[0] == "look inside" and column.type == "VARCHAR"]
+        self._plain = _plain_texts(texts) if texts else None
+        self._opened = [slot for slot in self._slots if slot[1].field not in texts]
+
+    def page(self, page: Page) -> Page:
+        """The same page with a body that may be written to disk."""
+        try:
+            if not page.rows:
+                return replace(page, rules=self.fingerprint)
+            return replace(self._page(page), hashed_with=self.hashed_with, rules=self.fingerprint)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise ContractError(
+                f"a value cannot be read, so that rules cannot be applied to it: {excerpt(str(fault), 120)}",
+                where=self._stream.table,
+                next_step="nothing was landed; rerun once; if it repeats, report the row to the vendor.",
+            ) from None
+        except RecursionError:
+            raise ContractError(
+                "a value is nested too deeply to apply rules to it",
+                where=self._stream.table,
+                next_step="nothing was landed; drop the whole column that holds it, or report the row to the vendor.",
+            ) from None
+
+    def _page(self, page: Page) -> Page:
+        try:
+            if self._plain:
+                self._plain.decode(page.body)  # no object stands in a text column, so none has to be opened
+            records = self._record.decode(page.body)
+        except msgspec.DecodeError:
+            rows = msgspec.json.decode(page.body, type=list[_Raws])
+            body = msgspec.json.encode([self.record(row) for row in rows])
+            return replace(page, body=body, misfits=sum("_extra" in row for row in rows))
+        for slot, _, met in self._opened:
+            for record in records:
+                raw = getattr(record, slot)
+                if raw is not msgspec.UNSET and (kept := self._done(raw, met)) is not raw:
+                    setattr(record, slot, kept)
+        misfits = 0
+        if page.misfits:
+            for record in records:
+                if record.extra is not msgspec.UNSET:
+                    record.extra = self._extra(record.extra)
+                    misfits += record.extra is not msgspec.UNSET
+        return replace(page, body=msgspec.json.encode(records), misfits=misfits)
+
+    def record(self, row: _Raws) -> _Raws:
+        """One record, changed in place; fields without a column are treated like what is inside ``_extra``."""
+        for name in list(row):
+            if name in self._by_field:
+                kept = self._done(row[name], self._by_field[name])
+            elif name in self._columns:
+                continue
+            elif name == "_extra":
+                kept = self._extra(row[name])
+            else:
+                kept = self._done(row[name], self._strange.met(name))
+            if kept is msgspec.UNSET:
+                del row[name]
+            else:
+                row[name] = kept
+        return row
+
+    def files(self, sources: Sequence[Path], folder: Path, *, where: str) -> list[Path]:
+        """Files as they may be landed: JSON lines, a JSON array or CSV with a header, compressed or not.
+
+        Args:
+            sources: left as they are.
+            folder: made private; the new files have the old names.
+
+        Raises:
+            ContractError: a file does not hold records.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = []
+        for source in sources:
+            target = folder / source.name
+            try:
+                with (
+                    unpacked(source, where) as stream,
+                    open(target, "wb", opener=private) as plain,
+                    gzip.GzipFile(fileobj=plain, mode="wb", compresslevel=1, mtime=0, filename="") as out,
+                ):
+                    self._copy(stream, out.write, source, where)
+            except _UNREADABLE as fault:
+                if isinstance(fault, OSError) and fault.errno:
+                    raise TransientError(
+                        f"an exported file cannot be rewritten: {fault.strerror}",
+                        where=where,
+                        next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
+                    ) from None
+                raise ContractError(
+                    f"file {source.name} does not hold records that rules could be applied to: "
+                    f"{type(fault).__name__} {excerpt(str(fault), 120)}",
+                    where=where,
+                    next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
+                ) from None
+            made.append(target)
+        return made
+
+    def _copy(self, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
+        line = b"\n"
+        while line and not line.strip():
+            line = stream.readline(LONGEST_RECORD)
+        start = line.lstrip()[:1]
+        if start == b"{":
+            while line:
+                if line.strip():
+                    write(msgspec.json.encode(self.record(_MEMBERS(line))) + b"\n")
+                line = stream.readline(LONGEST_RECORD)
+        elif start == b"[":
+            document = line + stream.read(LARGEST_ARRAY)
+            if len(document) > LARGEST_ARRAY:
+                raise ValueError(f"one array of more than {LARGEST_ARRAY // 2**20} MiB")
+            rows = msgspec.json.decode(document, type=list[_Raws])
+            write(msgspec.json.encode([self.record(row) for row in rows]))
+        elif start:
+            self._copy_csv(line, stream, write, source, where)
+
+    def _copy_csv(self, line: bytes, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
+        reader = csv.reader(
+            io.TextIOWrapper(io.BufferedReader(_Chained(line, stream)), encoding="utf-8-sig", newline="")
+        )
+        names = next(reader)
+        check_header(names, source, where)
+        write(_csv_line(names))
+        for values in reader:
+            sent = [(name, value) for name, value in zip(names, values, strict=False) if value]
+            row = self.record({name: msgspec.Raw(msgspec.json.encode(value)) for name, value in sent})
+            write(_csv_line([_csv_text(row[name]) if name in row else "" for name in names]))
+
+    def _met(self, column: Column) -> "_Met":
+        met = self._known.met(column.field)
+        # Only JSON has an inside; but an object that came for a text column stands there as its JSON text.
+        return _KEEP if met[0] == "look inside" and column.type not in ("JSON", "VARCHAR") else met
+
+    def _extra(self, raw: msgspec.Raw) -> Any:
+        kept = self._inside(raw, self._strange)
+        return msgspec.UNSET if bytes(kept) == b"{}" else kept
+
+    def _done(self, raw: msgspec.Raw, met: "_Met") -> Any:
+        """What stands for a value afterwards; the same object if nothing changed, UNSET if it is dropped."""
+        act, node = met
+        if act == "keep":
+            return raw
+        if act == "look inside":
+            assert node is not None
+            return self._inside(raw, node)
+        if act == "drop":
+            return msgspec.UNSET
+        assert self._hash is not None
+        return self._hash.raw(raw)
+
+    def _inside(self, raw: msgspec.Raw, node: "_Node") -> msgspec.Raw:
+        """A value with everything below it decided; what is kept keeps its spelling."""
+        start = _start(raw)
+        if start == b"{" and node.may_concern(raw):
+            members, acts, changes = _MEMBERS(raw), node.acts, []
+            for name, before in members.items():
+                met = acts.get(name) or node.met(name)
+                if met is not _KEEP and (after := self._done(before, met)) is not before:
+                    changes.append((name, after))
+            for name, after in changes:
+                if after is msgspec.UNSET:
+                    del members[name]
+                else:
+                    members[name] = after
+            return msgspec.Raw(msgspec.json.encode(members)) if changes else raw
+        if start == b"[" and node.may_concern(raw):
+            items = msgspec.json.decode(raw, type=list[msgspec.Raw])
+            found = [self._done(item, node.met(str(number))) for number, item in enumerate(items)]
+            if any(one is not item for one, item in zip(found, items, strict=True)):
+                null = msgspec.Raw(b"null")  # positions stay what they were
+                return msgspec.Raw(msgspec.json.encode([null if one is msgspec.UNSET else one for one in found]))
+        if start == b'"' and (text := _object_in(raw)) is not None:
+            inside = msgspec.Raw(text.encode())
+            with contextlib.suppress(msgspec.DecodeError):
+                if (after := self._inside(inside, node)) is not inside:
+                    return msgspec.Raw(msgspec.json.encode(bytes(after).decode()))
+        return raw
+
+
+_MEMBERS = msgspec.json.Decoder(_Raws).decode
+_Met = tuple[_Act, "_Node | None"]
+_KEEP: _Met = ("keep", None)
+_LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
+
+
+class _Node:
+    """A place inside a record: what happens to each member there, worked out once for each name."""
+
+    def __init__(self, path: Segments, rules: Sequence[Rule]) -> None:
+        self._path, self._rules = path, rules
+        self.acts: dict[str, _Met] = {}
+        # A value in which no rule's last name occurs, however it is spelt, need not be opened.
+        self._words = {rule.path[-1].encode() for rule in rules}
+        self._always = any(word == b"*" or not word or not word.isascii() for word in self._words)
+
+    def may_concern(self, raw: msgspec.Raw) -> bool:
+        text = bytes(raw)
+        if self._always or b"\\" in text:  # an escape may hide a name
+            return True
+        text = text.translate(_LOWER, b"_- ")
+        return any(word in text for word in self._words)
+
+    def met(self, name: str) -> _Met:
+        """What happens to a member; with the node of its inside if that is looked at."""
+        if (known := self.acts.get(name)) is not None:
+            return known
+        if len(self.acts) > REMEMBERED:
+            self.acts.clear()
+        path = (*self._path, *segments(name))
+        found: set[_Act] = {_meets(rule, self._path, path) for rule in self._rules}
+        met = _KEEP
+        if "drop" in found:
+            met = ("drop", None)
+        elif "hash" in found:
+            met = ("hash", None)
+        elif "look inside" in found:
+            met = ("look inside", _Node(path, self._rules))
+        self.acts[name] = met
+        return met
+
+
+def _meets(rule: Rule, above: Segments, path: Segments) -> _Act:
+    """A rule meets the path it names and, as names may be dotted, everything that begins with it."""
+    wanted = rule.path
+    if not rule.anywhere:
+        if len(wanted) > len(path):
+            return "look inside" if _alike(wanted[: len(path)], path) else "keep"
+        return rule.act if _alike(wanted, path[: len(wanted)]) else "keep"
+    ends = range(len(above) + 1, len(path) + 1)
+    hit = any(end >= len(wanted) and _alike(wanted, path[end - len(wanted) : end]) for end in ends)
+    return rule.act if hit else "look inside"
+
+
+def _alike(wanted: Segments, path: Segments) -> bool:
+    return all(one in ("*", other) for one, other in zip(wanted, path, strict=True))
+
+
+def _record_type(columns: Sequence[Column]) -> msgspec.json.Decoder[Any]:
+    raw = msgspec.Raw | msgspec.UnsetType
+    names = {f"c{number}": column.field for number, column in enumerate(columns)}
+    fields: list[tuple[str, Any, Any]] = [(slot, raw, msgspec.UNSET) for slot in (*names, "extra")]
+    record = msgspec.defstruct(
+        "Protected", fields, rename=names | {"extra": "_extra"}, forbid_unknown_fields=True, gc=False
+    )
+    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+
+def _plain_texts(names: Sequence[str]) -> msgspec.json.Decoder[Any]:
+    fields: list[tuple[str, Any, Any]] = [
+        (f"t{number}", str | int | float | bool | None, None) for number in range(len(names))
+    ]
+    record = msgspec.defstruct("Texts", fields, rename={f"t{n}": name for n, name in enumerate(names)}, gc=False)
+    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+
+def _start(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])
+
+
+def _object_in(raw: msgspec.Raw) -> str | None:
+    """The text of an object or a list that was sent as a text."""
+    if bytes(memoryview(raw)[1:2]) not in (b"{", b"[", b" ", b"\\"):
+        return None
+    text = msgspec.json.decode(raw, type=str).strip()
+    return text if text[:1] in ("{", "[") else None
+
+
+class _Chained(io.RawIOBase):
+    """A first line that was read already, and the rest."""
+
+    def __init__(self, first: bytes, rest: Any) -> None:
+        self._first, self._rest = first, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._first[: len(buffer)] or self._rest.read(len(buffer))
+        self._first = self._first[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def _csv_line(values: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
+
+
+def _csv_text(raw: msgspec.Raw) -> str:
+    value = bytes(raw)
+    return str(json.loads(value)) if value[:1] == b'"' else "" if value == b"null" else value.decode()

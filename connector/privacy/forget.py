@@ -1,0 +1,225 @@
+"""Removes a person from every landed table, and keeps them from coming back with a later landing.
+
+A vendor that still has a person sends them again with the next lookback, so what was removed is remembered: not who
+it was, but a salted digest of the value that stood in the table. Every landing leaves out the rows whose digest is
+known, and its receipt counts them. What a rule drops or hashes beforehand is ``privacy.py``'s affair.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from connector.stream import Column, Stream
+from connector.warehouse.connection import Connection, Warehouse
+from connector.warehouse.sql import literal, quoted, quoted_table, text
+
+FORGOTTEN = """
+create table if not exists connector.forgotten (
+    table_name varchar not null,
+    column_name varchar not null,
+    digest varchar not null,
+    salt varchar not null,
+    forgotten_at timestamptz not null
+)
+"""
+
+Hashed = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """What was removed from one table: rows, on how many days, and how many of them were anonymous."""
+
+    table: str
+    rows: int
+    days: int
+    anonymous: int = 0
+
+
+def forget(
+    warehouse: Warehouse,
+    people: Iterable[tuple[Stream, Sequence[str]]],
+    *,
+    hashed: Hashed | None = None,
+    devices: bool = True,
+    dry_run: bool = False,
+) -> list[Removed]:
+    """Remove people from the tables of streams, in one transaction, and remember them there.
+
+    Args:
+        people: for each stream, in whose table to look (of one instance), the ids as the vendor knows them.
+        hashed: what stands in a hashed column for a value; both forms are looked for.
+        devices: also remove anonymous rows of the devices that the people were seen on. Rows of somebody else who is
+            known by name on the same device stay.
+        dry_run: count, and leave everything as it is.
+
+    Returns:
+        One entry for every table that exists; rows may be 0.
+
+    Raises:
+        BusyError: somebody else kept the warehouse locked.
+    """
+    found = []
+    with warehouse.read() if dry_run else warehouse.write() as connection:
+        known = _tables(connection)
+        if not dry_run:
+            connection.execute("begin")
+            connection.execute("create schema if not exists connector")
+            connection.execute(FORGOTTEN)
+        for stream, ids in people:
+            if stream.table in known:
+                found.append(_Table(connection, stream, hashed).forget(ids, devices=devices, dry_run=dry_run))
+        if not dry_run:
+            connection.execute("commit")
+            connection.execute("checkpoint")
+    return found
+
+
+def instances(warehouse: Warehouse, stream: Stream) -> list[Stream]:
+    """A stream in every instance that the warehouse has a table of."""
+    with warehouse.read() as connection:
+        schemas = [table.split(".")[0] for table in sorted(_tables(connection)) if table.endswith(f".{stream.name}")]
+    own = [schema for schema in schemas if schema == stream.vendor or schema.startswith(f"{stream.vendor}_")]
+    return [stream.of(schema[len(stream.vendor) + 1 :]) for schema in own]
+
+
+def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str = "") -> int:
+    """Delete forgotten people among rows that were just inserted; how many there were.
+
+    Args:
+        rows: SQL condition that these rows meet.
+        table: where they are, if not in the stream's table.
+    """
+    who = _column(stream, "person")
+    if who is None or not _is_there(connection):
+        return 0
+    salts = connection.execute(
+        f"select distinct salt from connector.forgotten where table_name = {literal(stream.table)}"
+    ).fetchall()
+    if not salts:
+        return 0
+    device = _column(stream, "device")
+    conditions = []
+    for (salt,) in salts:
+        conditions.append(_remembered(stream, who, salt))
+        if device:
+            conditions.append(f"(coalesce({quoted(who.name)}, '') = '' and {_remembered(stream, device, salt)})")
+    (count,) = connection.execute(
+        f"delete from {table or quoted_table(stream)} where {rows} and ({' or '.join(conditions)})"
+    ).fetchone() or (0,)
+    return int(count)
+
+
+def is_forgotten(warehouse: Warehouse) -> Callable[[str], bool]:
+    """Tells whether a person's id was forgotten, in whichever table."""
+    if not warehouse.exists():
+        return lambda _: False
+    with warehouse.read() as connection:
+        if not _is_there(connection):
+            return lambda _: False
+        rows = connection.execute("select distinct salt, digest from connector.forgotten").fetchall()
+    digests: dict[str, set[str]] = {}
+    for salt, digest in rows:
+        digests.setdefault(salt, set()).add(digest)
+    return lambda value: any(_digest(salt, value) in known for salt, known in digests.items())
+
+
+class _Table:
+    """The statements for one table."""
+
+    def __init__(self, connection: Connection, stream: Stream, hashed: Hashed | None) -> None:
+        self._db, self._stream, self._hashed = connection, stream, hashed
+        self._table = quoted_table(stream)
+
+    def forget(self, ids: Sequence[str], *, devices: bool, dry_run: bool) -> Removed:
+        who, device = _column(self._stream, "person"), _column(self._stream, "device")
+        assert who is not None
+        people = self._both(ids)
+        matches = f"list_contains({literal(people)}, {quoted(who.name)})"
+        seen: list[str] = []
+        if device and devices:
+            rows = self._db.execute(
+                f"select distinct {quoted(device.name)} from {self._table} "
+                f"where {matches} and coalesce({quoted(device.name)}, '') <> ''"
+            ).fetchall()
+            seen = [value for (value,) in rows]
+        # While anonymous a person's id is the device's.
+        anonymous = [value for value in self._both(seen) if value not in people]
+        unnamed = "false"
+        if device and seen:
+            unnamed = (
+                f"(list_contains({literal(anonymous)}, {quoted(who.name)}) or (coalesce({quoted(who.name)}, '') = '' "
+                f"and list_contains({literal(seen)}, {quoted(device.name)})))"
+            )
+        per_day = self._db.execute(
+            f"select _day, count(*), count(*) filter (not {matches}) from {self._table} "
+            f"where {matches} or {unnamed} group by 1"
+        ).fetchall()
+        if not dry_run:
+            self._db.execute(f"delete from {self._table} where {matches} or {unnamed}")
+            self._correct_receipts({day: count for day, count, _ in per_day})
+            self._remember(who, [*people, *anonymous])
+            if device:
+                self._remember(device, seen)
+        return Removed(
+            table=self._stream.table,
+            rows=sum(count for _, count, _ in per_day),
+            days=len(per_day),
+            anonymous=sum(unnamed for _, _, unnamed in per_day),
+        )
+
+    def _both(self, values: Iterable[str]) -> list[str]:
+        found = dict.fromkeys(value for value in values if value)
+        return list(found | dict.fromkeys(form for value in found if self._hashed and (form := self._hashed(value))))
+
+    def _correct_receipts(self, per_day: Mapping[object, int]) -> None:
+        """Landed, duplicates and forgotten rows of a day's newest receipt add up to what the vendor sent."""
+        self._db.execute("alter table connector.landings add column if not exists forgotten bigint")
+        for day, count in per_day.items():
+            of_day = f"table_name = {literal(self._stream.table)} and day = {literal(day)} and status = 'landed'"
+            self._db.execute(
+                f"update connector.landings set landed = landed - {count:d}, forgotten = coalesce(forgotten, 0) + "
+                f"{count:d} where {of_day} and load_id = (select arg_max(load_id, landed_at) from connector.landings "
+                f"where {of_day})"
+            )
+
+    def _remember(self, column: Column, values: Sequence[str]) -> None:
+        row = self._db.execute("select any_value(salt) from connector.forgotten").fetchone()
+        salt = (row and row[0]) or secrets.token_hex(16)
+        table, name, now = literal(self._stream.table), literal(column.name), literal(datetime.now(UTC))
+        for value in values:
+            digest = literal(_digest(salt, value))
+            self._db.execute(
+                f"insert into connector.forgotten select {table}, {name}, {digest}, {literal(salt)}, {now} "
+                f"where not exists (from connector.forgotten where table_name = {table} and column_name = {name} "
+                f"and digest = {digest})"
+            )
+
+
+def _remembered(stream: Stream, column: Column, salt: str) -> str:
+    return (
+        f"sha256({text(salt)} || {quoted(column.name)}) in (select digest from connector.forgotten "
+        f"where table_name = {literal(stream.table)} and column_name = {literal(column.name)})"
+    )
+
+
+def _digest(salt: str, value: str) -> str:
+    return hashlib.sha256((salt + value).encode()).hexdigest()
+
+
+def _column(stream: Stream, whom: str) -> Column | None:
+    return next((column for column in stream.columns if column.identifies == whom), None)
+
+
+def _is_there(connection: Connection) -> bool:
+    return "connector.forgotten" in _tables(connection, "connector")
+
+
+def _tables(connection: Connection, schema: str = "") -> set[str]:
+    only = f" and schema_name = {literal(schema)}" if schema else ""
+    rows = connection.execute(
+        f"select schema_name || '.' || table_name from duckdb_tables() where database_name = current_database(){only}"
+    ).fetchall()
+    return {name for (name,) in rows}

@@ -1,0 +1,1 @@
+"""Fits every record to its table: a value without a column goes into `_extra`."""

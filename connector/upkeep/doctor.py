@@ -1,0 +1,304 @@
+"""Looks at everything a run needs and says, for each, whether it is well and what to do if not.
+
+This room knows the machine: settings, disks, spool, warehouse, budget, the Dagster instance's file. What a vendor needs
+is examined in the vendor's own ``doctor.py``. Nothing is repaired and nothing secret is shown.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from connector.catalogue.tables import every_stream
+from connector.errors import BusyError, ConnectorError, SettingsError
+from connector.health import Finding, fail, failed, ok, variables, warn
+from connector.http.webhook import VARIABLE as WEBHOOK
+from connector.http.webhook import Webhook
+from connector.privacy.policy import Privacy
+from connector.redaction import excerpt
+from connector.settings import Environment, Settings, environment
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.coverage import under_other_rules
+
+# Below this a day of a million events may not fit, as files and in the warehouse, at the same time.
+LITTLE_ROOM = 2 * 2**30
+NO_ROOM = 200 * 2**20
+# A run reads for minutes, at most hours; what is older than a day was left by one that died.
+LEFT_BEHIND = 86_400.0
+
+
+def examine(env: Environment | None = None) -> Iterator[Finding]:
+    """Findings about this machine, one after the other; vendors are not asked."""
+    env = env or environment()
+    settings, findings = _settings(env)
+    yield from findings
+    yield from _privacy(env)
+    yield _webhook(env)
+    yield from _clock()
+    yield from _budget()
+    if settings is not None:
+        yield from _spool(settings.spool_dir)
+        yield from _warehouse(settings.warehouse)
+        yield from _ruled(env, settings.warehouse)
+    yield from _dagster(env)
+
+
+def nothing_configured() -> Finding:
+    """What to say where every vendor is well because none is named."""
+    return warn(
+        "vendors",
+        "nothing is configured: there is nobody to read from.",
+        "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
+    )
+
+
+def _settings(env: Environment) -> tuple[Settings | None, list[Finding]]:
+    found: list[Finding] = []
+    for name, read in _READERS.items():
+        try:
+            read(env)
+            found += variables(env, [name])
+        except SettingsError as error:
+            found.append(failed(name, error))
+    try:
+        return Settings.load(env), found
+    except SettingsError:
+        return None, found
+
+
+_READERS: Mapping[str, Callable[[Environment], object]] = {
+    "WAREHOUSE": lambda env: Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")),
+    "START_DATE": lambda env: env.day("START_DATE", "2024-01-01"),
+    "SPOOL_DIR": lambda env: env.folder("SPOOL_DIR", ".spool"),
+    "CONNECTOR_DBT": lambda env: env.switch("CONNECTOR_DBT"),
+}
+
+
+def _webhook(env: Environment) -> Finding:
+    try:
+        webhook = Webhook.from_environment(env)
+    except SettingsError as error:
+        return failed(WEBHOOK, error)
+    if webhook is None:
+        return ok(WEBHOOK, "is not set; nobody is told of failures.")
+    with webhook:
+        return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
+
+
+def _privacy(env: Environment) -> Iterator[Finding]:
+    about = "personal data"
+    try:
+        rules = Privacy.from_environment(env)
+    except SettingsError as error:
+        yield failed(about, error)
+        return
+    if rules is None:
+        yield ok(about, "is landed as the vendors send it; no rules are set.")
+    else:
+        yield ok(about, f"has {sum(rules.tables.values())} rules, for {', '.join(sorted(rules.tables)) or 'no table'}.")
+
+
+def _clock() -> Iterator[Finding]:
+    zone = time.tzname[0]
+    yield ok("timezone", f"this machine is in {zone}; days are counted in UTC whatever it is.")
+
+
+def _budget() -> Iterator[Finding]:
+    folder = Path(tempfile.gettempdir())
+    about = "request budget"
+    own = folder / f"connector-{os.getuid()}"
+    try:
+        if not own.exists():
+            yield ok(about, "no process of this user has asked a vendor yet.")
+            return
+        mode = own.stat()
+    except OSError as fault:
+        yield fail(about, f"{own.name} cannot be looked at: {fault.strerror}.", f"make {folder} readable.")
+        return
+    if mode.st_uid != os.getuid():
+        yield fail(
+            about, f"the folder {own.name} belongs to somebody else.", "remove it, or set TMPDIR to a folder of yours."
+        )
+    elif not os.access(own, os.W_OK):
+        yield fail(
+            about, f"the folder {own.name} is not writable.", "make it writable, or set TMPDIR to another folder."
+        )
+    elif mode.st_mode & 0o077:
+        yield warn(about, f"the folder {own.name} can be read by others.", "run: chmod 700 on it.")
+    else:
+        files = len(list(own.glob("budget-*.json")))
+        yield ok(about, f"{files} client ids share their requests through files of this user.")
+
+
+def _spool(spool: Path) -> Iterator[Finding]:
+    about = "spool"
+    place = _existing(spool)
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield fail(about, f"{place} is not writable.", "make it writable, or point SPOOL_DIR to another folder.")
+        return
+    yield _room(f"{about} disk", place, "SPOOL_DIR")
+    if not spool.exists():
+        yield ok(about, "nothing was ever spooled here.")
+        return
+    if spool.stat().st_mode & 0o077 and any(spool.iterdir()):
+        # Folders inside are private; names of tables and jobs are not.
+        yield warn(about, "others can list the spool folder, though not read what is in it.", "run: chmod 700 on it.")
+    old = [
+        folder
+        for folder in (*spool.glob("*/*-????????????"), *spool.glob("*.exports/*.chunks"))
+        if _age(folder) > LEFT_BEHIND
+    ]
+    if old:
+        size = sum(file.stat().st_size for folder in old for file in folder.rglob("*") if file.is_file())
+        yield warn(
+            about,
+            f"{len(old)} folders with {size / 2**20:,.0f} MiB are older than a day.",
+            "run: connector prune; what a job still needs is kept.",
+        )
+    else:
+        yield ok(about, "nothing was left behind.")
+
+
+def _warehouse(name: str) -> Iterator[Finding]:
+    about = "warehouse"
+    try:
+        warehouse = Warehouse(name, lock_wait=2.0)
+    except SettingsError:
+        return  # told among the settings
+    path = Path(name).expanduser()
+    place = _existing(path.parent)
+    yield _room(f"{about} disk", place, "WAREHOUSE")
+    if not warehouse.exists():
+        if os.access(place, os.W_OK | os.X_OK):
+            yield ok(about, f"{name} does not exist yet; the first landing makes it.")
+        else:
+            yield fail(about, f"{place} is not writable.", "make it writable, or point WAREHOUSE somewhere else.")
+        return
+    if not os.access(path, os.W_OK):
+        yield fail(
+            about, f"{name} is read-only.", "make the file writable for this user, or point WAREHOUSE elsewhere."
+        )
+        return
+    if not os.access(path.parent, os.W_OK):
+        yield fail(
+            about, f"the folder of {name} is read-only.", "make it writable: DuckDB keeps its log beside the file."
+        )
+        return
+    try:
+        with warehouse.read() as connection:
+            found = connection.execute("select count(*), version() from duckdb_tables()").fetchone()
+    except BusyError as error:
+        yield warn(about, error.what + ".", "if that is a run, all is well; else close what holds the file open.")
+        return
+    except ConnectorError as error:
+        yield failed(about, error)
+        return
+    if path.stat().st_mode & 0o077:
+        yield warn(about, f"others on this machine can read {name}.", "run: chmod 600 on it, if that is not wanted.")
+    rows, version = found or (0, "")
+    size = path.stat().st_size / 2**20
+    yield ok(about, f"{name} opens: {rows} tables, {size:,.0f} MiB, DuckDB {version}.")
+
+
+def _ruled(env: Environment, name: str) -> Iterator[Finding]:
+    """Whether what has landed is as today's rules would have it; rules act on what is landed from then on."""
+    with contextlib.suppress(ConnectorError):  # what is wrong with the rules or the file has been said
+        rules = Privacy.from_environment(env)
+        wanted = {stream.table: rules.fingerprint(stream) if rules else "" for stream in every_stream()}
+        for table, (rows, first, last) in under_other_rules(Warehouse(name, lock_wait=2.0), wanted).items():
+            yield warn(
+                "personal data",
+                f"{rows:,} rows of {table} ({first} to {last}) were landed under other rules than today's.",
+                "land these days again; rows that a list no longer has (_current is false) can only be deleted.",
+            )
+
+
+def _dagster(env: Environment) -> Iterator[Finding]:
+    about = "dagster"
+    home = env.values.get("DAGSTER_HOME", "").strip()
+    if not home:
+        yield ok(about, "DAGSTER_HOME is not set; the command line needs none.")
+        return
+    file = Path(home) / "dagster.yaml"
+    if not Path(home).is_dir():
+        yield fail(about, "DAGSTER_HOME is not a folder.", "make it, or set DAGSTER_HOME to the instance's folder.")
+        return
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        document = {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        yield fail(about, f"dagster.yaml cannot be read: {excerpt(str(fault), 160)}.", "fix the file.")
+        return
+    wanted: tuple[tuple[tuple[str, ...], str, str], ...] = (
+        (
+            ("concurrency", "pools", "default_limit"),
+            "pools have no default limit, so they limit nothing",
+            "default_limit: 4",
+        ),
+        (
+            ("run_monitoring", "enabled"),
+            "run monitoring is off: a run whose process died stays started",
+            "enabled: true",
+        ),
+        (
+            ("run_monitoring", "free_slots_after_run_end_seconds"),
+            "a cancelled run can hold a pool's slot for ever",
+            "free_slots_after_run_end_seconds: 60",
+        ),
+        (("run_monitoring", "max_runtime_seconds"), "a run that hangs is never ended", "max_runtime_seconds: 21600"),
+        (("run_retries", "enabled"), "a run whose process died is not started again", "enabled: true"),
+    )
+    well = True
+    for path, said, line in wanted:
+        if not _at(document, path):
+            well = False
+            yield warn(about, f"{said}.", f"write {line} below {': '.join(path[:-1])} in dagster.yaml.")
+    if _at(document, ("run_retries", "retry_on_asset_or_op_failure")) is not False and _at(
+        document, ("run_retries", "enabled")
+    ):
+        well = False
+        yield warn(
+            about,
+            "runs whose step failed are run again, although the step was retried by its own policy.",
+            "write retry_on_asset_or_op_failure: false below run_retries in dagster.yaml.",
+        )
+    if well:
+        yield ok(about, "pools, run monitoring and run retries are set.")
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document
+
+
+def _room(about: str, place: Path, variable: str) -> Finding:
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as fault:
+        return fail(about, f"{place} cannot be looked at: {fault.strerror}.", f"check {variable}.")
+    said = f"{free / 2**30:,.1f} GiB are free."
+    if free < NO_ROOM:
+        return fail(about, said, f"free space, or point {variable} to another disk; landings fail before they begin.")
+    if free < LITTLE_ROOM:
+        return warn(about, said, f"free space, or point {variable} to another disk: a large day may not fit.")
+    return ok(about, said)
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _age(folder: Path) -> float:
+    with contextlib.suppress(OSError):
+        return time.time() - folder.stat().st_mtime
+    return 0.0

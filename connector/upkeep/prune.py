@@ -1,0 +1,133 @@
+"""Removes what nobody needs any more: files of dead runs, and receipts that no row and no check refers to.
+
+What is needed to go on stays whatever its age: files of a process that lives, journals that are not settled, the newest
+receipts of every day, and every receipt whose landing still has rows. Vendors' own files are their own rooms' affair.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from connector.spool import sweep
+from connector.system.files import locked
+from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.sql import literal, quoted
+
+# A vendor forgets an export after three days; files that nobody landed by then are asked for anew.
+FILES_DAYS = 4
+RECEIPTS_DAYS = 400
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How much of what was removed."""
+
+    what: str
+    count: int
+
+
+def prune_files(spool_dir: Path, *, older_than_days: float = FILES_DAYS, dry_run: bool = False) -> list[Pruned]:
+    """Remove spools of dead runs, and journals and locks that hold nothing, below a spool folder.
+
+    Args:
+        older_than_days: for journals and locks; a dead run's spool is worthless at once.
+    """
+    limit = time.time() - older_than_days * 86_400
+    spools = sweep(spool_dir, dry_run=dry_run)
+    empty = 0
+    for path in (*spool_dir.glob("outbox/*.journal"), *spool_dir.glob("outbox/*.lock")):
+        with suppress(OSError):
+            if path.stat().st_mtime < limit and path.stat().st_size == 0:
+                empty += _remove_unlocked(path, path.with_suffix(".lock"), dry_run=dry_run)
+    return [Pruned("spools of dead runs", len(spools)), Pruned("empty journals and locks", empty)]
+
+
+def prune_receipts(
+    warehouse: Warehouse, *, older_than_days: float = RECEIPTS_DAYS, dry_run: bool = False, now: datetime | None = None
+) -> list[Pruned]:
+    """Remove old receipts, exports and counts from schema ``connector``, in one transaction.
+
+    A receipt stays if it is among a day's newest (the last landing, and the last failure if that came later), or if
+    rows of its landing are still in the table.
+
+    Raises:
+        BusyError: somebody else kept the warehouse locked.
+    """
+    limit = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
+    if not warehouse.exists():
+        return []
+    if not dry_run:
+        warehouse.sweep()
+    with warehouse.read() if dry_run else warehouse.write() as connection:
+        made = {
+            name
+            for (name,) in connection.execute(
+                "select table_name from duckdb_tables() "
+                "where schema_name = 'connector' and database_name = current_database()"
+            ).fetchall()
+        }
+        if "landings" not in made:
+            return []
+        if not dry_run:
+            connection.execute("begin")
+        old = _unreferenced(connection, limit)
+        counts = [_delete(connection, "landings", f"list_contains({literal(old)}, load_id || ' ' || day)", dry_run)]
+        if "export_jobs" in made:
+            gone = (
+                f"landed_at < {literal(limit)} and load_id not in (select load_id from connector.landings "
+                f"where not list_contains({literal(old)}, load_id || ' ' || day))"
+            )
+            counts.append(_delete(connection, "export_jobs", gone, dry_run))
+        # A count older than the landing that followed it says nothing any more.
+        newer = (
+            "select 1 from connector.landings as l where l.table_name = probes.table_name and l.day = probes.day "
+            "and l.status = 'landed' and l.landed_at > probes.asked_at"
+        )
+        counts.append(_delete(connection, "probes", f"asked_at < {literal(limit)} and exists ({newer})", dry_run))
+        if not dry_run:
+            connection.execute("commit")
+    return counts
+
+
+def _unreferenced(connection: Connection, limit: datetime) -> list[str]:
+    """Old receipts (load id and day) that are neither a day's newest nor have rows."""
+    rows = connection.execute(
+        f"select table_name, load_id, day from (from connector.landings select *, "
+        "row_number() over (partition by table_name, day order by landed_at desc, load_id) as last_of_any, "
+        "row_number() over (partition by table_name, day, status order by landed_at desc, load_id) as last_of_kind) "
+        f"where landed_at < {literal(limit)} and last_of_any > 1 and not (status = 'landed' and last_of_kind = 1)"
+    ).fetchall()
+    by_table: dict[str, list[tuple[str, object]]] = {}
+    for table, load_id, day in rows:
+        by_table.setdefault(table, []).append((load_id, day))
+    found: list[str] = []
+    for table, receipts in by_table.items():
+        loads = literal(sorted({load_id for load_id, _ in receipts}))
+        name = ".".join(quoted(part) for part in table.split(".", 1))
+        try:
+            alive = connection.execute(
+                f"select distinct _load_id from {name} where list_contains({loads}, _load_id)"
+            ).fetchall()
+        except MissingTableError:  # the table was dropped or renamed: nothing refers to its receipts
+            alive = []
+        living = {load_id for (load_id,) in alive}
+        found += [f"{load_id} {day}" for load_id, day in receipts if load_id not in living]
+    return found
+
+
+def _delete(connection: Connection, table: str, condition: str, dry_run: bool) -> Pruned:
+    verb = "select count(*)" if dry_run else "delete"
+    row = connection.execute(f"{verb} from connector.{table} where {condition}").fetchone()
+    return Pruned(f"connector.{table}", int(row[0]) if row else 0)
+
+
+def _remove_unlocked(path: Path, lock_file: Path, *, dry_run: bool) -> int:
+    try:
+        with locked(lock_file):
+            if not dry_run:
+                path.unlink(missing_ok=True)
+    except TimeoutError:
+        return 0
+    return 1

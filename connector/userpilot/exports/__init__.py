@@ -1,0 +1,1 @@
+"""Userpilot bulk exports: the request, the state machine of a job, its ledger and its files."""

@@ -1,0 +1,178 @@
+"""Answers from receipts and landed rows: which days are whole, moved or failed, and what is in a day."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from connector.stream import Stream
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.own_tables import prepare_receipts
+from connector.warehouse.sql import columns, literal, quoted, quoted_table
+
+
+def newest_day(warehouse: Warehouse, stream: Stream) -> date | None:
+    """The newest partition that has rows."""
+    if not warehouse.exists():
+        return None
+    with warehouse.read() as connection:
+        row = connection.execute(f"select max(_day) from {quoted_table(stream)}").fetchone()
+    day: date | None = row[0] if row else None
+    return day
+
+
+def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
+    """What the vendor had announced when each landed day of a stretch was landed last."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        try:
+            rows = connection.execute(
+                f"select day, arg_max(announced, landed_at) from connector.landings "
+                f"where table_name = {literal(stream.table)} and status = 'landed' "
+                f"and day between {literal(first)} and {literal(last)} group by day"
+            ).fetchall()
+        except duckdb.CatalogException:
+            return {}
+    return {day: count for day, count in rows if count is not None}
+
+
+def moved_days(warehouse: Warehouse, tables: Sequence[str]) -> list[tuple[str, date, int, int]]:
+    """Landed days whose vendor count is another one by now: table, day, the count when landed, the count now."""
+    return _asked(
+        warehouse,
+        "select c.table_name, c.day, l.announced, c.vendor_count from connector.coverage c join (select table_name, "
+        "day, arg_max(announced, landed_at) as announced from connector.landings where status = 'landed' "
+        "group by all) l using (table_name, day) where c.state = 'moved' and l.announced is not null "
+        "and c.vendor_count is not null "
+        f"and list_contains({literal(list(tables))}, c.table_name) order by all",
+    )
+
+
+def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What the newest failed receipt of each table and day says; nothing for those without one."""
+    names = [f"{table} {day}" for table, day in days]
+    rows = _asked(
+        warehouse,
+        "select table_name, day::varchar, arg_max(error, landed_at) from connector.landings where status = 'failed' "
+        f"and list_contains({literal(names)}, table_name || ' ' || day) group by all",
+    )
+    return {(table, day): error or "" for table, day, error in rows}
+
+
+def _asked(warehouse: Warehouse, sql: str) -> list[Any]:
+    if not warehouse.exists():
+        return []
+    with warehouse.read() as connection:
+        try:
+            return connection.execute(sql).fetchall()
+        except duckdb.CatalogException:
+            return []
+
+
+def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, int]) -> None:
+    """Remember the vendor's own counts, for ``connector.coverage``. Probes older than the last are not kept."""
+    if not counts:
+        return
+    now = datetime.now(UTC)
+    with warehouse.write() as connection:
+        prepare_receipts(connection)
+        table, days = literal(stream.table), literal(list(counts))
+        rows = ", ".join(f"({table}, {literal(day)}, {count:d}, {literal(now)})" for day, count in counts.items())
+        connection.execute("begin")
+        connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
+        connection.execute(f"insert into connector.probes values {rows}")
+        connection.execute("commit")
+
+
+@dataclass(frozen=True)
+class DayFacts:
+    """What the table itself says of one day: rows, different keys, rows without a key, rows with extras."""
+
+    rows: int
+    keys: int
+    keyless: int
+    extras: int
+
+
+def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, DayFacts]:
+    """Facts of each day, in one short reading; days without rows have zeros."""
+    facts = dict.fromkeys(days, DayFacts(0, 0, 0, 0))
+    if not days or not warehouse.exists():
+        return facts
+    key, first = columns(stream.primary_key), quoted(stream.primary_key[0])
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f"select _day, count(*), count(distinct ({key})), count(*) filter ({first} is null), count(_extra) "
+            f"from {quoted_table(stream)} where list_contains({literal(list(days))}, _day) group by _day"
+        ).fetchall()
+    return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Rows per hour of one UTC day, and per hour of the ``days`` landed days before it, on average."""
+
+    counts: tuple[int, ...]
+    usual: tuple[float, ...]
+    days: int
+
+
+USUAL_DAYS = 7
+
+
+def hours_of_days(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, Hours]:
+    """How each day went, hour by hour, beside the week before it; in one short reading."""
+    if not days or not warehouse.exists():
+        return {}
+    first, last = min(days) - timedelta(days=USUAL_DAYS), max(days)
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f"select _day, hour({quoted(stream.replication_key)}), count(*) from {quoted_table(stream)} "
+            f"where _day between {literal(first)} and {literal(last)} group by all"
+        ).fetchall()
+    counted: dict[date, list[int]] = {}
+    for day, hour, count in rows:
+        counted.setdefault(day, [0] * 24)[hour] = count
+    found = {}
+    for day in days:
+        before = [counted[past] for back in range(1, USUAL_DAYS + 1) if (past := day - timedelta(days=back)) in counted]
+        usual = tuple(sum(hours) / len(before) for hours in zip(*before, strict=True)) if before else (0.0,) * 24
+        found[day] = Hours(tuple(counted.get(day, [0] * 24)), usual, len(before))
+    return found
+
+
+def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[str, tuple[int, date, date]]:
+    """Rows that were landed under other rules for personal data than these, by table: how many, first and last day.
+
+    Args:
+        rules: by table, the fingerprint of those that would be applied today; empty where there are none.
+    """
+    if not warehouse.exists():
+        return {}
+    with warehouse.read() as connection:
+        tables = {
+            f"{schema}.{table}"
+            for schema, table in connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        }
+        if "connector.landings" not in tables or not _has_rules(connection):
+            return {}
+        found = {}
+        for table in sorted(rules.keys() & tables):
+            name = ".".join(quoted(part) for part in table.split("."))
+            row = connection.execute(
+                f"select sum(rows), min(first), max(last) from (select _load_id, count(*) as rows, min(_day) as first, "
+                f"max(_day) as last from {name} group by 1) join (select load_id, any_value(rules) as rules "
+                f"from connector.landings where table_name = {literal(table)} and status = 'landed' group by 1) "
+                f"on load_id = _load_id where coalesce(rules, '') <> {literal(rules[table])}"
+            ).fetchone()
+            if row and row[0]:
+                found[table] = (int(row[0]), row[1], row[2])
+    return found
+
+
+def _has_rules(connection: duckdb.DuckDBPyConnection) -> bool:
+    columns = connection.execute("select name from pragma_table_info('connector.landings')").fetchall()
+    return ("rules",) in columns
