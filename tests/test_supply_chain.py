@@ -101,5 +101,5 @@ def test_the_wheel_says_what_it_needs_and_what_it_is(wheel):
         line.split(";")[0] for line in told.splitlines() if line.startswith("Requires-Dist") and "extra" not in line
     }
     assert {re.match(r"Requires-Dist: ([\w-]+)", line)[1] for line in core} == {
-        "duckdb", "httpx", "isal", "msgspec", "python-dotenv", "pyyaml",
+        "duckdb", "httpx", "isal", "lazy-loader", "msgspec", "python-dotenv", "pyyaml",
     }  # fmt: skip

@@ -6,15 +6,46 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from connector.catalogue.openpanel import DIMENSIONS
-from connector.cli.output import DONE, FAILED, days_between, say, say_error, say_line, say_receipt
+from connector.cli.output import (
+    DONE,
+    FAILED,
+    TABLE_NAMES,
+    days_between,
+    parse_day,
+    say,
+    say_error,
+    say_line,
+    say_receipt,
+)
 from connector.errors import ConnectorError, RejectedError, SettingsError
-from connector.openpanel.reports.config import streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Settings, environment
 from connector.stream import Page, Stream
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser("sync", help="land days of a stream", description="Land days of a stream, each whole.")
+    verb.add_argument("stream", metavar="STREAM", choices=TABLE_NAMES, help=f"one of {', '.join(TABLE_NAMES)}")
+    verb.add_argument(
+        "--from", dest="first", type=parse_day, required=True, metavar="DAY", help="first day, YYYY-MM-DD"
+    )
+    verb.add_argument("--to", dest="last", type=parse_day, required=True, metavar="DAY", help="last day, included")
+    verb.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
+    verb.add_argument("--incremental", action="store_true", help="for today: read only what is newer than landed")
+    verb.add_argument("--json", action="store_true", help="one JSON object a day on standard output")
+    verb.set_defaults(run=sync)
+
+    verb = verbs.add_parser("track", help="send warehouse rows to OpenPanel, each once")
+    verb.add_argument("outboxes", metavar="FILE", type=Path, help="YAML: name: {kind: identify, query: select ...}")
+    verb.add_argument("--only", metavar="NAME", help="one outbox of the file")
+    verb.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=track)
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -54,8 +85,6 @@ def _asked(table: str) -> Stream:
     Raises:
         SettingsError: nothing is asked of charts or funnels, so every day would land empty.
     """
-    from connector.openpanel.reports.config import Questions
-
     questions = Questions.from_environment(environment(), dimensions=DIMENSIONS)
     stream = next(one for one in streams(questions) if one.table == table)
     if stream.walk in ("charts", "funnels") and not stream.params[stream.walk]:
@@ -99,11 +128,11 @@ def track(options: argparse.Namespace) -> int:
         raise SettingsError("--only", f"is {options.only!r}", next_step=f"use a name of {options.outboxes}.")
     settings, code = Settings.load(), DONE
     show = say_line if options.json else say  # standard output holds one object an outbox, nothing else
-    with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as track:
+    with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as sender:
         for outbox in outboxes:
             done = deliver(
                 outbox,
-                track,
+                sender,
                 warehouse=Warehouse(settings.warehouse),
                 folder=settings.spool_dir / "outbox",
                 dry_run=(lambda message: show(describe(message))) if options.dry_run else None,

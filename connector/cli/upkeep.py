@@ -11,6 +11,41 @@ from connector.errors import SettingsError
 from connector.settings import Settings, environment
 
 
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser(
+        "forget",
+        help="remove a person from all tables, and keep them out",
+        description="Remove people from every landed table, waiting files and journals; later landings leave them out.",
+    )
+    verb.add_argument("--profile-id", action="append", default=[], metavar="ID", help="a person in OpenPanel")
+    verb.add_argument("--user-id", action="append", default=[], metavar="ID", help="a person in Userpilot")
+    verb.add_argument("--instance", metavar="NAME", help="only this instance's tables; all if left out")
+    verb.add_argument("--keep-devices", action="store_true", help="keep anonymous events of the person's devices")
+    verb.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+    verb.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
+    verb.set_defaults(run=forget)
+
+    verb = verbs.add_parser(
+        "prune",
+        help="remove files and receipts that nobody needs any more",
+        description="Remove what dead runs left and receipts that no row refers to; what is needed to go on stays.",
+    )
+    verb.add_argument("--files-days", type=float, default=4.0, metavar="DAYS", help="age of waiting export files")
+    verb.add_argument("--receipts-days", type=float, default=400.0, metavar="DAYS", help="age of receipts")
+    verb.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
+    verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    verb.set_defaults(run=prune)
+
+    verb = verbs.add_parser(
+        "doctor",
+        help="is everything well? says what to do if not",
+        description="Look at settings, credentials, vendors, clock, disks, warehouse, spool and the Dagster instance.",
+    )
+    verb.add_argument("--offline", action="store_true", help="look at the vendors' variables only, ask nobody")
+    verb.add_argument("--json", action="store_true", help="one JSON object a finding on standard output")
+    verb.set_defaults(run=doctor)
+
+
 def forget(options: argparse.Namespace) -> int:
     from connector.catalogue.openpanel import EVENTS
     from connector.catalogue.userpilot import EVENTS as EXPORTED

@@ -28,6 +28,27 @@ from connector.cli.output import (
 )
 
 
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    export = verbs.add_parser("export", help="Userpilot's events: ask for an export, look at it, land it")
+    acts = export.add_subparsers(required=True, metavar="ACT")
+    act = acts.add_parser("request", help="ask for an export of days; over in seconds")
+    add_export_arguments(act)
+    act.set_defaults(run=export_request)
+    act = acts.add_parser("status", help="how far our exports are; 75 while one is under way")
+    act.add_argument("--json", action="store_true", help="one JSON object an export on standard output")
+    act.set_defaults(run=export_status)
+    act = acts.add_parser("land", help="land days from a completed export; asks for one if there is none")
+    add_export_arguments(act)
+    act.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in place; 0 looks once")
+    act.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
+    act.set_defaults(run=export_land)
+
+    verb = verbs.add_parser("lookups", help="land Userpilot's names of features, flows, surveys ...")
+    verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(LOOKUPS_BY_NAME)}; all if left out")
+    verb.add_argument("--json", action="store_true", help="one JSON object a table on standard output")
+    verb.set_defaults(run=lookups)
+
+
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="first", type=parse_day, required=True, metavar="DAY", help="first UTC day")
     parser.add_argument(

@@ -78,7 +78,7 @@ class ConnectorTranslator:
 @cache
 def _entry(vendor: str, name: str) -> dg.CodeReferencesMetadataValue:
     """Where the catalogue says what this stream is and why."""
-    file = Path(__file__).parent.parent / vendor / "streams.py"
+    file = Path(__file__).parent.parent / "catalogue" / f"{vendor}.py"
     lines = file.read_text().splitlines()
     line = next((number for number, text in enumerate(lines, start=1) if f'"{name}"' in text), 1)
     return dg.CodeReferencesMetadataValue(

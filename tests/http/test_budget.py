@@ -177,7 +177,7 @@ def test_three_processes_are_refused_never(tmp_path):
         code = textwrap.dedent(f"""
             from pathlib import Path
             from connector.http import Http, Meter
-            from connector.pacing import SharedBudget
+            from connector.http.budget import SharedBudget
             budget = SharedBudget("k", folder=Path({str(tmp_path)!r}))
             headers = {{"openpanel-client-id": {READ.id!r}, "openpanel-client-secret": {READ.secret!r}}}
             with Http({url!r}, headers=headers, budget=budget) as http:

@@ -71,7 +71,7 @@ def test_two_processes_with_one_client_id_share_the_budget_without_a_refusal(tmp
         from datetime import date
         from pathlib import Path
         from connector import EVENTS, OpenPanel, Warehouse, sync_day
-        from connector.pacing import SharedBudget
+        from connector.http.budget import SharedBudget
         url, id, secret, day, folder, own = sys.argv[1:]
         stream = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 10})
         budget = SharedBudget(url, folder=Path(folder) / "budget")

@@ -19,7 +19,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from connector import EVENTS, ConnectorError
-from connector.disk import locked
+from connector.system.files import locked
 from connector.spool import spooling, sweep
 from tests.conftest import DAY
 with locked(Path(sys.argv[1])):

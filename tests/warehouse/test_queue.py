@@ -16,7 +16,7 @@ from connector.warehouse.queue import Turn
 HEAD = """
 import sys
 from pathlib import Path
-from connector.turns import Turn
+from connector.warehouse.queue import Turn
 with Turn(Path(sys.argv[1])) as turn:
     turn.stand()
     print(turn.is_head, flush=True)
@@ -94,7 +94,7 @@ def test_readers_that_leave_no_moment_without_a_reader_do_not_stop_a_writer(file
 
 def test_who_reads_already_reads_on(file, monkeypatch):
     """The writer waits for the outer read, which waits for the inner one."""
-    monkeypatch.setattr("connector.turns.COURTESY", 3600.0)
+    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 3600.0)
     order = []
     with Warehouse(file).read():
         writer = used(file, "write", order, "writer")
@@ -107,13 +107,13 @@ def test_who_reads_already_reads_on(file, monkeypatch):
 
 @pytest.mark.timeout(60)
 def test_a_head_that_does_not_get_in_is_let_go_first_for_so_long_and_no_longer(file, monkeypatch):
-    monkeypatch.setattr("connector.turns.COURTESY", 0.2)
+    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 0.2)
     with locked(head(file)), Warehouse(file, lock_wait=3600).read() as connection:
         assert connection.execute("select x from t").fetchone() == (1,)
 
 
 def test_a_killed_head_holds_up_nobody_and_what_it_left_goes_with_the_next(file, monkeypatch):
-    monkeypatch.setattr("connector.turns.COURTESY", 3600.0)
+    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 3600.0)
     command = [sys.executable, "-c", HEAD, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "True\n"

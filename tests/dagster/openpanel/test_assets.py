@@ -249,7 +249,7 @@ def test_the_warehouse_resource_is_a_duckdb_resource(tmp_path):
 
 
 def test_progress_is_said_while_a_long_day_runs(filled, instance, url, tmp_path, monkeypatch, capfd):
-    import connector.dagster.openpanel.assets as module
+    import connector.dagster.reporting as module
 
     monkeypatch.setattr(module, "PROGRESS_EVERY", 0.0)
     stream = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})

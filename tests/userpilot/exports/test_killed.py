@@ -23,7 +23,7 @@ def test_kills_cost_at_most_one_export_each_and_no_row(tmp_path, warehouse, quer
         code = textwrap.dedent(f"""
             from datetime import date, timedelta
             from pathlib import Path
-            import connector.userpilot.export as machine
+            import connector.userpilot.exports.machine as machine
             from connector import Exports, Userpilot, Warehouse
             machine.POLL_FIRST = machine.SLOT_POLL = machine.SEARCH_PAUSE = timedelta(seconds=0.2)
             warehouse, spool = Warehouse({str(tmp_path / "warehouse.duckdb")!r}), Path({str(tmp_path / "spool")!r})
@@ -61,7 +61,7 @@ def test_killed_between_the_request_and_its_answer(tmp_path):
             import os, sys
             from datetime import date, timedelta
             from pathlib import Path
-            import connector.userpilot.export as machine
+            import connector.userpilot.exports.machine as machine
             from connector import Exports, Userpilot
             machine.POLL_FIRST = machine.SLOT_POLL = machine.SEARCH_PAUSE = timedelta(seconds=0.2)
             client = Userpilot(url={api!r}, api_key={USERPILOT_KEY!r})
