@@ -73,6 +73,11 @@ class Window:
     end_inclusive: bool
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a stream is asked for beside its days. The vendors' catalogues derive their own kinds from it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """One vendor endpoint that yields records of one grain.
@@ -81,13 +86,19 @@ class Stream:
         vendor, name: give the asset key, the table and the dbt source: one name, three places.
         instance: a second project of the same vendor; ``shop`` lands in schema ``openpanel_shop``.
         path: below the base URL; ``{project}`` stands for the project's id.
-        walk: how the vendor's client reads it: a name that the client knows.
+        query: what is asked for beside the days. Each vendor's catalogue has its own kinds.
         days: whose midnight its partitions have; ``utc``, ``local`` for the organization's timezone, or
             ``none``: no partitions, rows are appended.
         grain: "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
         lookback_days: how many closed days are landed again every night because rows arrive late.
+        counted: the vendor tells how many rows a day has, so that a landing is proven and later movement found.
+        incremental: newer rows of a day that still grows can be read alone.
+        hourly: rows have a time of day.
+        may_be_cut: the vendor cuts long lists without saying so.
+        history: rows that vanish from the vendor's list stay, marked; see ``SEEN``.
+        days_at_once: how many days one run lands at the same time.
         same_values: column -> paths inside JSON that hold the same value; a rule about one is a rule about all.
         source: where the facts of this entry are written down.
     """
@@ -95,15 +106,20 @@ class Stream:
     vendor: str
     name: str
     path: str
-    walk: str = "pages"
     days: Literal["utc", "local", "none"] = "utc"
     grain: str
     primary_key: tuple[str, ...]
     replication_key: str
     window: Window
     columns: tuple[Column, ...]
-    params: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    query: Query = Query()
     lookback_days: int = 3
+    counted: bool = False
+    incremental: bool = False
+    hourly: bool = False
+    may_be_cut: bool = False
+    history: bool = False
+    days_at_once: int = 1
     same_values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     source: str = ""
     docs_url: str = ""

@@ -16,7 +16,7 @@ from connector import (
 )
 from tests.conftest import DAY
 
-TWO_ROW_PAGES = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
+TWO_ROW_PAGES = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
 
 
 def ids(query):

@@ -3,7 +3,10 @@
 Data only; the walk that reads an entry is in ``client.py``. Section numbers point into ``CONTRACT.md``.
 """
 
-from connector.stream import Column, Stream, Window
+from dataclasses import dataclass
+
+from connector.catalogue.reports import Chart, Filter, Funnel
+from connector.stream import Column, Query, Stream, Window
 
 # Unknown countries are a fixed string of two NUL characters, in every place where OpenPanel names a country.
 NO_COUNTRY = ("\x00\x00",)
@@ -33,6 +36,59 @@ ON_REQUEST = (
     "meta",
 )
 
+# Aggregates wait for the vendor far longer than they are landed.
+AGGREGATE_DAYS = 4
+
+
+@dataclass(frozen=True)
+class EventsQuery(Query):
+    """One page of events.
+
+    Attributes:
+        limit: rows a page; the server cuts larger limits to 1000 without a word.
+        includes: fields that come only when asked for by name.
+        names: only these events; all if empty.
+    """
+
+    limit: int
+    includes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricsQuery(Query):
+    """The totals of a day."""
+
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True)
+class ListQuery(Query):
+    """Lists of a day: one for each dimension, or a single one without a dimension."""
+
+    dimensions: tuple[str, ...] = ("",)
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True)
+class LiveQuery(Query):
+    """The visitors of this moment."""
+
+
+@dataclass(frozen=True)
+class ChartsQuery(Query):
+    """Configured charts."""
+
+    charts: tuple[Chart, ...] = ()
+
+
+@dataclass(frozen=True)
+class FunnelsQuery(Query):
+    """Configured funnels."""
+
+    funnels: tuple[Funnel, ...] = ()
+
+
 EVENTS = Stream(
     vendor="openpanel",
     name="events",
@@ -43,8 +99,10 @@ EVENTS = Stream(
     window=Window(start="start", end="end", end_inclusive=True),
     # Set by the sending device, so a phone that was offline fills in days that looked finished.
     replication_key="created_at",
-    # Larger limits are cut to 1000 without a word.
-    params={"limit": 1000, "includes": ON_REQUEST},
+    query=EventsQuery(limit=1000, includes=ON_REQUEST),
+    counted=True,
+    incremental=True,
+    hourly=True,
     # session_end is written about 35 minutes after a session's last event, stamped into the past.
     lookback_days=3,
     same_values={"profile_id": ("profile.id",)},
@@ -164,7 +222,8 @@ INSIGHTS_METRICS = Stream(
     vendor="openpanel",
     name="insights_metrics",
     path="/insights/{project}/metrics",
-    walk="metrics",
+    query=MetricsQuery(),
+    days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per project and day",
     primary_key=("project_id", "date"),
@@ -191,7 +250,9 @@ INSIGHTS_PAGES = Stream(
     vendor="openpanel",
     name="insights_pages",
     path="/insights/{project}/pages",
-    walk="listings",
+    query=ListQuery(),
+    may_be_cut=True,
+    days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per page and day",
     primary_key=("project_id", "date", "origin", "path"),
@@ -217,13 +278,14 @@ INSIGHTS_BREAKDOWNS = Stream(
     vendor="openpanel",
     name="insights_breakdowns",
     path="/insights/{project}/{dimension}",
-    walk="listings",
+    query=ListQuery(dimensions=DIMENSIONS),
+    may_be_cut=True,
+    days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per value, dimension and day",
     primary_key=("project_id", "date", "dimension", "prefix", "name"),
     replication_key="date",
     window=_LOCAL_DAYS,
-    params={"dimensions": DIMENSIONS},
     source="CONTRACT.md 4",
     docs_url=_INSIGHTS_PAGE,
     columns=(
@@ -249,7 +311,7 @@ INSIGHTS_LIVE = Stream(
     vendor="openpanel",
     name="insights_live",
     path="/insights/{project}/live",
-    walk="live",
+    query=LiveQuery(),
     days="none",
     grain="one row per sample",
     primary_key=("project_id", "sampled_at"),
@@ -268,7 +330,8 @@ CHARTS = Stream(
     vendor="openpanel",
     name="charts",
     path="/export/charts",
-    walk="charts",
+    query=ChartsQuery(),
+    days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per point of a configured chart's series",
     # `starts_at` tells the two equal labels of the autumn clock change apart.
@@ -302,7 +365,8 @@ FUNNELS = Stream(
     vendor="openpanel",
     name="funnels",
     path="/insights/{project}/funnel",
-    walk="funnels",
+    query=FunnelsQuery(),
+    days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per step of a configured funnel and day",
     primary_key=("project_id", "funnel", "date", "step"),

@@ -30,7 +30,6 @@ def tables(instance: str = "") -> tuple[Table, ...]:
 
 
 def _landed(stream: Stream, *, asset: Stream) -> Table:
-    has_history = stream.walk in ("lookup", "child")
     bookkeeping = tuple(describe(name, cast("ColumnType", kind), text) for name, (kind, text) in BOOKKEEPING.items())
     return Table(
         vendor=stream.vendor,
@@ -39,7 +38,7 @@ def _landed(stream: Stream, *, asset: Stream) -> Table:
         grain=stream.grain,
         key=stream.primary_key,
         # In the order in which the landing writes them.
-        columns=(*stream.columns, *(SEEN if has_history else ()), *bookkeeping),
+        columns=(*stream.columns, *(SEEN if stream.history else ()), *bookkeeping),
         partition=stream.replication_key if stream.days != "none" else "",
         late_days=stream.lookback_days if stream.days != "none" else 0,
         asset=(asset.schema, asset.name),

@@ -27,7 +27,7 @@ EVENTS = Stream(
     vendor="userpilot",
     name="events",
     path="/api/v1/analytics/exports",
-    walk="export",
+    hourly=True,
     grain="one row per exported event",
     # Identifies nearly every event: the vendor's own id is a hash of exactly these. Bulk identifies may share all six
     # and differ in metadata; both are real and both are kept. Only records equal in every field are duplicates.
@@ -93,7 +93,7 @@ def _lookup(name: str, grain: str, *columns: tuple[str, ColumnType, str]) -> Str
         vendor="userpilot",
         name=name,
         path=f"/api/v1/analytics/exports/lookups/{name}",
-        walk="lookup",
+        history=True,
         days="none",
         grain=grain,
         primary_key=("id",),
@@ -178,7 +178,7 @@ def _child(parent: str, field: str, one: str, *columns: tuple[str, ColumnType, s
         vendor="userpilot",
         name=f"{parent}_{field}",
         path=f"/api/v1/analytics/exports/lookups/{parent}",
-        walk="child",
+        history=True,
         days="none",
         grain=f"one row per {one}",
         primary_key=("parent_id", "id"),

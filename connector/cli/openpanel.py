@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from connector.catalogue.openpanel import DIMENSIONS
+from connector.catalogue.openpanel import DIMENSIONS, ChartsQuery, FunnelsQuery
 from connector.cli.output import (
     DONE,
     FAILED,
@@ -87,11 +87,11 @@ def _asked(table: str) -> Stream:
     """
     questions = Questions.from_environment(environment(), dimensions=DIMENSIONS)
     stream = next(one for one in streams(questions) if one.table == table)
-    if stream.walk in ("charts", "funnels") and not stream.params[stream.walk]:
+    if stream.query in (ChartsQuery(), FunnelsQuery()):
         raise SettingsError(
             "OPENPANEL_REPORTS",
-            f"asks for no {stream.walk}",
-            next_step=f"name a file in OPENPANEL_REPORTS that holds {stream.walk}.",
+            f"asks for no {stream.name}",
+            next_step=f"name a file in OPENPANEL_REPORTS that holds {stream.name}.",
         )
     return stream
 

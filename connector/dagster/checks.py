@@ -34,7 +34,7 @@ def check_specs(stream: Stream, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             SURPRISES, asset=key, description="No row holds a field or a value that the catalogue has no column for."
         ),
     ]
-    if stream.walk == "pages":
+    if stream.counted:
         specs.append(
             dg.AssetCheckSpec(
                 RECENT,
@@ -47,7 +47,7 @@ def check_specs(stream: Stream, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
                 COUNT, asset=key, blocking=True, description="Rows and dropped twins are what the vendor announced."
             )
         )
-    if stream.walk == "listings":
+    if stream.may_be_cut:
         specs.append(dg.AssetCheckSpec(WHOLE, asset=key, description="No list was cut by the vendor."))
     return specs
 
@@ -60,7 +60,7 @@ def check_results(
     bad = [str(day) for day, fact in facts.items() if fact.rows != fact.keys or fact.keyless]
     yield _result(KEY, key, bad, "land these days again; if it repeats, the vendor reuses keys", blocking=True)
     yield _surprises(key, facts, {name for receipt in receipts for name in receipt.strangers})
-    if stream.walk == "pages":
+    if stream.counted:
         yield _recent(stream, key, warehouse)
         moved = [
             f"{receipt.day}: {receipt.announced} announced, {facts[receipt.day].rows} rows, {receipt.duplicates} twins"
@@ -68,7 +68,7 @@ def check_results(
             if facts[receipt.day].rows + receipt.duplicates + receipt.forgotten != receipt.announced
         ]
         yield _result(COUNT, key, moved, "land these days again before you build on them", blocking=True)
-    if stream.walk == "listings":
+    if stream.may_be_cut:
         cut = [f"{receipt.day}: {warning}" for receipt in receipts for warning in receipt.warnings]
         yield _result(WHOLE, key, cut, "narrow the list with filters, or take the numbers from openpanel.events")
 

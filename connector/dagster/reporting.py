@@ -31,7 +31,7 @@ def pictures_of(stream: Stream, days: Sequence[date], target: WarehouseResource)
     """A picture of each day as metadata, for streams whose rows have an hour."""
     from connector.warehouse.coverage import hours_of_days
 
-    if stream.walk not in ("pages", "export"):
+    if not stream.hourly:
         return {}
     found = hours_of_days(target.warehouse(), stream, days)
     return {day: {"the day": dg.MetadataValue.md(picture(hours))} for day, hours in found.items()}

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from connector.catalogue.openpanel import EVENTS
+from connector.catalogue.openpanel import EVENTS, EventsQuery
 from connector.errors import SettingsError
 from connector.http.budget import Budget, SharedBudget, Unlimited
 from connector.http.client import Closing, Http, Meter, Transport
@@ -120,7 +120,7 @@ class OpenPanel(Closing):
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
     ) -> Iterator[Page]:
         """One day of any stream of the catalogue, whole; see the walk that the stream names."""
-        if stream.walk == "pages":
+        if isinstance(stream.query, EventsQuery):
             pages = self._events.read_day(stream, day, settled=settled, meter=meter)
         else:
             pages = self.reports.read_day(stream, day, meter=meter)

@@ -12,8 +12,9 @@ from functools import partial
 
 import msgspec
 
+from connector.catalogue.openpanel import EventsQuery
 from connector.errors import ContractError, IncompleteError, RejectedError
-from connector.http.client import Http, Meter, Params
+from connector.http.client import Http, Meter
 from connector.openpanel.encoding import as_is, quoted
 from connector.records.fit import Rows, healed, read_rows
 from connector.redaction import excerpt
@@ -145,7 +146,7 @@ class EventPages:
         return self._ask(asked, page=number, limit=asked.limit)
 
     def _ask(self, asked: "_Day", *, page: int, limit: int) -> bytes:
-        if self._rewrites is None and _differs(self._project_id, asked.stream):
+        if self._rewrites is None and _differs(self._project_id, asked.query.names):
             try:
                 body = self._get(asked, page, limit, rewrites=False)
             except RejectedError as error:
@@ -169,8 +170,10 @@ class EventPages:
             ("limit", str(limit)),
         ]
         path, where = asked.stream.path, asked.where
-        lists = _with_lists(params, asked.stream, rewrites=rewrites)
-        return self._http.get(path, lists, where=where, meter=asked.meter)
+        # Lists as repeated names, the only spelling that every server version reads.
+        params += [("includes", name) for name in asked.query.includes]
+        params += [("event", spelt if rewrites else as_is(spelt) or spelt) for spelt in map(quoted, asked.query.names)]
+        return self._http.get(path, params, where=where, meter=asked.meter)
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,14 @@ class _Day:
 
     @property
     def limit(self) -> int:
-        return int(str(self.stream.params["limit"]))
+        return self.query.limit
+
+    @property
+    def query(self) -> EventsQuery:
+        query = self.stream.query
+        if not isinstance(query, EventsQuery):
+            raise TypeError(f"{self.stream.table} is no stream of events")
+        return query
 
 
 class RepeatedIdError(IncompleteError):
@@ -315,23 +325,10 @@ class _Proof:
         return IncompleteError(where=self.where, announced=announced, received=self.received + more, because=because)
 
 
-def _differs(project_id: str, stream: Stream) -> bool:
+def _differs(project_id: str, names: Sequence[str]) -> bool:
     """Whether something here has to be spelt otherwise for servers that rewrite, and may be tried as it is."""
-    events = stream.params.get("event")
-    values = [quoted(project_id), *(map(str, events) if isinstance(events, tuple) else ())]
-    spelt = [value for value in values if value.startswith('"')]
+    spelt = [value for value in map(quoted, (project_id, *names)) if value.startswith('"')]
     return bool(spelt) and all(as_is(value) for value in spelt)
-
-
-def _with_lists(params: list[tuple[str, str]], stream: Stream, *, rewrites: bool) -> Params:
-    """The entry's own parameters; lists as repeated names, the only spelling that every server version reads."""
-    for name, value in stream.params.items():
-        if isinstance(value, tuple):
-            texts = map(str, value)
-            params.extend((name, text if rewrites else as_is(text) or text) for text in texts)
-        elif name != "limit":
-            params.append((name, str(value)))
-    return params
 
 
 def _opened(body: bytes, asked: _Day, number: int) -> _Answer:
@@ -359,10 +356,9 @@ def _missing(rows: Rows, asked: _Day) -> tuple[str, ...]:
     Raises:
         ContractError: what comes unasked came, and none of them. Landed so, their columns would be NULL, in silence.
     """
-    wanted = asked.stream.params.get("includes")
-    if not isinstance(wanted, tuple) or not wanted:
+    if not asked.query.includes:
         return ()
-    wanted = tuple(name for name in wanted if name != "groups")  # an empty list of them comes unasked
+    wanted = tuple(name for name in asked.query.includes if name != "groups")  # an empty list of them comes unasked
     came = {name for name in (*wanted, "sessionId") if re.search(rb'"%b"\s*:' % name.encode(), rows.body)}
     if came == {"sessionId"}:
         raise ContractError(

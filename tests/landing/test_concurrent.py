@@ -73,7 +73,7 @@ def test_two_processes_with_one_client_id_share_the_budget_without_a_refusal(tmp
         from connector import EVENTS, OpenPanel, Warehouse, sync_day
         from connector.http.budget import SharedBudget
         url, id, secret, day, folder, own = sys.argv[1:]
-        stream = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 10})
+        stream = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=10))
         budget = SharedBudget(url, folder=Path(folder) / "budget")
         with OpenPanel(url=url, client_id=id, client_secret=secret, project_id="demo", budget=budget) as client:
             warehouse = Warehouse(Path(folder) / f"{own}.duckdb")

@@ -14,7 +14,7 @@ from connector.sandbox import READ, ROOT, WRITE, serve
 from connector.sandbox import OpenPanel as Vendor
 from tests.conftest import DAY
 
-TWO_ROW_PAGES = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
+TWO_ROW_PAGES = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
 
 
 def ids(pages):

@@ -13,7 +13,7 @@ from connector.openpanel.reports.config import Questions, streams
 from tests.conftest import DAY
 
 PAGE = 5
-STREAM = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": PAGE})
+STREAM = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=PAGE))
 
 
 def row(number, *, second=None, **more):

@@ -101,7 +101,7 @@ def test_a_growing_day_is_refreshed_without_them(vendor, seen, sync, forget, que
 
 def test_a_new_row_of_theirs_is_not_taken_for_the_one_that_is_missing(vendor, sync, forget, query):
     """The newest pages hold only the new row: landed and newer rows would add up, the person among them."""
-    two_row_pages = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
+    two_row_pages = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
     vendor.add("ada-1", at=f"{DAY}T01:00:00Z", profile_id=ADA)
     for at in ("05:00", "06:00", "08:00", "08:10"):
         vendor.add(f"bob-{at}", at=f"{DAY}T{at}:00Z", profile_id=BOB)

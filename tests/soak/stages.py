@@ -364,7 +364,7 @@ _CHARTS = tuple(Chart(name=name, series=(Series(event=name),)) for name in ("scr
 _FUNNELS = (Funnel(name="buy", steps=("screen_view", "purchase")),)
 _STREAMS = {stream.name: stream for stream in streams(Questions(charts=_CHARTS, funnels=_FUNNELS))}
 # Small pages, so that the fault falls into the middle of a walk.
-_PAGED = dataclasses.replace(_STREAMS["events"], params={**_STREAMS["events"].params, "limit": 7})
+_PAGED = dataclasses.replace(_STREAMS["events"], query=dataclasses.replace(_STREAMS["events"].query, limit=7))
 _LOOKUPS = {stream.name: stream for stream in LOOKUPS}
 _EXPORTS = "/api/v1/analytics/exports"
 

@@ -28,8 +28,6 @@ from connector.dagster.translator import ConnectorTranslator
 from connector.errors import ConnectorError, RejectedError
 from connector.stream import Receipt, Stream
 
-# Aggregates wait for the vendor far longer than they are landed.
-DAYS_AT_ONCE = 4
 POOL = "openpanel_api"
 
 
@@ -172,12 +170,12 @@ def _outcomes(
                 warehouse=warehouse,
                 spool_dir=spool_dir,
                 allow_drop=allow_drop,
-                incremental=incremental and stream.walk == "pages" and day == today,
-                progress=progress_logger(context, stream, day) if stream.walk == "pages" else None,
+                incremental=incremental and stream.incremental and day == today,
+                progress=progress_logger(context, stream, day) if stream.counted else None,
             )
         except ConnectorError as error:
             return error
 
     days = [today] if stream.days == "none" else [date.fromisoformat(key) for key in context.partition_keys]
-    at_once = 1 if stream.walk == "pages" else DAYS_AT_ONCE
+    at_once = stream.days_at_once
     yield from ahead((partial(land, day) for day in days), at_once=at_once) if at_once > 1 else map(land, days)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.catalogue.reports import Chart
 from connector.errors import ContractError
 from connector.openpanel.reports.chart_days import Buckets
-from connector.openpanel.reports.config import Chart
 from connector.redaction import excerpt
 
 # By position: the published server counts A, B ... Z, series-26; the vendor's page evt1, evt2.

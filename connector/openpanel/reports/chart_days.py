@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from connector.openpanel.reports.config import Chart
+from connector.catalogue.reports import Chart
 
 _STEP = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)

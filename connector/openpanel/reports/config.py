@@ -10,12 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from connector.catalogue.openpanel import DIMENSIONS, STREAMS
+from connector.catalogue.openpanel import (
+    DIMENSIONS,
+    STREAMS,
+    ChartsQuery,
+    EventsQuery,
+    FunnelsQuery,
+    ListQuery,
+    MetricsQuery,
+)
+from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.errors import SettingsError
-from connector.openpanel.encoding import quoted
 from connector.redaction import excerpt
 from connector.settings import Environment
-from connector.stream import Stream
+from connector.stream import Query, Stream
 
 SEGMENTS = (
     "event", "user", "session", "group", "user_average", "one_event_per_user",
@@ -48,81 +56,6 @@ INSIGHT_FIELDS = (
     "utm_term", "utm_content",
 )  # fmt: skip
 _NUMBERS = ("duration", "revenue", "longitude", "latitude")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Rows must match: ``Filter(name="country", operator="is", value=("SE", "NO"))``; values are OR-ed."""
-
-    name: str
-    operator: str
-    value: tuple[str, ...] = ()
-
-    def asked(self) -> dict[str, object]:
-        return {"name": self.name, "operator": self.operator, "value": list(self.value)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """One line of a chart: an event (``*`` for any), how it is counted, and what it must match.
-
-    Attributes:
-        name: of the series in the table; the event's name if left out.
-        segment: what is counted; ``property_*`` need ``property_name`` (``property`` in YAML).
-        property_name: ``properties.<key>``, or duration, revenue, longitude, latitude.
-    """
-
-    event: str
-    name: str = ""
-    segment: str = "event"
-    property_name: str = ""
-    filters: tuple[Filter, ...] = ()
-
-    @property
-    def label(self) -> str:
-        return self.name or self.event
-
-    def asked(self) -> dict[str, object]:
-        asked: dict[str, object] = {
-            "name": self.event,
-            "segment": self.segment,
-            "filters": [one.asked() for one in self.filters],
-        }
-        return asked | ({"property": self.property_name} if self.property_name else {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A chart by name.
-
-    Attributes:
-        breakdowns: fields; with two, a value the vendor cannot place is landed without a field rather than misplaced.
-        interval: of a point. A week or month is landed in the partition of its last day.
-        range: a preset that ends with the partition's day; the day (or interval) itself if left out.
-        previous: also ask for the period before.
-    """
-
-    name: str
-    series: tuple[Series, ...]
-    breakdowns: tuple[str, ...] = ()
-    interval: str = "day"
-    range: str = ""
-    previous: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Funnel:
-    """A funnel by name: 2 to 10 events in order.
-
-    Attributes:
-        window_hours: time from first to last step, 1 to 720.
-        group_by: ``session_id`` or ``profile_id``.
-    """
-
-    name: str
-    steps: tuple[str, ...]
-    window_hours: int = 24
-    group_by: str = "session_id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,16 +289,23 @@ def _texts(body: object, where: str) -> list[str]:
     return [str(item) for item in _list(body, where)]
 
 
-def streams(questions: "Questions | None" = None) -> tuple[Stream, ...]:
-    """The catalogue, with what a user asks of insights, charts and funnels written into its entries."""
-    questions = questions or Questions()
-    own: dict[str, dict[str, object]] = {
-        # Repeated names with quotes where the server would read a number: a comma list is one name to it.
-        "events": {"event": tuple(quoted(name) for name in questions.events)},
-        "insights_metrics": {"filters": questions.filters},
-        "insights_pages": {"filters": questions.filters},
-        "insights_breakdowns": {"filters": questions.filters, "dimensions": questions.dimensions or DIMENSIONS},
-        "charts": {"charts": questions.charts},
-        "funnels": {"funnels": questions.funnels},
-    }
-    return tuple(replace(stream, params={**stream.params, **own.get(stream.name, {})}) for stream in STREAMS)
+def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
+    """The catalogue, with what a user asks of events, insights, charts and funnels written into its entries."""
+    asked = questions or Questions()
+
+    def configured(query: Query) -> Query:
+        match query:
+            case EventsQuery():
+                return replace(query, names=asked.events)
+            case MetricsQuery():
+                return replace(query, filters=asked.filters)
+            case ListQuery(dimensions=dimensions):
+                chosen = asked.dimensions if asked.dimensions and dimensions == DIMENSIONS else dimensions
+                return replace(query, filters=asked.filters, dimensions=chosen)
+            case ChartsQuery():
+                return replace(query, charts=asked.charts)
+            case FunnelsQuery():
+                return replace(query, funnels=asked.funnels)
+        return query
+
+    return tuple(replace(stream, query=configured(stream.query)) for stream in STREAMS)

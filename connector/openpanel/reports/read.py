@@ -13,12 +13,14 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from connector.catalogue.openpanel import ChartsQuery, FunnelsQuery, ListQuery, LiveQuery, MetricsQuery
+from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.errors import ContractError, RejectedError, SettingsError
 from connector.http.client import Http, Meter
 from connector.openpanel.encoding import quoted, segment
 from connector.openpanel.reports.chart_answer import Line, Reading, lines, placed, readings
 from connector.openpanel.reports.chart_days import Ask, asks, buckets, window
-from connector.openpanel.reports.config import Chart, Filter, Funnel, Questions, Series
+from connector.openpanel.reports.config import Questions
 from connector.records.fit import parsed, read_rows
 from connector.redaction import excerpt
 from connector.stream import Page, Stream
@@ -38,6 +40,24 @@ Row = dict[str, object]
 class _Answer:
     rows: Sequence[Row]
     warning: str = ""
+
+
+@dataclass(frozen=True)
+class _Day:
+    """What is being read: one local day of a stream, for messages and for the meter."""
+
+    stream: Stream
+    day: date
+    meter: Meter | None
+    part: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.stream.partition(self.day)} {self.part}".rstrip()
+
+    def of(self, part: str) -> "_Day":
+        """The same day; messages name the chart or funnel as well."""
+        return replace(self, part=part)
 
 
 class Reports:
@@ -67,43 +87,43 @@ class Reports:
             ContractError: an answer is not of the promised shape.
         """
         self._verify_once(meter)
-        ask = {
-            "metrics": self._metrics,
-            "listings": self._listings,
-            "charts": self._charts,
-            "funnels": self._funnels,
-            "live": self._live,
-        }[stream.walk]
-        questions = ask(stream, day, stream.partition(day), meter)
+        questions = self._questions(_Day(stream, day, meter))
         yield from _pages(ahead(questions, at_once=self._at_once), stream, stream.partition(day))
+
+    def _questions(self, asked: "_Day") -> Iterable[Callable[[], _Answer]]:
+        """One call for each answer that the day consists of."""
+        match asked.stream.query:
+            case MetricsQuery(filters):
+                return [partial(self._metrics, asked, filters)]
+            case ListQuery(dimensions, filters):
+                return (partial(self._list_of, asked, dimension, filters) for dimension in dimensions)
+            case LiveQuery():
+                return [partial(self._live, asked)]
+            case ChartsQuery(charts):
+                periods = ((chart, window(chart, asked.day)) for chart in charts)
+                return (partial(self._chart, chart, period, asked) for chart, period in periods if period)
+            case FunnelsQuery(funnels):
+                return (partial(self._funnel, funnel, asked) for funnel in funnels)
+        raise TypeError(f"{asked.stream.table} is no report")
 
     # ---------- insights
 
-    def _metrics(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
-        def ask() -> _Answer:
-            path = self._path(stream.path)
-            match self._get(path, self._insight_params(stream, day), where, meter):
-                case {"metrics": {} as metrics, **rest}:
-                    return _Answer([_row(self._day(day), metrics, rest)])
-                case other:
-                    raise _shape(path, "{metrics: {...}}", other, where)
+    def _metrics(self, asked: _Day, filters: Sequence[Filter]) -> _Answer:
+        path = self._path(asked.stream.path)
+        match self._get(path, _insight_params(asked, filters), asked):
+            case {"metrics": {} as metrics, **rest}:
+                return _Answer([_row(self._head(asked), metrics, rest)])
+            case other:
+                raise _shape(path, "{metrics: {...}}", other, asked.where)
 
-        yield ask
-
-    def _listings(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
-        dimensions = stream.params.get("dimensions", ("",))
-        assert isinstance(dimensions, tuple)
-        for dimension in dimensions:
-            yield partial(self._listing, stream, day, str(dimension), where, meter)
-
-    def _listing(self, stream: Stream, day: date, dimension: str, where: str, meter: Meter | None) -> _Answer:
-        path = self._path(stream.path, dimension)
-        params = [*self._insight_params(stream, day), ("limit", "50")]  # the documented maximum; ignored since 2026
+    def _list_of(self, asked: _Day, dimension: str, filters: Sequence[Filter]) -> _Answer:
+        path = self._path(asked.stream.path, dimension)
+        params = [*_insight_params(asked, filters), ("limit", "50")]  # the documented maximum; ignored since 2026
         found: dict[str, Row] = {}
         number = 1
         while True:
             cursor = [("cursor", str(number))] if number > 1 else []
-            rows = self._list(path, [*params, *cursor], where, meter)
+            rows = self._list(path, [*params, *cursor], asked)
             fresh = {key: row for row in rows if (key := _identity(row)) not in found}
             found |= fresh
             # A server that ignores the cursor repeats itself; one that honours it ends with a page that is short.
@@ -113,80 +133,64 @@ class Reports:
             if number > MOST_PAGES:
                 raise ContractError(
                     f"{path} has no end: {number - 1} pages, and each brought new rows",
-                    where=where,
+                    where=asked.where,
                     next_step="report it with the server's version; leave this stream out until then.",
                 )
-        own = self._day(day) | ({"dimension": dimension} if dimension else {})
-        name = dimension or stream.name.removeprefix("insights_")
+        own = self._head(asked) | ({"dimension": dimension} if dimension else {})
+        name = dimension or asked.stream.name.removeprefix("insights_")
         warning = f"{name} was cut at {SILENT_CUT} rows by the vendor" if len(rows) >= SILENT_CUT else ""
         return _Answer([{**own, **row} for row in found.values()], warning)
 
-    def _live(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
-        def ask() -> _Answer:
-            path = self._path(stream.path)
-            match self._get(path, [], where, meter):
-                case {"visitors": int() | float()} as answer:
-                    sampled = datetime.now(UTC).isoformat(timespec="milliseconds")
-                    return _Answer([{"projectId": self._project_id, "sampledAt": sampled, **answer}])
-                case other:
-                    raise _shape(path, "{visitors: n}", other, where)
-
-        yield ask
-
-    def _insight_params(self, stream: Stream, day: date) -> list[tuple[str, str]]:
-        filters = stream.params.get("filters", ())
-        assert isinstance(filters, tuple)
-        params = [(stream.window.start, day.isoformat()), (stream.window.end, day.isoformat())]
-        return [*params, ("filters", _filters(filters))] if filters else params
+    def _live(self, asked: _Day) -> _Answer:
+        path = self._path(asked.stream.path)
+        match self._get(path, [], asked):
+            case {"visitors": int() | float()} as answer:
+                sampled = datetime.now(UTC).isoformat(timespec="milliseconds")
+                return _Answer([{"projectId": self._project_id, "sampledAt": sampled, **answer}])
+            case other:
+                raise _shape(path, "{visitors: n}", other, asked.where)
 
     # ---------- charts
 
-    def _charts(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
-        charts = stream.params.get("charts", ())
-        assert isinstance(charts, tuple)
-        for chart in charts:
-            if period := window(chart, day):
-                yield partial(self._chart, chart, period, where, meter)
-
-    def _chart(self, chart: Chart, period: tuple[date, date], where: str, meter: Meter | None) -> _Answer:
-        where = f"{where} chart {chart.name!r}"
+    def _chart(self, chart: Chart, period: tuple[date, date], asked: _Day) -> _Answer:
+        asked = asked.of(f"chart {chart.name!r}")
         rows: list[Row] = []
         warning = ""
         for ask in asks(chart, period, self._zone):
-            told, said = lines(self._sent(chart, ask, where, meter), chart, where)
+            told, said = lines(self._sent(chart, ask, asked), chart, asked.where)
             due = buckets(chart, ask, self._zone)
-            ways = readings(told, due, where)
-            reading = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, ask, where, meter)]
-            rows += self._points(chart, told, due.due, reading, where)
+            ways = readings(told, due, asked.where)
+            reading = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, ask, asked)]
+            rows += self._points(chart, told, due.due, reading, asked.where)
             warning = warning or (said and f"chart {chart.name!r}: {said}")
         return _Answer(rows, warning)
 
-    def _sent(self, chart: Chart, ask: Ask, where: str, meter: Meter | None) -> list[Any]:
+    def _sent(self, chart: Chart, ask: Ask, asked: _Day) -> list[Any]:
         params = [
             *self._chart_params(chart, [_since(one, ask.since) for one in chart.series]),
             # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
             ("startDate", _zulu(ask.start)),
             ("endDate", _zulu(ask.end)),
         ]
-        match self._get("/export/charts", params, where, meter):
+        match self._get("/export/charts", params, asked):
             case {"series": [*series]}:
                 return series
             case other:
-                raise _shape("/export/charts", "{series: [...]}", other, where)
+                raise _shape("/export/charts", "{series: [...]}", other, asked.where)
 
-    def _way(self, chart: Chart, ask: Ask, where: str, meter: Meter | None) -> str:
+    def _way(self, chart: Chart, ask: Ask, asked: _Day) -> str:
         """How this server means its labels, where an answer fits both ways.
 
         A few hours with a Z can be local or not; the label of a whole day cannot, and a server has one way.
         """
         days = replace(chart, interval="day")
-        told, _ = lines(self._sent(days, ask, where, meter), days, where)
-        match readings(told, buckets(days, ask, self._zone), where):
+        told, _ = lines(self._sent(days, ask, asked), days, asked.where)
+        match readings(told, buckets(days, ask, self._zone), asked.where):
             case [(way, _)] if any(line.points for line in told):
                 return way
         raise ContractError(
             "the labels of the points can be meant in local time and in UTC",
-            where=where,
+            where=asked.where,
             next_step="ask this chart by day; report it with the server's version.",
         )
 
@@ -213,62 +217,52 @@ class Reports:
 
     # ---------- funnels
 
-    def _funnels(self, stream: Stream, day: date, where: str, meter: Meter | None) -> Iterable[Callable[[], _Answer]]:
-        funnels = stream.params.get("funnels", ())
-        assert isinstance(funnels, tuple)
-        for funnel in funnels:
-            yield partial(self._funnel, stream, funnel, day, where, meter)
-
-    def _funnel(self, stream: Stream, funnel: Funnel, day: date, where: str, meter: Meter | None) -> _Answer:
-        where = f"{where} funnel {funnel.name!r}"
-        head = {"funnel": funnel.name, **self._day(day)}
+    def _funnel(self, funnel: Funnel, asked: _Day) -> _Answer:
+        asked = asked.of(f"funnel {funnel.name!r}")
+        head = {"funnel": funnel.name, **self._head(asked)}
         if self._old_funnel is not True:
             try:
-                return _Answer(list(self._new_funnel(stream, funnel, day, head, where, meter)))
+                return _Answer(list(self._new_funnel(funnel, head, asked)))
             except RejectedError as refused:
                 if refused.status != 404 or self._old_funnel is False:
                     raise
-        return _Answer(list(self._documented_funnel(funnel, day, head, where, meter)), _not_asked(funnel))
+        return _Answer(list(self._documented_funnel(funnel, head, asked)), _not_asked(funnel))
 
-    def _new_funnel(
-        self, stream: Stream, funnel: Funnel, day: date, head: Row, where: str, meter: Meter | None
-    ) -> Iterator[Row]:
-        path = self._path(stream.path)
+    def _new_funnel(self, funnel: Funnel, head: Row, asked: _Day) -> Iterator[Row]:
+        path = self._path(asked.stream.path)
         params = [
             *(("steps", quoted(step)) for step in funnel.steps),
             ("windowHours", str(funnel.window_hours)),
             ("groupBy", funnel.group_by),
-            ("startDate", f"{day} 00:00:00"),
+            ("startDate", f"{asked.day} 00:00:00"),
             # On these routes a plain end date is its midnight: the day itself would be left out.
-            ("endDate", f"{day} 23:59:59"),
+            ("endDate", f"{asked.day} 23:59:59"),
         ]
-        match self._get(path, params, where, meter):
+        match self._get(path, params, asked):
             case {"steps": [*steps], **totals}:
                 self._old_funnel = False
                 for step in steps:
                     if not isinstance(step, dict):
-                        raise _shape(path, "steps that are objects", step, where)
+                        raise _shape(path, "steps that are objects", step, asked.where)
                     yield _row(head, totals, step)
             case other:
-                raise _shape(path, "{steps: [...]}", other, where)
+                raise _shape(path, "{steps: [...]}", other, asked.where)
 
-    def _documented_funnel(
-        self, funnel: Funnel, day: date, head: Row, where: str, meter: Meter | None
-    ) -> Iterator[Row]:
+    def _documented_funnel(self, funnel: Funnel, head: Row, asked: _Day) -> Iterator[Row]:
         """The route of the vendor's older page; its names are told in the ones of the newer."""
         params = [
             ("projectId", quoted(self._project_id)),
             ("events", json.dumps([{"name": step, "filters": []} for step in funnel.steps])),
-            ("startDate", day.isoformat()),
-            ("endDate", day.isoformat()),
+            ("startDate", asked.day.isoformat()),
+            ("endDate", asked.day.isoformat()),
         ]
-        match self._get("/export/funnel", params, where, meter):
+        match self._get("/export/funnel", params, asked):
             case {"steps": [*steps], **others}:
                 self._old_funnel = True
                 total = others.pop("totalSessions", None)
                 for number, step in enumerate(steps, start=1):
                     if not isinstance(step, dict):
-                        raise _shape("/export/funnel", "steps that are objects", step, where)
+                        raise _shape("/export/funnel", "steps that are objects", step, asked.where)
                     event = step.pop("event", None)
                     more = dict(event) if isinstance(event, dict) else {"name": event}
                     known = {
@@ -282,7 +276,7 @@ class Reports:
                     # What else it says of the event, and of the whole, has no column and lands in `_extra`.
                     yield _row(head, others, known, {"event": more} if more else {}, step)
             case other:
-                raise _shape("/export/funnel", "{steps: [...]}", other, where)
+                raise _shape("/export/funnel", "{steps: [...]}", other, asked.where)
 
     # ---------- any question, as it is answered
 
@@ -314,7 +308,7 @@ class Reports:
         params += [("filters", _filters(filters))] if filters else []
         params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
         self._verify_once(None)
-        return self._get(self._path("/insights/{project}/") + segment(route), params, f"insights {route}", None)
+        return self._answer(self._path("/insights/{project}/") + segment(route), params, f"insights {route}")
 
     def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:
         """One chart's answer, parsed and otherwise untouched.
@@ -330,7 +324,7 @@ class Reports:
             params += [("startDate", _zulu(start)), ("endDate", _zulu(end))]
         elif chart.range:
             params += [("range", chart.range)]
-        return self._get("/export/charts", params, f"chart {chart.name!r}", None)
+        return self._answer("/export/charts", params, f"chart {chart.name!r}")
 
     # ---------- asking
 
@@ -348,19 +342,22 @@ class Reports:
             self._verify(meter)
             self._verified = True
 
-    def _day(self, day: date) -> Row:
-        return {"projectId": self._project_id, "date": day.isoformat()}
+    def _head(self, asked: _Day) -> Row:
+        return {"projectId": self._project_id, "date": asked.day.isoformat()}
 
     def _path(self, path: str, dimension: str = "") -> str:
         return path.format(project=segment(self._project_id), dimension=dimension)
 
-    def _list(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None) -> list[Row]:
-        answer = self._get(path, params, where, meter)
+    def _list(self, path: str, params: Sequence[tuple[str, str]], asked: _Day) -> list[Row]:
+        answer = self._get(path, params, asked)
         if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
-            raise _shape(path, "a list of objects", answer, where)
+            raise _shape(path, "a list of objects", answer, asked.where)
         return answer
 
-    def _get(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None) -> Any:
+    def _get(self, path: str, params: Sequence[tuple[str, str]], asked: _Day) -> Any:
+        return self._answer(path, params, asked.where, asked.meter)
+
+    def _answer(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None = None) -> Any:
         body = self._http.get(path, params, where=where, meter=meter)
         try:
             return parsed(body)
@@ -396,6 +393,12 @@ def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[P
 def _row(*parts: Mapping[Any, Any]) -> Row:
     """Parts of an answer as one row; a later part wins."""
     return {str(key): value for part in parts for key, value in part.items()}
+
+
+def _insight_params(asked: _Day, filters: Sequence[Filter]) -> list[tuple[str, str]]:
+    window = asked.stream.window
+    params = [(window.start, asked.day.isoformat()), (window.end, asked.day.isoformat())]
+    return [*params, ("filters", _filters(filters))] if filters else params
 
 
 def _filters(filters: Sequence[Filter]) -> str:

@@ -252,7 +252,7 @@ def test_progress_is_said_while_a_long_day_runs(filled, instance, url, tmp_path,
     import connector.dagster.reporting as module
 
     monkeypatch.setattr(module, "PROGRESS_EVERY", 0.0)
-    stream = dataclasses.replace(EVENTS, params={**EVENTS.params, "limit": 2})
+    stream = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "w.duckdb"), spool_dir=str(tmp_path / "s"))
     assets = openpanel_assets(start_date=DAY, streams=[stream], openpanel=source, warehouse=target)
