@@ -53,7 +53,11 @@ class IncompleteError(TransientError):
     Attributes:
         announced: rows the vendor said the day has.
         received: rows that can be trusted.
+        fingerprint: of what was read, where only repeated ids kept the day from being whole. Another reading with the
+            same fingerprint proves that the vendor stores these repeats. None for everything else.
     """
+
+    fingerprint: str | None = None
 
     def __init__(self, *, where: str, announced: int, received: int, because: str = "") -> None:
         super().__init__(

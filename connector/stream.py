@@ -138,6 +138,10 @@ class Stream:
         """``openpanel.events[2026-03-04]``: the string an operator searches for."""
         return f"{self.table}[{day.isoformat()}]"
 
+    def partitions(self, first: date, last: date) -> str:
+        """``openpanel.events[2026-03-01..2026-03-04]``, or the partition where both are one day."""
+        return self.partition(first) if first == last else f"{self.table}[{first}..{last}]"
+
     def of(self, instance: str) -> "Stream":
         """The same stream of another project: same entry, another schema."""
         return replace(self, instance=instance)

@@ -1,43 +1,29 @@
-"""Get, spool, land, report: the one way a day travels, whoever asks for it (Dagster, the command line, a notebook).
+"""Read, spool, land, write the receipt: the one way a day travels, in Dagster, the command line and a notebook.
 
-Walking a moved day again happens here and nowhere else; a request is asked again in ``http.py``, a partition by
-whoever scheduled it.
+A day that moved while it was read is read again here and nowhere else. A request is retried in ``http/``, a partition
+by what scheduled it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from connector.errors import ConnectorError, IncompleteError
-from connector.http.client import Meter
 from connector.landing.day import land, land_newer, land_sample
-from connector.landing.receipts import Reading, landed_day, record_failure
-from connector.spool import spool_pages, spooling
+from connector.landing.receipts import landed_day, record_failure
+from connector.meter import Meter
+from connector.spool import Spool, spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
 from connector.warehouse.connection import Warehouse
 
-# The vendor stores new rows every ten seconds or so: a walk disturbed by one batch usually fits before the next.
+# The vendor stores new rows every ten seconds or so: a reading disturbed by one batch usually fits before the next.
 PAUSES = (2.0, 6.0)
 # session_end rows are stamped 30 to 35 minutes into the past; newer pages are read back this far.
 OVERLAP = timedelta(minutes=45)
-
-
-class Cost:
-    """What one sync's requests cost, counted from the moment this object is made.
-
-    Args:
-        meter: one that counted requests before; a fresh one if left out.
-    """
-
-    def __init__(self, meter: Meter | None = None) -> None:
-        self.meter, self._started = meter or Meter(), time.monotonic()
-
-    def so_far(self) -> Reading:
-        meter = self.meter
-        return Reading(requests=meter.requests, refused=meter.refused, bytes=meter.bytes, started=self._started)
 
 
 class Reader(Protocol):
@@ -71,77 +57,73 @@ def sync_day(
         day: also as a text, or a moment of it.
         incremental: for a day that still grows: read only what is newer than the landed rows, and the whole day if
             that does not add up.
-        allow_drop: see :func:`connector.landing.land`.
+        allow_drop: see :func:`connector.landing.day.land`.
         progress: called after every page.
-        pauses: seconds before each further walk of a day that moved while it was read.
+        pauses: seconds before each further reading of a day that moved while it was read.
 
     Raises:
-        IncompleteError: the day moved during every walk.
-        ConnectorError: as the rooms below raise it. The rows landed before are then still in place, and a receipt of
-            status ``failed`` is written where the warehouse allows.
+        IncompleteError: the day moved during every reading.
+        ConnectorError: from the client, the spool or the landing. The rows landed before are then still in place, and
+            a receipt of status ``failed`` is written where the warehouse allows.
     """
-    day, spool_dir = day_of(day), Path(spool_dir)
+    run = _DayRun(client, stream, day_of(day), warehouse, Path(spool_dir), progress)
     warehouse.must_not_be_named(stream.schema)
-    cost = Cost()
     try:
         if stream.days == "none":
-            return _append(client, stream, day, warehouse, spool_dir, cost)
-        if incremental and (receipt := _add_newest(client, stream, day, warehouse, spool_dir, cost, progress)):
+            return run.append()
+        if incremental and (receipt := run.add_newest()):
             return receipt
-        return _replace(client, stream, day, warehouse, spool_dir, cost, progress, allow_drop, pauses)
+        return run.replace(allow_drop, pauses)
     except ConnectorError as error:
         with suppress(ConnectorError):
-            record_failure(warehouse, stream, day, error, cost.so_far())
+            record_failure(warehouse, stream, [run.day], error, run.meter)
         raise
 
 
-def _replace(
-    client: Reader,
-    stream: Stream,
-    day: date,
-    warehouse: Warehouse,
-    spool_dir: Path,
-    cost: Cost,
-    progress: Callable[[Page], None] | None,
-    allow_drop: bool,
-    pauses: tuple[float, ...],
-) -> Receipt:
-    settled: str | None = None
-    for pause in (*pauses, None):
-        with spooling(spool_dir, stream, day) as folder:
+@dataclass(frozen=True)
+class _DayRun:
+    """One day on its way from the vendor into its table."""
+
+    client: Reader
+    stream: Stream
+    day: date
+    warehouse: Warehouse
+    spool_dir: Path
+    progress: Callable[[Page], None] | None
+    meter: Meter = field(default_factory=Meter)
+
+    def append(self) -> Receipt:
+        pages = self.client.read_day(self.stream, self.day, meter=self.meter)
+        return self._land(pages, lambda spool: land_sample(self.warehouse, self.stream, spool, meter=self.meter))
+
+    def add_newest(self) -> Receipt | None:
+        """Land only what is newer; None if the day must be read whole."""
+        landed = landed_day(self.warehouse, self.stream, self.day)
+        if landed is None:
+            return None
+        pages = self.client.read_newest(self.stream, self.day, since=landed.newest - OVERLAP, meter=self.meter)
+        with suppress(IncompleteError):
+            return self._land(
+                pages, lambda spool: land_newer(self.warehouse, self.stream, spool, onto=landed, meter=self.meter)
+            )
+        return None
+
+    def replace(self, allow_drop: bool, pauses: tuple[float, ...]) -> Receipt:
+        settled: str | None = None
+        for pause in (*pauses, None):
             try:
-                pages = client.read_day(stream, day, settled=settled, meter=cost.meter)
-                spool = spool_pages(folder, stream, day, pages, progress=progress)
+                pages = self.client.read_day(self.stream, self.day, settled=settled, meter=self.meter)
+                return self._land(
+                    pages,
+                    lambda spool: land(self.warehouse, self.stream, spool, allow_drop=allow_drop, meter=self.meter),
+                )
             except IncompleteError as error:
                 if pause is None:
                     raise
-                settled = getattr(error, "fingerprint", None)
-            else:
-                return land(warehouse, stream, spool, allow_drop=allow_drop, reading=cost.so_far())
-        time.sleep(pause)
-    raise AssertionError("the last walk either returns or raises")
+                settled = error.fingerprint
+            time.sleep(pause)
+        raise AssertionError("the last reading either returns or raises")
 
-
-def _append(client: Reader, stream: Stream, day: date, warehouse: Warehouse, spool_dir: Path, cost: Cost) -> Receipt:
-    with spooling(spool_dir, stream, day) as folder:
-        spool = spool_pages(folder, stream, day, client.read_day(stream, day, meter=cost.meter))
-        return land_sample(warehouse, stream, spool, reading=cost.so_far())
-
-
-def _add_newest(
-    client: Reader,
-    stream: Stream,
-    day: date,
-    warehouse: Warehouse,
-    spool_dir: Path,
-    cost: Cost,
-    progress: Callable[[Page], None] | None,
-) -> Receipt | None:
-    landed = landed_day(warehouse, stream, day)
-    if landed is None:
-        return None
-    with spooling(spool_dir, stream, day) as folder, suppress(IncompleteError):
-        pages = client.read_newest(stream, day, since=landed.newest - OVERLAP, meter=cost.meter)
-        spool = spool_pages(folder, stream, day, pages, progress=progress)
-        return land_newer(warehouse, stream, spool, onto=landed, reading=cost.so_far())
-    return None
+    def _land(self, pages: Iterable[Page], landing: Callable[[Spool], Receipt]) -> Receipt:
+        with spooling(self.spool_dir, self.stream, self.day) as folder:
+            return landing(spool_pages(folder, self.stream, self.day, pages, progress=self.progress))

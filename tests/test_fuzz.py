@@ -182,7 +182,7 @@ def test_one_visitors_half_an_emoji_does_not_keep_the_day_from_landing(tmp_path,
         land(warehouse, EVENTS, spool_pages(spool, EVENTS, DAY, read(body)))
     line = b'{"inserted_at":"%s","event_type":"track","event_name":"%s","metadata":{"k":"%s"}}\n'
     (tmp_path / "f").write_bytes(line % (f"{DAY}T01:00:00Z".encode(), sent.encode(), sent.encode()))
-    land_files(warehouse, EXPORTED, [tmp_path / "f"], DAY, DAY, origin=Origin(job_id="j", fingerprint="f"))
+    land_files(warehouse, EXPORTED, [tmp_path / "f"], Origin(first=DAY, last=DAY, job_id="j", fingerprint="f"))
     with warehouse.read() as connection:
         assert connection.execute("select path, properties->>'k' from openpanel.events").fetchall() == [
             (landed, landed)
@@ -402,7 +402,7 @@ def test_exported_files_land_or_are_told(tmp_path_factory, content):
     try:
         prove_whole(folder / "f", "here")
         land_files(
-            Warehouse(folder / "w.duckdb"), EXPORTED, [folder / "f"], DAY, DAY, origin=Origin(job_id="j", fingerprint="f")
+            Warehouse(folder / "w.duckdb"), EXPORTED, [folder / "f"], Origin(first=DAY, last=DAY, job_id="j", fingerprint="f")
         )  # fmt: skip
     except ConnectorError as error:
         told(error)

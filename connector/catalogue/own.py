@@ -20,6 +20,7 @@ class Table:
         asset: the asset that lands it; a child's is its parent's. Empty where no asset does.
         is_optional: some accounts do not have it.
         is_view: computed when read.
+        required: columns that are never NULL; of the connector's own tables.
     """
 
     vendor: str
@@ -34,14 +35,26 @@ class Table:
     docs_url: str = ""
     is_optional: bool = False
     is_view: bool = False
+    required: tuple[str, ...] = ()
 
 
 def describe(name: str, kind: ColumnType, text: str, *, personal: bool = False) -> Column:
     return Column(field=name, type=kind, description=text, personal=personal)
 
 
-def _own(name: str, grain: str, key: tuple[str, ...], *columns: Column, is_view: bool = False) -> Table:
-    return Table(vendor="", schema="connector", name=name, grain=grain, key=key, columns=columns, is_view=is_view)
+def _own(
+    name: str, grain: str, key: tuple[str, ...], *columns: Column, required: str = "", is_view: bool = False
+) -> Table:
+    return Table(
+        vendor="",
+        schema="connector",
+        name=name,
+        grain=grain,
+        key=key,
+        columns=columns,
+        is_view=is_view,
+        required=tuple(required.split()),
+    )
 
 
 _TABLE = describe("table_name", "VARCHAR", "The landed table, such as openpanel.events.")
@@ -52,104 +65,119 @@ _KEY = describe("key", "VARCHAR", "Identifies the row that was sent; often a per
 _HASH = describe("content_hash", "VARCHAR", "Of what was sent; an unchanged row is not sent again.")
 _NOTED = describe("noted_at", "TIMESTAMPTZ", "When this was written down.")
 
-OWN = (
-    _own(
-        "landings",
-        "one row per landing of a day, also of those that failed",
-        ("load_id", "day"),
-        _TABLE,
-        _DAY,
-        _LOAD,
-        describe("announced", "BIGINT", "Rows the vendor said the day has."),
-        describe("received", "BIGINT", "Rows it sent, repeats included."),
-        describe("landed", "BIGINT", "Rows of the day afterwards."),
-        describe("duplicates", "BIGINT", "Stored twins that were dropped."),
-        describe("replaced", "BIGINT", "Rows of the day that stood there before."),
-        describe("misfits", "BIGINT", "Rows with something in _extra."),
-        describe("requests", "BIGINT", "HTTP requests made."),
-        describe("refused", "BIGINT", "Requests that met the rate limit."),
-        describe("bytes", "BIGINT", "Bytes received."),
-        describe("seconds", "DOUBLE", "From the first request to the commit."),
-        describe("incremental", "BOOLEAN", "Whether only newer rows were read and added."),
-        describe("warnings", "VARCHAR", "What a reader of the day should know, such as a list that the vendor cut."),
-        describe("status", "VARCHAR", "landed or failed."),
-        describe("error", "VARCHAR", "Why it failed, and what to do."),
-        describe("landed_at", "TIMESTAMPTZ", "When it ended; equals _landed_at of its rows."),
-        describe("forgotten", "BIGINT", "Rows of people who are to be forgotten; received, and not landed."),
-        describe("rules", "VARCHAR", "A fingerprint of the rules for personal data that were applied; empty for none."),
-    ),
-    _own(
-        "forgotten",
-        "one row per value that a landing leaves out, because a person is to be forgotten",
-        ("table_name", "column_name", "digest"),
-        _TABLE,
-        describe("column_name", "VARCHAR", "The column in which the value stood."),
-        describe("digest", "VARCHAR", "SHA-256 of salt and value, in hexadecimal digits.", personal=True),
-        describe("salt", "VARCHAR", "Random text, the same in all rows."),
-        describe("forgotten_at", "TIMESTAMPTZ", "When the person was removed."),
-    ),
-    _own(
-        "probes",
-        "one row per day whose count was asked for after it was landed; the newest answer",
-        ("table_name", "day"),
-        _TABLE,
-        _DAY,
-        describe("vendor_count", "BIGINT", "Rows the vendor said the day has."),
-        describe("asked_at", "TIMESTAMPTZ", "When it was asked."),
-    ),
-    _own(
-        "coverage",
-        "one row per table and day, from the first to the last that was landed or asked for",
-        ("table_name", "day"),
-        _TABLE,
-        _DAY,
-        describe("landed", "BIGINT", "Rows of the day."),
-        describe("duplicates", "BIGINT", "Stored twins that were dropped."),
-        describe("vendor_count", "BIGINT", "Rows the vendor said the day has, when it was last asked."),
-        describe("asked_at", "TIMESTAMPTZ", "When that was."),
-        describe("landed_at", "TIMESTAMPTZ", "The newest landing of the day."),
-        describe("state", "VARCHAR", "whole, moved (the vendor's count is another one by now) or never landed."),
-        is_view=True,
-    ),
-    _own(
-        "export_jobs",
-        "one row per landing of an export",
-        ("load_id",),
-        _TABLE,
-        describe("job_id", "VARCHAR", "The vendor's id of the export."),
-        _LOAD,
-        describe("first_day", "DATE", "The first day that was replaced."),
-        describe("last_day", "DATE", "The last day that was replaced."),
-        describe("fingerprint", "VARCHAR", "Equal for exports with the same filters; others do not replace its days."),
-        describe("options", "JSON", "What was asked for."),
-        describe("requested_at", "TIMESTAMPTZ", "When."),
-        describe("files", "BIGINT", "Files fetched."),
-        describe("bytes", "BIGINT", "Bytes received."),
-        describe("rows_received", "BIGINT", "Rows in the files."),
-        describe("rows_landed", "BIGINT", "Rows in the table afterwards."),
-        describe("duplicates", "BIGINT", "Records equal in every field that were dropped."),
-        describe("rows_outside", "BIGINT", "Rows of days that were not asked for; not landed."),
-        describe("landed_at", "TIMESTAMPTZ", "When it ended."),
-    ),
-    _own(
-        "sent",
-        "one row per row that was sent back to a vendor",
-        ("outbox", "key"),
-        _OUTBOX,
-        _KEY,
-        _HASH,
-        describe("status", "VARCHAR", "sent, or unknown where no clear answer came."),
-        _NOTED,
-    ),
-    _own(
-        "rejected",
-        "one row per row that a vendor did not take, or gave no clear answer to",
-        ("outbox", "key"),
-        _OUTBOX,
-        _KEY,
-        _HASH,
-        describe("status", "VARCHAR", "rejected, failed or unknown."),
-        describe("said", "VARCHAR", "The vendor's words.", personal=True),
-        _NOTED,
-    ),
+LANDINGS = _own(
+    "landings",
+    "one row per landing of a day, also of those that failed",
+    ("load_id", "day"),
+    _TABLE,
+    _DAY,
+    _LOAD,
+    describe("announced", "BIGINT", "Rows the vendor said the day has."),
+    describe("received", "BIGINT", "Rows it sent, repeats included."),
+    describe("landed", "BIGINT", "Rows of the day afterwards."),
+    describe("duplicates", "BIGINT", "Stored twins that were dropped."),
+    describe("replaced", "BIGINT", "Rows of the day that stood there before."),
+    describe("misfits", "BIGINT", "Rows with something in _extra."),
+    describe("requests", "BIGINT", "HTTP requests made."),
+    describe("refused", "BIGINT", "Requests that met the rate limit."),
+    describe("bytes", "BIGINT", "Bytes received."),
+    describe("seconds", "DOUBLE", "From the first request to the commit."),
+    describe("incremental", "BOOLEAN", "Whether only newer rows were read and added."),
+    describe("warnings", "VARCHAR", "What a reader of the day should know, such as a list that the vendor cut."),
+    describe("status", "VARCHAR", "landed or failed."),
+    describe("error", "VARCHAR", "Why it failed, and what to do."),
+    describe("landed_at", "TIMESTAMPTZ", "When it ended; equals _landed_at of its rows."),
+    describe("forgotten", "BIGINT", "Rows of people who are to be forgotten; received, and not landed."),
+    describe("rules", "VARCHAR", "A fingerprint of the rules for personal data that were applied; empty for none."),
+    required="table_name day load_id status landed_at",
 )
+FORGOTTEN = _own(
+    "forgotten",
+    "one row per value that a landing leaves out, because a person is to be forgotten",
+    ("table_name", "column_name", "digest"),
+    _TABLE,
+    describe("column_name", "VARCHAR", "The column in which the value stood."),
+    describe("digest", "VARCHAR", "SHA-256 of salt and value, in hexadecimal digits.", personal=True),
+    describe("salt", "VARCHAR", "Random text, the same in all rows."),
+    describe("forgotten_at", "TIMESTAMPTZ", "When the person was removed."),
+    required="table_name column_name digest salt forgotten_at",
+)
+PROBES = _own(
+    "probes",
+    "one row per day whose count was asked for after it was landed; the newest answer",
+    ("table_name", "day"),
+    _TABLE,
+    _DAY,
+    describe("vendor_count", "BIGINT", "Rows the vendor said the day has."),
+    describe("asked_at", "TIMESTAMPTZ", "When it was asked."),
+    required="table_name day vendor_count asked_at",
+)
+COVERAGE = _own(
+    "coverage",
+    "one row per table and day, from the first to the last that was landed or asked for",
+    ("table_name", "day"),
+    _TABLE,
+    _DAY,
+    describe("landed", "BIGINT", "Rows of the day."),
+    describe("duplicates", "BIGINT", "Stored twins that were dropped."),
+    describe("vendor_count", "BIGINT", "Rows the vendor said the day has, when it was last asked."),
+    describe("asked_at", "TIMESTAMPTZ", "When that was."),
+    describe("landed_at", "TIMESTAMPTZ", "The newest landing of the day."),
+    describe("state", "VARCHAR", "whole, moved (the vendor's count is another one by now) or never landed."),
+    is_view=True,
+)
+EXPORT_JOBS = _own(
+    "export_jobs",
+    "one row per landing of an export",
+    ("load_id",),
+    _TABLE,
+    describe("job_id", "VARCHAR", "The vendor's id of the export."),
+    _LOAD,
+    describe("first_day", "DATE", "The first day that was replaced."),
+    describe("last_day", "DATE", "The last day that was replaced."),
+    describe("fingerprint", "VARCHAR", "Equal for exports with the same filters; others do not replace its days."),
+    describe("options", "JSON", "What was asked for."),
+    describe("requested_at", "TIMESTAMPTZ", "When."),
+    describe("files", "BIGINT", "Files fetched."),
+    describe("bytes", "BIGINT", "Bytes received."),
+    describe("rows_received", "BIGINT", "Rows in the files."),
+    describe("rows_landed", "BIGINT", "Rows in the table afterwards."),
+    describe("duplicates", "BIGINT", "Records equal in every field that were dropped."),
+    describe("rows_outside", "BIGINT", "Rows of days that were not asked for; not landed."),
+    describe("landed_at", "TIMESTAMPTZ", "When it ended."),
+    required="table_name job_id load_id first_day last_day fingerprint landed_at",
+)
+SENT = _own(
+    "sent",
+    "one row per row that was sent back to a vendor",
+    ("outbox", "key"),
+    _OUTBOX,
+    _KEY,
+    _HASH,
+    describe("status", "VARCHAR", "sent, or unknown where no clear answer came."),
+    _NOTED,
+    required="outbox key content_hash status noted_at",
+)
+REJECTED = _own(
+    "rejected",
+    "one row per row that a vendor did not take, or gave no clear answer to",
+    ("outbox", "key"),
+    _OUTBOX,
+    _KEY,
+    _HASH,
+    describe("status", "VARCHAR", "rejected, failed or unknown."),
+    describe("said", "VARCHAR", "The vendor's words.", personal=True),
+    _NOTED,
+    required="outbox key content_hash status noted_at",
+)
+HASH_KEYS = _own(
+    "hash_keys",
+    "one row per schema whose values were hashed: with which key",
+    ("schema_name",),
+    describe("schema_name", "VARCHAR", "The schema, such as openpanel."),
+    describe("fingerprint", "VARCHAR", "Tells keys apart and gives none away."),
+    describe("since", "TIMESTAMPTZ", "When the first value was hashed with it."),
+    required="schema_name fingerprint since",
+)
+
+OWN = (LANDINGS, FORGOTTEN, PROBES, COVERAGE, EXPORT_JOBS, SENT, REJECTED, HASH_KEYS)

@@ -6,11 +6,10 @@ arrived whole is handed over as bytes, and whoever asked decides what it says.
 
 import json
 import random
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from types import TracebackType
@@ -21,6 +20,7 @@ import httpx
 
 from connector.errors import ConnectorError, ContractError, RejectedError, SettingsError, TransientError
 from connector.http.budget import PATIENCE, SLICE, Budget, Ticket, Unlimited
+from connector.meter import Meter
 from connector.redaction import excerpt
 
 Params = Sequence[tuple[str, str]]
@@ -41,22 +41,6 @@ RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 # No byte of the request went out: whatever it asks for, it may be asked again.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 _REDIRECTS = {301, 302, 303, 307, 308}
-
-
-@dataclass
-class Meter:
-    """Counts what a reading cost, for its receipt: requests sent, answers that were refusals, bytes received."""
-
-    requests: int = 0
-    refused: int = 0
-    bytes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, *, requests: int = 0, refused: int = 0, received: int = 0) -> None:
-        with self._lock:
-            self.requests += requests
-            self.refused += refused
-            self.bytes += received
 
 
 class Closing(ABC):

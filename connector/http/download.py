@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from connector.errors import ContractError, RejectedError, TransientError
-from connector.http.client import ATTEMPTS, LEAST, RETRIED_STATUSES, Meter, place_of
+from connector.http.client import ATTEMPTS, LEAST, RETRIED_STATUSES, place_of
+from connector.meter import Meter
 from connector.redaction import excerpt
 from connector.system.files import private
 

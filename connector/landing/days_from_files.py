@@ -6,50 +6,35 @@ or a schedule.
 """
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from connector.errors import ConnectorError, ContractError, RejectedError
+from connector.catalogue.own import EXPORT_JOBS, LANDINGS
+from connector.errors import ContractError, RejectedError
+from connector.landing.day import guard_drop
 from connector.landing.file_queries import Batch, prepared
-from connector.landing.receipts import Reading
-from connector.landing.transaction import Transaction, Work, guard_drop
+from connector.landing.receipts import costs
+from connector.landing.table import prepare, sample
+from connector.landing.transaction import Transaction, Work
+from connector.meter import Meter
 from connector.privacy.forget import leave_out
 from connector.records.files import File, check_header, looked_at
 from connector.records.fit import canonical
 from connector.redaction import excerpt
 from connector.stream import Stream
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.own_tables import insert_receipt, prepare_receipts
+from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal, quoted
-
-EXPORT_JOBS = """
-create table if not exists connector.export_jobs (
-    table_name varchar not null,
-    job_id varchar not null,
-    load_id varchar not null,
-    first_day date not null,
-    last_day date not null,
-    fingerprint varchar not null,
-    options json,
-    requested_at timestamptz,
-    files bigint,
-    bytes bigint,
-    rows_received bigint,
-    rows_landed bigint,
-    duplicates bigint,
-    rows_outside bigint,
-    landed_at timestamptz not null
-)
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the files come from.
+    """Which export the files come from, and for which days it was asked.
 
     Attributes:
+        first, last: the days that are replaced, both included.
         job_id: the export that made them.
         fingerprint: equal for exports that hold the same rows; days landed under another one are not replaced.
         options: what was asked for, as JSON text. requested_at: when.
@@ -58,6 +43,8 @@ class Origin:
         hashed_with, rules: see :class:`connector.stream.Page`.
     """
 
+    first: date
+    last: date
     job_id: str
     fingerprint: str
     options: str = "{}"
@@ -66,6 +53,15 @@ class Origin:
     one_source: Collection[str] = ()
     hashed_with: str = ""
     rules: str = ""
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+
+    @property
+    def in_range(self) -> str:
+        """SQL: a row is of these days."""
+        return f"_day between {literal(self.first)} and {literal(self.last)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,37 +121,33 @@ def land_files(
     warehouse: Warehouse,
     stream: Stream,
     files: Sequence[Path],
-    first: date,
-    last: date,
-    *,
     origin: Origin,
+    *,
     allow_drop: bool = False,
-    reading: Reading | None = None,
+    meter: Meter | None = None,
 ) -> RangeReceipt:
-    """Replace the days ``first`` to ``last``, both included.
+    """Replace the days of an export.
 
     Args:
         warehouse: opened for the transaction only.
         stream: says which table and columns; its replication key places the rows.
         files: JSON lines, JSON arrays or CSV with a header, compressed or not; looked at, not believed by name.
-        origin: which export made them.
+        origin: which export made them, and for which days.
         allow_drop: land days that shrank to nothing or to less than half, or were landed with other filters.
-        reading: what fetching cost, for the receipts.
+        meter: what fetching cost, for the receipts.
 
     Raises:
         SuddenDropError: a day shrank and ``allow_drop`` is off.
         RejectedError: a day was landed from an export with other filters.
         ContractError: a file is cut or not what it seems, a row has no usable time, or holds what was not asked for.
-        BusyError: somebody else kept the warehouse locked.
+        BusyError: another process kept the warehouse locked.
         In every case the rows landed before are still in place.
     """
-    where = f"{stream.table}[{first}..{last}]"
-    reading = reading or Reading()
+    where = f"{stream.table}[{origin.first}..{origin.last}]"
     looks = [_known(looked_at(file, where), stream, where) for file in files]
     transaction = Transaction(warehouse, stream, where)
     with prepared(looks, stream, where) as batches, transaction as work:
-        ranged = _Range(work._db, stream, where)
-        receipt = ranged.replace(looks, batches, first, last, origin=origin, allow_drop=allow_drop, reading=reading)
+        receipt = _Range(work, origin).replace(looks, batches, allow_drop=allow_drop, meter=meter or Meter())
     return transaction.timed(receipt)
 
 
@@ -175,59 +167,45 @@ def _known(file: File, stream: Stream, where: str) -> File:
     return file
 
 
-def record_range_failure(
-    warehouse: Warehouse, stream: Stream, first: date, last: date, error: ConnectorError, reading: Reading
-) -> None:
-    """A receipt of status ``failed`` for every day of the range, where the warehouse allows."""
-    with Transaction(warehouse, stream, f"{stream.table}[{first}..{last}]") as work:
-        prepare_receipts(work._db)
-        for day in _days(first, last):
-            insert_receipt(
-                work._db,
-                stream.table, day, work._load_id, None, None, None, None, None, None, reading.requests,
-                reading.refused, reading.bytes, reading.seconds, False, None, "failed", str(error), work._now,
-            )  # fmt: skip
-
-
-class _Range(Work):
+class _Range:
     """The statements of one landing of files."""
 
+    def __init__(self, work: Work, origin: Origin) -> None:
+        self._work, self._db, self._stream, self._table = work, work.db, work.stream, work.table
+        self._origin, self._mine = origin, f"_load_id = {literal(work.load_id)}"
+
     def replace(
-        self,
-        files: Sequence[File],
-        batches: Iterable[Batch],
-        first: date,
-        last: date,
-        *,
-        origin: Origin,
-        allow_drop: bool,
-        reading: Reading,
+        self, files: Sequence[File], batches: Iterable[Batch], *, allow_drop: bool, meter: Meter
     ) -> RangeReceipt:
-        self._prepare(origin.hashed_with)
-        self._db.execute(EXPORT_JOBS)
-        in_range = f"_day between {literal(first)} and {literal(last)}"
+        origin = self._origin
+        prepare(self._work, origin.hashed_with)
+        create(self._db, EXPORT_JOBS)
         if not allow_drop:
-            self._same_filters(first, last, origin)
-        sources = {column: self._values(column, "true") for column in ([] if allow_drop else origin.one_source)}
-        before = dict(
-            self._db.execute(f"select _day, count(*) from {self._table} where {in_range} group by 1").fetchall()
-        )
+            self._same_filters()
+        sources = {} if allow_drop else {column: self._values(column, "true") for column in origin.one_source}
+        before = self._per_day("count(*)")
         if before:
-            self._db.execute(f"delete from {self._table} where {in_range}")
+            self._db.execute(f"delete from {self._table} where {origin.in_range}")
         total = sum(map(self._insert_some, batches))
         self._every_row_has_a_day()
-        self._nothing_else(origin)
+        self._nothing_else()
         self._same_source(sources)
-        (outside,) = self._row(
-            f"delete from {self._table} where _load_id = {literal(self._load_id)} and not ({in_range})"
-        )
-        received = self._per_day(in_range, "count(*)")
-        kept = received
-        if leave_out(self._db, self._stream, in_range):
-            kept = self._per_day(in_range, "count(*)")
-        twins = self._drop_equal(in_range, kept)
-        misfits = self._per_day(in_range, "count(_extra)")
-        days = tuple(
+        (outside,) = self._work.row(f"delete from {self._table} where {self._mine} and not ({origin.in_range})")
+        days = self._settle_days(before)
+        assert total == outside + sum(day.received for day in days)
+        if not allow_drop:
+            for day in days:
+                guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
+        return self._write_receipts(days, outside, files, meter)
+
+    def _settle_days(self, before: Mapping[date, int]) -> tuple[DayReceipt, ...]:
+        """Leave out forgotten people, drop equal records, and count what is left of each day."""
+        received = kept = self._per_day("count(*)")
+        if leave_out(self._db, self._stream, self._origin.in_range):
+            kept = self._per_day("count(*)")
+        twins = self._drop_equal(kept)
+        misfits = self._per_day("count(_extra)")
+        return tuple(
             DayReceipt(
                 day=day,
                 received=received.get(day, 0),
@@ -237,71 +215,67 @@ class _Range(Work):
                 misfits=misfits.get(day, 0),
                 forgotten=received.get(day, 0) - kept.get(day, 0),
             )
-            for day in _days(first, last)
+            for day in self._origin.days
         )
-        assert total == outside + sum(received.values())
-        if not allow_drop:
-            for day in days:
-                guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
-        return self._write_receipts(days, origin, outside, files, reading, first, last)
 
-    def _same_filters(self, first: date, last: date, origin: Origin) -> None:
-        """Replacing everybody's events by one person's would delete the others, and the other way round double none."""
+    def _same_filters(self) -> None:
+        """Refuse to replace a day that was exported with other filters: rows outside them would be lost."""
+        origin = self._origin
         other = self._db.execute(
             "select day, fingerprint, options from (select l.day, j.fingerprint, j.options::varchar as options, "
             "row_number() over (partition by l.day order by l.landed_at desc) as turn "
             "from connector.landings l join connector.export_jobs j on j.load_id = l.load_id "
             f"where l.table_name = {literal(self._stream.table)} and l.status = 'landed' "
-            f"and l.day between {literal(first)} and {literal(last)}) "
+            f"and l.day between {literal(origin.first)} and {literal(origin.last)}) "
             f"where turn = 1 and fingerprint <> {literal(origin.fingerprint)} order by day limit 1"
         ).fetchone()
         if other:
             raise RejectedError(
                 f"{other[0]} was landed from an export with other filters ({other[2]}; now {origin.options})",
-                where=self._where,
+                where=self._work.where,
                 next_step="ask for the same filters, or replace the days on purpose: --allow-drop (command line), "
                 "run tag connector/allow_drop: true (Dagster).",
             )
 
     def _insert_some(self, batch: Batch) -> int:
-        (count,) = self._row(
+        (count,) = self._work.row(
             f"insert into {self._table} by name select *, {quoted(self._stream.replication_key)}::date as _day, "
-            f"{literal(self._load_id)} as _load_id, {literal(self._now)} as _landed_at "
+            f"{literal(self._work.load_id)} as _load_id, {literal(self._work.now)} as _landed_at "
             f"from ({batch.select(self._stream.columns)})"
         )
-        batch.landed()
+        batch.delete_files()
         return count
 
     def _every_row_has_a_day(self) -> None:
-        (lost,) = self._row(f"select count(*) from {self._table} where _day is null")
+        (lost,) = self._work.row(f"select count(*) from {self._table} where _day is null")
         if lost:
             raise ContractError(
                 f"{lost} rows have no {self._stream.replication_key}, so they can be placed in no day",
-                where=self._where,
+                where=self._work.where,
                 next_step="nothing was landed; look at the export's files and report the rows to the vendor.",
             )
 
-    def _nothing_else(self, origin: Origin) -> None:
-        for column, allowed in origin.expected.items():
+    def _nothing_else(self) -> None:
+        for column, allowed in self._origin.expected.items():
             odd = self._db.execute(
-                f"select {quoted(column)}, count(*) from {self._table} where _load_id = {literal(self._load_id)} "
+                f"select {quoted(column)}, count(*) from {self._table} where {self._mine} "
                 f"and not list_contains({literal(sorted(allowed))}, {quoted(column)}) group by 1 limit 1"
             ).fetchone()
             if odd:
                 raise ContractError(
                     f"{odd[1]} rows have {column} {odd[0]!r}, which was not asked for",
-                    where=self._where,
+                    where=self._work.where,
                     next_step="nothing was landed: the vendor did not understand the request; report this message.",
                 )
 
     def _same_source(self, before: Mapping[str, set[str]]) -> None:
         for column, known in before.items():
-            strange = self._values(column, f"_load_id = {literal(self._load_id)}") - known
+            strange = self._values(column, f"{self._mine}") - known
             if known and strange:
                 raise RejectedError(
                     f"the landed rows have {column} {excerpt(', '.join(sorted(known)), 80)} and those of this export "
                     f"{excerpt(', '.join(sorted(strange)), 80)}",
-                    where=self._where,
+                    where=self._work.where,
                     next_step="check whose key is set: it is that of another environment, which wants a schema of its "
                     "own. To mix them on purpose: --allow-drop (command line), run tag connector/allow_drop: true "
                     "(Dagster).",
@@ -314,15 +288,17 @@ class _Range(Work):
         ).fetchall()
         return {value for (value,) in rows}
 
-    def _per_day(self, in_range: str, what: str) -> dict[date, int]:
-        return dict(self._db.execute(f"select _day, {what} from {self._table} where {in_range} group by 1").fetchall())
+    def _per_day(self, what: str) -> dict[date, int]:
+        per_day = f"select _day, {what} from {self._table} where {self._origin.in_range} group by 1"
+        return dict(self._db.execute(per_day).fetchall())
 
-    def _drop_equal(self, in_range: str, received: Mapping[date, int]) -> dict[date, int]:
+    def _drop_equal(self, received: Mapping[date, int]) -> dict[date, int]:
         """Of records equal in every field keep one. Equal keys with other contents are two events."""
         columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
         plain = ", ".join(quoted(c.name) for c in self._stream.columns if c.type != "JSON")
         rows = self._db.execute(
-            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} where {in_range}) "
+            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} "
+            f"where {self._origin.in_range}) "
             "group by 1"
         ).fetchall()
         dropped: dict[date, int] = {}
@@ -332,7 +308,7 @@ class _Range(Work):
             of_day = f"from {self._table} where _day = {literal(day)}"
             # Hashes only point at candidates; what decides is every field.
             candidates = f"{of_day} and hash({plain}) in (select hash({plain}) {of_day} group by 1 having count(*) > 1)"
-            (count,) = self._row(
+            (count,) = self._work.row(
                 f"delete from {self._table} where rowid in (select rowid from (select rowid, "
                 f"row_number() over (partition by {columns} order by rowid) as turn {candidates}) where turn > 1)"
             )
@@ -356,59 +332,64 @@ class _Range(Work):
                     again.append(place)
                 seen.add(what)
         if again:
-            self._row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
+            self._work.row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
         return len(again)
 
     def _write_receipts(
-        self,
-        days: tuple[DayReceipt, ...],
-        origin: Origin,
-        outside: int,
-        files: Sequence[File],
-        reading: Reading,
-        first: date,
-        last: date,
+        self, days: tuple[DayReceipt, ...], outside: int, files: Sequence[File], meter: Meter
     ) -> RangeReceipt:
         warnings = ("the export completed without any file",) if not files else ()
         filled = [day.day for day in days if day.landed]
         receipt = RangeReceipt(
             table=self._stream.table,
-            load_id=self._load_id,
-            job_id=origin.job_id,
+            load_id=self._work.load_id,
+            job_id=self._origin.job_id,
             days=days,
             outside=outside,
             files=len(files),
-            bytes=reading.bytes,
-            requests=reading.requests,
-            seconds=reading.seconds,
+            bytes=meter.bytes,
+            requests=meter.requests,
+            seconds=meter.seconds,
             strangers=self._strangers() if any(day.misfits for day in days) else frozenset(),
             warnings=warnings,
-            sample=self._sample(filled[-1]) if filled else (),
+            sample=sample(self._work, filled[-1]) if filled else (),
         )
-        for day in days:
-            insert_receipt(
-                self._db,
-                receipt.table, day.day, self._load_id, None, day.received, day.landed, day.duplicates, day.replaced,
-                day.misfits, reading.requests, reading.refused, reading.bytes, receipt.seconds, False,
-                "; ".join(warnings) or None, "landed", None, self._now, forgotten=day.forgotten,
-                rules=origin.rules,
-            )  # fmt: skip
-        values = (
-            receipt.table, origin.job_id, self._load_id, first, last, origin.fingerprint, origin.options,
-            origin.requested_at, len(files), sum(file.path.stat().st_size for file in files), receipt.received,
-            receipt.landed, receipt.duplicates, outside, self._now,
-        )  # fmt: skip
-        self._db.execute(f"insert into connector.export_jobs values ({', '.join(literal(value) for value in values)})")
+        of_all = {
+            "table_name": receipt.table,
+            "load_id": receipt.load_id,
+            **costs(meter),
+            "incremental": False,
+            "warnings": "; ".join(warnings) or None,
+            "status": "landed",
+            "landed_at": self._work.now,
+            "rules": self._origin.rules,
+        }
+        insert(self._db, LANDINGS, [{**of_all, **asdict(day)} for day in days])
+        insert(self._db, EXPORT_JOBS, [self._job_row(receipt, sum(file.path.stat().st_size for file in files))])
         return receipt
+
+    def _job_row(self, receipt: RangeReceipt, size: int) -> dict[str, object]:
+        return {
+            "table_name": receipt.table,
+            "job_id": receipt.job_id,
+            "load_id": receipt.load_id,
+            "first_day": self._origin.first,
+            "last_day": self._origin.last,
+            "fingerprint": self._origin.fingerprint,
+            "options": self._origin.options,
+            "requested_at": self._origin.requested_at,
+            "files": receipt.files,
+            "bytes": size,
+            "rows_received": receipt.received,
+            "rows_landed": receipt.landed,
+            "duplicates": receipt.duplicates,
+            "rows_outside": receipt.outside,
+            "landed_at": self._work.now,
+        }
 
     def _strangers(self) -> frozenset[str]:
         rows = self._db.execute(
             f"select distinct unnest(json_keys(_extra)) from {self._table} "
-            f"where _load_id = {literal(self._load_id)} and _extra is not null limit 100"
+            f"where {self._mine} and _extra is not null limit 100"
         ).fetchall()
         return frozenset(excerpt(str(name), 80) for (name,) in rows)
-
-
-def _days(first: date, last: date) -> Iterator[date]:
-    for offset in range((last - first).days + 1):
-        yield first + timedelta(days=offset)

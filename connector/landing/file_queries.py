@@ -43,8 +43,8 @@ class Batch:
             values = ", ".join(f"{_from_text(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
         return f"select {values}, {extra} from {source}"
 
-    def landed(self) -> None:
-        """The rows are in the table: what was made for it takes no more room."""
+    def delete_files(self) -> None:
+        """Delete this batch's temporary files."""
         for path in self.lines:
             path.unlink()
 

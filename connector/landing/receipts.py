@@ -1,35 +1,19 @@
-"""What is written down about landings, and what can be asked about them: receipts, the vendor's counts, coverage.
+"""What a landing writes about itself in ``connector.landings``, and what it asks about the landing before."""
 
-``connector.landings`` has a row for every landing, also for the ones that failed; ``connector.coverage`` compares
-them with the vendor's counts. Raw tables are only read here.
-"""
-
-import time
-import uuid
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from uuid import uuid4
 
 import duckdb
 
+from connector.catalogue.own import HASH_KEYS, LANDINGS
 from connector.errors import ConnectorError, SettingsError
+from connector.meter import Meter
 from connector.stream import Stream
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.own_tables import HASH_KEYS, insert_receipt, prepare_receipts
+from connector.warehouse.own_tables import create, create_receipts, insert
 from connector.warehouse.sql import literal, quoted, quoted_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What fetching a spool cost; seconds run from ``started`` until they are asked for."""
-
-    requests: int = 0
-    refused: int = 0
-    bytes: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
 
 
 @dataclass(frozen=True)
@@ -52,39 +36,6 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
         return landed_before(connection, stream, day)
 
 
-def record_failure(warehouse: Warehouse, stream: Stream, day: date, error: ConnectorError, reading: Reading) -> None:
-    """Write a receipt of status ``failed``, so that the table of landings tells the bad nights as well."""
-    with warehouse.write(where=stream.partition(day)) as connection:
-        prepare_receipts(connection)
-        insert_receipt(
-            connection,
-            stream.table, day, uuid.uuid4().hex, None, None, None, None, None, None,
-            reading.requests, reading.refused, reading.bytes, reading.seconds, False,
-            None, "failed", str(error), datetime.now(UTC),
-        )  # fmt: skip
-
-
-def one_hash_key(connection: duckdb.DuckDBPyConnection, schema: str, fingerprint: str) -> None:
-    """Remember which key a schema's hashes are made with, and refuse another one.
-
-    Raises:
-        SettingsError: the schema holds hashes of another key, under which the same person is somebody else.
-    """
-    connection.execute(HASH_KEYS)
-    of_schema = f"from connector.hash_keys where schema_name = {literal(schema)}"
-    known = connection.execute(f"select fingerprint, since::date {of_schema}").fetchone()
-    if known is None:
-        now = literal(datetime.now(UTC))
-        connection.execute(f"insert into connector.hash_keys values ({literal(schema)}, {literal(fingerprint)}, {now})")
-    elif known[0] != fingerprint:
-        raise SettingsError(
-            "CONNECTOR_HASH_KEY",
-            f"is not the key that {schema} has been hashed with since {known[1]}: joins with older days would fail",
-            next_step=f"set the old key again; or, to begin anew with this one, run `delete {of_schema}` in the "
-            "warehouse and land all days again.",
-        )
-
-
 def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: date) -> Landed | None:
     """What is landed for a day, asked on a connection that is already open."""
     try:
@@ -105,3 +56,56 @@ def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: da
         return None
     load_id, received, duplicates, forgotten, rules = receipt
     return Landed(load_id, received, duplicates, datetime.fromtimestamp(newest[0] / 1e6, UTC), forgotten, rules)
+
+
+def record_failure(
+    warehouse: Warehouse, stream: Stream, days: Sequence[date], error: ConnectorError, meter: Meter
+) -> None:
+    """Write a receipt of status ``failed`` for each day, so that the table of landings tells the bad nights as well."""
+    load_id, now = uuid4().hex, datetime.now(UTC)
+    failed = {
+        "table_name": stream.table,
+        "load_id": load_id,
+        **costs(meter),
+        "incremental": False,
+        "status": "failed",
+        "error": str(error),
+        "landed_at": now,
+        "forgotten": 0,
+    }
+    with warehouse.write(where=stream.partitions(days[0], days[-1])) as connection:
+        connection.execute("begin")
+        create_receipts(connection)
+        insert(connection, LANDINGS, [{**failed, "day": day} for day in days])
+        connection.execute("commit")
+
+
+def costs(meter: Meter) -> dict[str, object]:
+    """What a reading has cost so far, as columns of ``connector.landings``."""
+    return {
+        "requests": meter.requests,
+        "refused": meter.refused,
+        "bytes": meter.bytes,
+        "seconds": meter.seconds,
+    }
+
+
+def one_hash_key(connection: duckdb.DuckDBPyConnection, schema: str, fingerprint: str) -> None:
+    """Remember which key a schema's hashes are made with, and refuse another one.
+
+    Raises:
+        SettingsError: the schema holds hashes of another key, so the same person would appear under two hashes.
+    """
+    create(connection, HASH_KEYS)
+    of_schema = f"from connector.hash_keys where schema_name = {literal(schema)}"
+    known = connection.execute(f"select fingerprint, since::date {of_schema}").fetchone()
+    if known is None:
+        row = {"schema_name": schema, "fingerprint": fingerprint, "since": datetime.now(UTC)}
+        insert(connection, HASH_KEYS, [row])
+    elif known[0] != fingerprint:
+        raise SettingsError(
+            "CONNECTOR_HASH_KEY",
+            f"is not the key that {schema} has been hashed with since {known[1]}: joins with older days would fail",
+            next_step=f"set the old key again; or, to begin anew with this one, run `delete {of_schema}` in the "
+            "warehouse and land all days again.",
+        )

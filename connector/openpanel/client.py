@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from connector.catalogue.openpanel import EVENTS, EventsQuery
 from connector.errors import SettingsError
 from connector.http.budget import Budget, SharedBudget, Unlimited
-from connector.http.client import Closing, Http, Meter, Transport
+from connector.http.client import Closing, Http, Transport
+from connector.meter import Meter
 from connector.openpanel.events import EventPages
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Secret, checked_url

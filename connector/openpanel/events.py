@@ -14,7 +14,8 @@ import msgspec
 
 from connector.catalogue.openpanel import EventsQuery
 from connector.errors import ContractError, IncompleteError, RejectedError
-from connector.http.client import Http, Meter
+from connector.http.client import Http
+from connector.meter import Meter
 from connector.openpanel.encoding import as_is, quoted
 from connector.records.fit import Rows, healed, read_rows
 from connector.redaction import excerpt

@@ -11,19 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from connector.catalogue.own import FORGOTTEN, LANDINGS
 from connector.stream import Column, Stream
 from connector.warehouse.connection import Connection, Warehouse
+from connector.warehouse.own_tables import create
 from connector.warehouse.sql import literal, quoted, quoted_table, text
-
-FORGOTTEN = """
-create table if not exists connector.forgotten (
-    table_name varchar not null,
-    column_name varchar not null,
-    digest varchar not null,
-    salt varchar not null,
-    forgotten_at timestamptz not null
-)
-"""
 
 Hashed = Callable[[str], str | None]
 
@@ -66,8 +58,7 @@ def forget(
         known = _tables(connection)
         if not dry_run:
             connection.execute("begin")
-            connection.execute("create schema if not exists connector")
-            connection.execute(FORGOTTEN)
+            create(connection, FORGOTTEN)
         for stream, ids in people:
             if stream.table in known:
                 found.append(_Table(connection, stream, hashed).forget(ids, devices=devices, dry_run=dry_run))
@@ -176,7 +167,7 @@ class _Table:
 
     def _correct_receipts(self, per_day: Mapping[object, int]) -> None:
         """Landed, duplicates and forgotten rows of a day's newest receipt add up to what the vendor sent."""
-        self._db.execute("alter table connector.landings add column if not exists forgotten bigint")
+        create(self._db, LANDINGS)
         for day, count in per_day.items():
             of_day = f"table_name = {literal(self._stream.table)} and day = {literal(day)} and status = 'landed'"
             self._db.execute(

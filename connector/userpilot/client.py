@@ -18,8 +18,9 @@ from urllib.parse import parse_qsl, urlsplit
 from connector.catalogue.userpilot import OPTIONAL
 from connector.errors import ContractError, RejectedError, TransientError
 from connector.http.budget import Budget
-from connector.http.client import ATTEMPTS, Closing, Http, Meter, Transport
+from connector.http.client import ATTEMPTS, Closing, Http, Transport
 from connector.http.download import Files
+from connector.meter import Meter
 from connector.privacy.policy import Privacy
 from connector.records.files import prove_whole
 from connector.records.fit import parsed

@@ -15,10 +15,10 @@ from connector.catalogue.userpilot import CHILDREN
 from connector.errors import ConnectorError
 from connector.landing.receipts import record_failure
 from connector.landing.snapshot import land_snapshot
+from connector.meter import Meter
 from connector.redaction import excerpt
 from connector.spool import spool_pages, spooling
 from connector.stream import Column, Page, Receipt, Stream
-from connector.sync import Cost
 from connector.userpilot.client import Userpilot
 from connector.warehouse.connection import Warehouse
 
@@ -35,9 +35,9 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
         ConnectorError: as the rooms below raise it; the tables are as they were.
     """
     warehouse.must_not_be_named(stream.schema)
-    cost = Cost()
+    meter, today = Meter(), datetime.now(UTC).date()
     try:
-        found = client.lookup(stream, meter=cost.meter)
+        found = client.lookup(stream, meter=meter)
         if found is None:
             return []
         pages = [(stream, page(stream, found.items, found.warnings))]
@@ -49,13 +49,13 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
         for table, sent in pages:
             protector = client.privacy.protector(table) if client.privacy else None
             whole = protector.page(sent) if protector else sent
-            with spooling(spool_dir, table, datetime.now(UTC).date()) as folder:
-                spool = spool_pages(folder, table, datetime.now(UTC).date(), [whole])
-                receipts.append(land_snapshot(warehouse, table, spool, reading=cost.so_far()))
+            with spooling(spool_dir, table, today) as folder:
+                spool = spool_pages(folder, table, today, [whole])
+                receipts.append(land_snapshot(warehouse, table, spool, meter=meter))
         return receipts
     except ConnectorError as error:
         with suppress(ConnectorError):
-            record_failure(warehouse, stream, datetime.now(UTC).date(), error, cost.so_far())
+            record_failure(warehouse, stream, [today], error, meter)
         raise
 
 

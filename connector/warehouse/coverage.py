@@ -7,9 +7,10 @@ from typing import Any
 
 import duckdb
 
+from connector.catalogue.own import PROBES
 from connector.stream import Stream
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.own_tables import prepare_receipts
+from connector.warehouse.own_tables import create_receipts, insert
 from connector.warehouse.sql import columns, literal, quoted, quoted_table
 
 
@@ -78,12 +79,12 @@ def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, in
         return
     now = datetime.now(UTC)
     with warehouse.write() as connection:
-        prepare_receipts(connection)
+        create_receipts(connection)
         table, days = literal(stream.table), literal(list(counts))
-        rows = ", ".join(f"({table}, {literal(day)}, {count:d}, {literal(now)})" for day, count in counts.items())
         connection.execute("begin")
         connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
-        connection.execute(f"insert into connector.probes values {rows}")
+        asked = {"table_name": stream.table, "asked_at": now}
+        insert(connection, PROBES, [{**asked, "day": day, "vendor_count": count} for day, count in counts.items()])
         connection.execute("commit")
 
 

@@ -1,56 +1,18 @@
-"""Creates the connector's own tables and writes their rows."""
+"""The connector's own tables, made and filled from their entries in `catalogue/own.py`."""
+
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from connector.warehouse.sql import literal
+from connector.catalogue.own import LANDINGS, PROBES, Table
+from connector.stream import Column
+from connector.warehouse.sql import columns, literal, quoted
 
-LANDINGS = """
-create table if not exists connector.landings (
-    table_name varchar not null,
-    day date not null,
-    load_id varchar not null,
-    announced bigint,
-    received bigint,
-    landed bigint,
-    duplicates bigint,
-    replaced bigint,
-    misfits bigint,
-    requests bigint,
-    refused bigint,
-    bytes bigint,
-    seconds double,
-    incremental boolean,
-    warnings varchar,
-    status varchar not null,
-    error varchar,
-    landed_at timestamptz not null,
-    forgotten bigint,
-    rules varchar
-)
-"""
-_LANDINGS_COLUMNS = (
-    "table_name, day, load_id, announced, received, landed, duplicates, replaced, misfits, "
-    "requests, refused, bytes, seconds, incremental, warnings, status, error, landed_at, forgotten, rules"
-)
+# One INSERT holds this many rows.
+ROWS_AT_ONCE = 1000
 
-
-PROBES = """
-create table if not exists connector.probes (
-    table_name varchar not null,
-    day date not null,
-    vendor_count bigint not null,
-    asked_at timestamptz not null
-)
-"""
-HASH_KEYS = """
-create table if not exists connector.hash_keys (
-    schema_name varchar not null,
-    fingerprint varchar not null,
-    since timestamptz not null
-)
-"""
 # Per table and day: what is landed, what the vendor counted when it was last asked, and whether that is the same.
-COVERAGE = """
+_COVERAGE = """
 create view if not exists connector.coverage as
 with landed as (
     select table_name, day, landed, duplicates, announced, landed_at
@@ -91,19 +53,35 @@ left join asked on asked.table_name = days.table_name and asked.day = days.day
 """
 
 
-def prepare_receipts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create what this room writes and shows, where it is missing."""
+def create(connection: duckdb.DuckDBPyConnection, *tables: Table) -> None:
+    """Create tables where they are missing, and add columns that an entry gained since."""
     connection.execute("create schema if not exists connector")
-    connection.execute(LANDINGS)
-    connection.execute("alter table connector.landings add column if not exists forgotten bigint")
-    connection.execute("alter table connector.landings add column if not exists rules varchar")
-    connection.execute(PROBES)
-    connection.execute(COVERAGE)
+    for table in tables:
+        wanted = ", ".join(_definition(table, column) for column in table.columns)
+        connection.execute(f"create table if not exists {_name(table)} ({wanted})")
+        rows = connection.execute(f"select name from pragma_table_info('connector.{table.name}')").fetchall()
+        for column in table.columns:
+            if (column.name,) not in rows:
+                connection.execute(f"alter table {_name(table)} add column {quoted(column.name)} {column.type}")
 
 
-def insert_receipt(
-    connection: duckdb.DuckDBPyConnection, *values: object, forgotten: int = 0, rules: str | None = None
-) -> None:
-    """One row of ``connector.landings``; values in the order of its columns."""
-    row = ", ".join(literal(value) for value in (*values, forgotten, rules))
-    connection.execute(f"insert into connector.landings ({_LANDINGS_COLUMNS}) values ({row})")
+def create_receipts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create what every landing writes, and the view that compares it with the vendors' counts."""
+    create(connection, LANDINGS, PROBES)
+    connection.execute(_COVERAGE)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Add rows, each a value by column; a column that the rows leave out is NULL. All rows have the same columns."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        values = ", ".join(f"({', '.join(literal(row[name]) for name in some[0])})" for row in some)
+        connection.execute(f"insert into {_name(table)} ({columns(list(some[0]))}) values {values}")
+
+
+def _name(table: Table) -> str:
+    return f"{quoted(table.schema)}.{quoted(table.name)}"
+
+
+def _definition(table: Table, column: Column) -> str:
+    return f"{quoted(column.name)} {column.type}" + (" not null" if column.name in table.required else "")

@@ -3,20 +3,17 @@
 import duckdb
 import pytest
 
+from connector.catalogue.own import OWN
 from connector.catalogue.tables import tables
-from connector.landing.days_from_files import EXPORT_JOBS
-from connector.openpanel.track.journal import _REJECTED, _SENT
-from connector.privacy.forget import FORGOTTEN
-from connector.warehouse.own_tables import prepare_receipts
+from connector.warehouse.own_tables import create, create_receipts
 
 
 @pytest.fixture
 def own():
     """Schema ``connector`` as the connector makes it."""
     with duckdb.connect() as connection:
-        prepare_receipts(connection)
-        for statement in (EXPORT_JOBS, FORGOTTEN, _SENT, _REJECTED):
-            connection.execute(statement)
+        create_receipts(connection)
+        create(connection, *(table for table in OWN if not table.is_view))
         rows = connection.execute(
             "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'connector' "
             "order by table_name, column_index"

@@ -100,7 +100,7 @@ def exported(tmp_path, warehouse):
     rows.append(rows[0] | {"inserted_at": f"{DAY}T02:00:00Z", "surprise": 1})
     file = tmp_path / "chunk"
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    return land_files(warehouse, EXPORTED, [file], DAY, DAY, origin=Origin(job_id="j", fingerprint="f"))
+    return land_files(warehouse, EXPORTED, [file], Origin(first=DAY, last=DAY, job_id="j", fingerprint="f"))
 
 
 def file_results(receipt, warehouse):

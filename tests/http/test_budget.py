@@ -9,7 +9,8 @@ import pytest
 
 from connector.errors import TransientError
 from connector.http.budget import OPENER_LEASE, SharedBudget
-from connector.http.client import Http, Meter
+from connector.http.client import Http
+from connector.meter import Meter
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
@@ -176,7 +177,8 @@ def test_three_processes_are_refused_never(tmp_path):
     with serve(vendor.app) as url:
         code = textwrap.dedent(f"""
             from pathlib import Path
-            from connector.http import Http, Meter
+            from connector.http.client import Http
+            from connector.meter import Meter
             from connector.http.budget import SharedBudget
             budget = SharedBudget("k", folder=Path({str(tmp_path)!r}))
             headers = {{"openpanel-client-id": {READ.id!r}, "openpanel-client-secret": {READ.secret!r}}}

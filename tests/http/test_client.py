@@ -5,8 +5,9 @@ import pytest
 
 from connector.errors import ContractError, RejectedError, TransientError
 from connector.http.budget import Unlimited
-from connector.http.client import Http, Meter, vendor_message
+from connector.http.client import Http, vendor_message
 from connector.http.download import Files
+from connector.meter import Meter
 from connector.redaction import excerpt
 
 SECRET = "s3cr3t-value"

@@ -24,7 +24,7 @@ def land_bytes(request, tmp_path, warehouse):
     def run(content):
         file = tmp_path / "file"
         file.write_bytes(content if request.param == "plain" else gzip.compress(content))
-        return land_files(warehouse, EVENTS, [file], DAY, DAY, origin=Origin(job_id="j", fingerprint="f"))
+        return land_files(warehouse, EVENTS, [file], Origin(first=DAY, last=DAY, job_id="j", fingerprint="f"))
 
     return run
 

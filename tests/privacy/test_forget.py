@@ -11,7 +11,7 @@ import pytest
 from connector import EVENTS, Warehouse
 from connector.cli.main import main
 from connector.dagster.checks import check_results
-from connector.warehouse.own_tables import prepare_receipts
+from connector.warehouse.own_tables import create_receipts
 from tests.conftest import DAY
 from tests.privacy.test_policy import KEY, private_land, private_sync  # noqa: F401  fixtures
 from tests.userpilot.conftest import clock, pilot, request_, urls, world  # noqa: F401  fixtures
@@ -207,10 +207,10 @@ def test_the_way_back_forgets_them_as_well(seen, sync, forget, openpanel, wareho
 
 def test_a_warehouse_of_an_older_version_learns_to_count_them(tmp_path):
     with duckdb.connect(tmp_path / "older.duckdb") as connection:
-        prepare_receipts(connection)
+        create_receipts(connection)
         connection.execute("alter table connector.landings drop column forgotten")
         connection.execute("begin")
-        prepare_receipts(connection)
+        create_receipts(connection)
         connection.execute("commit")
         assert connection.execute("select count(forgotten) from connector.landings").fetchone() == (0,)
 

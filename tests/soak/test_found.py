@@ -16,7 +16,8 @@ from connector.errors import BusyError, ContractError, TransientError
 from connector.http.client import Http
 from connector.http.download import Files
 from connector.landing.days_from_files import Origin, land_files
-from connector.landing.receipts import Reading, record_failure
+from connector.landing.receipts import record_failure
+from connector.meter import Meter
 from connector.records.files import prove_whole
 from connector.system.prefetch import ahead
 from connector.userpilot.exports.job import Created, Do, Job, LinkRefused, Listed, Seen, Shown, State
@@ -41,7 +42,7 @@ def test_a_full_disk_is_told_and_not_hidden_by_the_receipt_that_does_not_fit_eit
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(TransientError, match="free space"):
-            record_failure(warehouse, EVENTS, DAY, TransientError("x", where="y", next_step="z"), Reading())
+            record_failure(warehouse, EVENTS, [DAY], TransientError("x", where="y", next_step="z"), Meter())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -49,7 +50,7 @@ def test_a_full_disk_is_told_and_not_hidden_by_the_receipt_that_does_not_fit_eit
 def test_a_taken_warehouse_is_told_with_the_partition_that_wanted_it(tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb", lock_wait=0.05)
     with warehouse.write(), pytest.raises(BusyError) as caught:
-        record_failure(warehouse, EVENTS, DAY, TransientError("x", where="y", next_step="z"), Reading())
+        record_failure(warehouse, EVENTS, [DAY], TransientError("x", where="y", next_step="z"), Meter())
     assert caught.value.where == f"openpanel.events[{DAY}]"
 
 
@@ -82,7 +83,7 @@ def test_after_two_unanswered_requests_a_third_is_sent_when_its_time_has_come():
 
 
 def _origin():
-    return Origin(job_id="j", fingerprint="f")
+    return Origin(first=DAY, last=DAY, job_id="j", fingerprint="f")
 
 
 @pytest.mark.parametrize("text", ["<html><body>Please sign in</body></html>", "sign in\nplease\n"])
@@ -92,7 +93,7 @@ def test_a_web_page_among_the_files_is_not_a_table_without_rows(tmp_path, wareho
     page.write_text(text)
     good.write_text(json.dumps({"inserted_at": f"{DAY}T01:00:00Z", "event_type": "track"}) + "\n")
     with pytest.raises(ContractError, match="neither JSON nor CSV"):
-        land_files(warehouse, EXPORTED, [good, page], DAY, DAY, origin=_origin())
+        land_files(warehouse, EXPORTED, [good, page], _origin())
     if text.startswith("<"):
         with pytest.raises(TransientError, match="web page"):
             prove_whole(page, "here")
@@ -107,7 +108,7 @@ def test_files_that_fail_leave_no_thread_behind_that_writes_into_a_folder_being_
     for _ in range(5):
         with pytest.raises(ContractError, match="no record"):
             files = [tmp_path / f"f{number}" for number in range(6)]
-            land_files(warehouse, EXPORTED, files, DAY, DAY, origin=_origin())
+            land_files(warehouse, EXPORTED, files, _origin())
         assert not list(tmp_path.glob("lines-*"))
 
 

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from connector.catalogue.openpanel import ChartsQuery, FunnelsQuery, ListQuery, LiveQuery, MetricsQuery
 from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.errors import ContractError, RejectedError, SettingsError
-from connector.http.client import Http, Meter
+from connector.http.client import Http
+from connector.meter import Meter
 from connector.openpanel.encoding import quoted, segment
 from connector.openpanel.reports.chart_answer import Line, Reading, lines, placed, readings
 from connector.openpanel.reports.chart_days import Ask, asks, buckets, window

@@ -14,30 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from connector.catalogue.own import REJECTED, SENT
 from connector.errors import BusyError, ContractError
 from connector.system.files import locked, private, private_folder
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal
-
-_SENT = """
-create table if not exists connector.sent (
-    outbox varchar not null,
-    key varchar not null,
-    content_hash varchar not null,
-    status varchar not null,
-    noted_at timestamptz not null
-)
-"""
-_REJECTED = """
-create table if not exists connector.rejected (
-    outbox varchar not null,
-    key varchar not null,
-    content_hash varchar not null,
-    status varchar not null,
-    said varchar,
-    noted_at timestamptz not null
-)
-"""
 
 
 @dataclass(frozen=True)
@@ -152,14 +134,12 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
     sent = [one for one in outcomes if one.status in ("sent", "unknown")]
     told = [one for one in outcomes if one.status != "sent"]
     with warehouse.write() as connection:
-        connection.execute("create schema if not exists connector")
-        connection.execute(_SENT)
-        connection.execute(_REJECTED)
+        create(connection, SENT, REJECTED)
         connection.execute("begin")
         _forget(connection, "sent", outbox, sent)
         _forget(connection, "rejected", outbox, outcomes)
-        _insert(connection, "sent", [(outbox, o.key, o.content_hash, o.status, now) for o in sent])
-        _insert(connection, "rejected", [(outbox, o.key, o.content_hash, o.status, o.said, now) for o in told])
+        insert(connection, SENT, [_row(outbox, one, now) for one in sent])
+        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in told])
         connection.execute("commit")
 
 
@@ -204,7 +184,6 @@ def _forget(connection: Connection, table: str, outbox: str, outcomes: Sequence[
         )
 
 
-def _insert(connection: Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
-    for start in range(0, len(rows), 1000):
-        values = ", ".join("(" + ", ".join(literal(value) for value in row) + ")" for row in rows[start : start + 1000])
-        connection.execute(f"insert into connector.{table} values {values}")
+def _row(outbox: str, one: Outcome, now: datetime) -> dict[str, object]:
+    noted = {"outbox": outbox, "key": one.key, "content_hash": one.content_hash}
+    return {**noted, "status": one.status, "noted_at": now}

@@ -25,11 +25,11 @@ from connector.errors import (
     SuddenDropError,
     TransientError,
 )
-from connector.http.client import Meter
-from connector.landing.days_from_files import Origin, RangeReceipt, land_files, record_range_failure
+from connector.landing.days_from_files import Origin, RangeReceipt, land_files
+from connector.landing.receipts import record_failure
+from connector.meter import Meter
 from connector.spool import no_room
 from connector.stream import Stream
-from connector.sync import Cost
 from connector.system.files import locked, private_folder
 from connector.userpilot.client import LinkError, Userpilot
 from connector.userpilot.exports.files import local_name, names_in, prune_files
@@ -284,7 +284,8 @@ class Exports:
             ConnectorError: as the rooms below raise it. The rows landed before are then still in place.
         """
         warehouse.must_not_be_named(self.stream.schema)
-        request, cost = job.request, Cost(self.meter)
+        request = job.request
+        self.meter.start_clock()
         try:
             if job.state != State.FETCHED:
                 job = self._remember(self.fetch(job, tell))
@@ -300,15 +301,15 @@ class Exports:
                     where=request.where,
                     next_step="ask for the days again; the sensor does it by itself.",
                 )
-            return self._land(job, warehouse, allow_drop, cost)
+            return self._land(job, warehouse, allow_drop)
         except InProgressError:
             raise
         except ConnectorError as error:
             with suppress(ConnectorError):
-                record_range_failure(warehouse, self.stream, request.first, request.last, error, cost.so_far())
+                record_failure(warehouse, self.stream, request.days, error, self.meter)
             raise
 
-    def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool, cost: Cost) -> RangeReceipt:
+    def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool) -> RangeReceipt:
         request = job.request
         with self.locked(job.job_id) as folder:
             names = names_in(folder)
@@ -318,6 +319,8 @@ class Exports:
                 raise LostError("its files were removed", where=request.where, next_step="ask for the days again.")
             protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
             origin = Origin(
+                first=request.first,
+                last=request.last,
                 job_id=job.job_id,
                 fingerprint=request.options.fingerprint,
                 options=msgspec.json.encode(request.options).decode(),
@@ -332,16 +335,7 @@ class Exports:
             if protector:
                 files = protector.files(files, folder / "protected", where=request.where)
             try:
-                receipt = land_files(
-                    warehouse,
-                    self.stream,
-                    files,
-                    request.first,
-                    request.last,
-                    origin=origin,
-                    allow_drop=allow_drop,
-                    reading=cost.so_far(),
-                )
+                receipt = land_files(warehouse, self.stream, files, origin, allow_drop=allow_drop, meter=self.meter)
             except SuddenDropError:
                 raise
             except ContractError as error:
