@@ -178,6 +178,16 @@ class State(StrEnum):
     HALVED = "halved"  # failed twice; two jobs of half the days took its place
     FATAL = "fatal"
 
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing will happen to this export any more."""
+        return self in (State.LANDED, State.HALVED, State.FATAL)
+
+    @property
+    def awaits_vendor(self) -> bool:
+        """The vendor has not completed the export yet, or it has not been asked for."""
+        return not self.is_terminal and self not in (State.READY, State.FETCHED)
+
 
 class Do(StrEnum):
     """What to do next, and only this."""
@@ -393,11 +403,10 @@ def heard(job: Job, said: Said, now: datetime) -> Job:
 
 def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
     """What to do with a job at a moment. Nothing is asked, waited for or written here."""
-    match job.state:
-        case State.LANDED | State.FATAL | State.HALVED:
-            return job, Do.STOP
-        case State.FETCHED:
-            return job, Do.LAND
+    if job.state.is_terminal:
+        return job, Do.STOP
+    if job.state == State.FETCHED:
+        return job, Do.LAND
     if job.not_before is not None and now < job.not_before:
         return job, Do.WAIT
     match job.state:
