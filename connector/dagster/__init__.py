@@ -13,6 +13,7 @@ from connector.dagster.resources import OpenPanelResource, UserpilotResource, Wa
 from connector.dagster.schedules import (
     openpanel_intraday_schedule,
     openpanel_nightly_schedule,
+    openpanel_nightly_schedules,
     userpilot_lookups_schedule,
     userpilot_nightly_export_schedule,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
+    "openpanel_nightly_schedules",
     "prune_schedule",
     "track_asset",
     "userpilot_assets",

@@ -16,7 +16,7 @@ from connector.dagster.resources import OpenPanelResource, UserpilotResource, Wa
 from connector.dagster.schedules import (
     INTRADAY,
     openpanel_intraday_schedule,
-    openpanel_nightly_schedule,
+    openpanel_nightly_schedules,
     userpilot_lookups_schedule,
     userpilot_nightly_export_schedule,
 )
@@ -133,7 +133,7 @@ def openpanel_definitions(
     )
     events = [asset for asset in assets if name_of(asset) == EVENTS.name]
     prefix = f"openpanel_{instance}" if instance else "openpanel"
-    schedules = [openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)]
+    schedules = openpanel_nightly_schedules(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)
     if any(name_of(asset) in INTRADAY for asset in assets):
         schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"))
     return dg.Definitions(
