@@ -16,7 +16,7 @@ from connector.dagster.checks import check_results, check_specs
 from connector.dagster.failures import failure
 from connector.dagster.picture import picture
 from connector.dagster.preview import preview
-from connector.dagster.resources import OpenPanelResource, WarehouseResource
+from connector.dagster.resources import OpenPanelResource, WarehouseResource, one_timezone
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import ConnectorError, RejectedError
 from connector.openpanel.streams import STREAMS
@@ -30,6 +30,8 @@ POOL = "openpanel_api"
 ALLOW_DROP_TAG = "connector/allow_drop"
 # On the op of every asset of ours, whatever a translator calls the asset: the table it lands.
 TABLE_TAG = "connector/table"
+# Likewise: the timezone of the organization it is of.
+TIMEZONE_TAG = "connector/timezone"
 # Set by the intraday schedule: read only what is newer than the landed rows.
 INCREMENTAL_TAG = "connector/incremental"
 PROGRESS_EVERY = 5.0
@@ -57,7 +59,7 @@ def openpanel_assets(
     *,
     start_date: date,
     streams: Sequence[Stream] = STREAMS,
-    timezone: str = "UTC",
+    timezone: str = "",
     instance: str = "",
     translator: ConnectorTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
@@ -71,7 +73,8 @@ def openpanel_assets(
     Args:
         start_date: the first partition.
         streams: entries of the catalogue; see :func:`connector.openpanel.streams.streams` for charts and funnels.
-        timezone: the organization's; insights, charts and funnels have its days.
+        timezone: the organization's; insights, charts and funnels have its days. If left out, that of the resource, or
+            of OPENPANEL_TIMEZONE, or UTC.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
         translator: overrides keys, groups, owners, tags.
         backfill_policy: how many days one run of a backfill takes; all of a contiguous range by default, which is
@@ -81,11 +84,14 @@ def openpanel_assets(
             clash; left out, they are taken from the resource keys ``openpanel`` and ``warehouse``.
         pool: the concurrency pool all assets of this client id share.
         retry_policy: for transient errors; anything else fails at once.
+
+    Raises:
+        SettingsError: the resource has another timezone than the one that is given here.
     """
     made = _Made(
         translator or ConnectorTranslator(),
         start_date,
-        timezone,
+        one_timezone(timezone, openpanel),
         backfill_policy,
         openpanel,
         warehouse,
@@ -118,7 +124,7 @@ class _Made:
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
-        op_tags={TABLE_TAG: stream.table},
+        op_tags={TABLE_TAG: stream.table, TIMEZONE_TAG: made.timezone},
         specs=[made.translator.spec(stream)],
         check_specs=check_specs(stream, made.translator.key(stream)),
         partitions_def=days_of(stream, made.start_date, made.timezone),
@@ -132,7 +138,7 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         source: OpenPanelResource = made.openpanel or context.resources.openpanel
         target: WarehouseResource = made.warehouse or context.resources.warehouse
-        receipts = _land(context, stream, source, target)
+        receipts = _land(context, stream, source, target, made.timezone)
         if stream.days != "none":
             pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
             for receipt in receipts:
@@ -145,13 +151,17 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
 
 
 def _land(
-    context: dg.AssetExecutionContext, stream: Stream, source: OpenPanelResource, target: WarehouseResource
+    context: dg.AssetExecutionContext,
+    stream: Stream,
+    source: OpenPanelResource,
+    target: WarehouseResource,
+    timezone: str,
 ) -> list[Receipt]:
     """Land every day of this run; a day that fails does not keep the others from landing."""
     receipts: list[Receipt] = []
     failed: list[ConnectorError] = []
     try:
-        with source.client() as client:
+        with source.in_timezone(timezone).client() as client:
             for outcome in _outcomes(context, stream, client, target):
                 if isinstance(outcome, ConnectorError):
                     context.log.warning(str(outcome))

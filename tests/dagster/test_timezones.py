@@ -2,12 +2,15 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -16,18 +19,26 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from connector import SettingsError, Warehouse
 from connector.dagster import (
+    OpenPanelResource,
+    WarehouseResource,
     build_definitions,
     openpanel_assets,
     openpanel_nightly_schedule,
     openpanel_nightly_schedules,
 )
 from connector.dagster.components import OpenPanelComponent, UserpilotComponent
+from connector.openpanel.questions import Chart, Questions, Series
+from connector.openpanel.streams import streams
 from connector.sandbox import READ
 from tests.dagster.test_components import load  # noqa: F401  the fixture
 from tests.dagster.test_dbt import Clockwork, made, manifest  # noqa: F401  the fixture
+from tests.sql.conftest import FIRST as SAMPLE_FIRST
+from tests.sql.conftest import sample  # noqa: F401  the fixture
 from tests.test_house import ROOT
 
 ZONES = ("UTC", "America/New_York", "Europe/Stockholm", "Asia/Kolkata")
+FIRST = date(2026, 3, 1)
+VIEWS = Questions(charts=(Chart(name="views", series=(Series(event="screen_view"),)),))
 REPORTS = ["charts", "funnels", "insights_breakdowns", "insights_metrics", "insights_pages"]
 NIGHT = datetime(2026, 3, 4, 3, tzinfo=UTC)
 SYNC = {
@@ -173,3 +184,147 @@ def test_what_the_schedules_ask_for_runs(zone, daemon, vendor, url, tmp_path, mo
         )
     assert last["openpanel.events"] == "2026-03-04"  # of the hourly schedule
     assert last["openpanel.insights_metrics"] == ("2026-03-02" if zone == "America/New_York" else "2026-03-03")
+
+
+TOKYO = "Asia/Tokyo"
+
+
+@pytest.fixture
+def tokyo(vendor, url, tmp_path, monkeypatch):
+    """An organization in Tokyo with a sample; settings of everything but the timezone."""
+    variables = {"API_URL": url, "CLIENT_ID": READ.id, "CLIENT_SECRET": READ.secret, "PROJECT_ID": "demo"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"OPENPANEL_{name}", value)
+    monkeypatch.setenv("WAREHOUSE", str(tmp_path / "w.duckdb"))
+    monkeypatch.setenv("SPOOL_DIR", str(tmp_path / "spool"))
+    vendor.projects["demo"].organisation.timezone = TOKYO
+    vendor.load_sample(date(2026, 3, 1), date(2026, 3, 6))
+    return vendor
+
+
+def chart(assets, **options):
+    """Materialize the charts of 4 March, a day that begins in Tokyo at 15:00 UTC of 3 March."""
+    (asset,) = (one for one in assets if one.key.path[-1] == "charts")
+    return asset, dg.materialize([asset], partition_key="2026-03-04", raise_on_error=False, **options)
+
+
+def given_to_the_builder():
+    return build_definitions(timezone=TOKYO, questions=VIEWS).assets
+
+
+def given_to_the_resource():
+    return build_definitions(openpanel=OpenPanelResource(timezone=TOKYO), questions=VIEWS).assets
+
+
+def given_by_a_variable_of_the_resource():
+    return build_definitions(openpanel=OpenPanelResource(timezone=dg.EnvVar("SHOP_ZONE")), questions=VIEWS).assets
+
+
+def given_to_assets_with_a_bound_resource():
+    return openpanel_assets(start_date=FIRST, timezone=TOKYO, openpanel=OpenPanelResource(), streams=streams(VIEWS),
+                            warehouse=WarehouseResource())  # fmt: skip
+
+
+def given_to_assets_whose_resource_has_a_key():
+    return openpanel_assets(start_date=FIRST, timezone=TOKYO, streams=streams(VIEWS))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [given_to_the_builder, given_to_the_resource, given_by_a_variable_of_the_resource,
+     given_to_assets_with_a_bound_resource, given_to_assets_whose_resource_has_a_key],
+)  # fmt: skip
+def test_a_timezone_that_is_given_once_reaches_partitions_and_client(given, tokyo, tmp_path, monkeypatch):
+    """Only a client that counts in the organization's days lands the numbers of that day."""
+    monkeypatch.setenv("SHOP_ZONE", TOKYO)
+    keyed = given == given_to_assets_whose_resource_has_a_key
+    resources = {"openpanel": OpenPanelResource(), "warehouse": WarehouseResource()} if keyed else None
+    asset, result = chart(given(), resources=resources)
+    assert result.success
+    assert asset.partitions_def.timezone == TOKYO
+    with Warehouse(tmp_path / "w.duckdb").read() as connection:
+        starts = connection.execute("select distinct starts_at from openpanel.charts").fetchall()
+    assert [at.astimezone(UTC).isoformat() for (at,) in starts] == ["2026-03-03T15:00:00+00:00"]
+
+
+def test_a_timezone_in_yaml_reaches_partitions_and_client(load, tokyo, tmp_path):  # noqa: F811
+    reports = {"reports.yaml": "charts:\n  views: {series: [screen_view]}\n"}
+    defs = load(OpenPanelComponent, files=reports, reports="reports.yaml", tables=["charts"], timezone=TOKYO, keep=True)
+    asset, result = chart(defs.assets)
+    assert result.success
+    assert asset.partitions_def.timezone == TOKYO
+    with Warehouse(tmp_path / "w.duckdb").read() as connection:
+        assert connection.execute("select min(starts_at)::text from openpanel.charts").fetchone() == (
+            "2026-03-03 15:00:00+00",
+        )
+
+
+def test_two_timezones_are_refused_where_they_are_given(monkeypatch):
+    monkeypatch.setenv("SHOP_ZONE", "Europe/Stockholm")
+    for resource in (
+        OpenPanelResource(timezone="Europe/Stockholm"),
+        OpenPanelResource(timezone=dg.EnvVar("SHOP_ZONE")),
+    ):
+        for build in (build_definitions, partial(openpanel_assets, start_date=FIRST)):
+            with pytest.raises(SettingsError, match=r"Asia/Tokyo.*Europe/Stockholm"):
+                build(timezone=TOKYO, openpanel=resource)
+    with pytest.raises(SettingsError, match=r"Mars/Olympus"):
+        build_definitions(openpanel=OpenPanelResource(timezone="Mars/Olympus"))
+    with pytest.raises(SettingsError, match=r"NOWHERE is not set"):
+        build_definitions(openpanel=OpenPanelResource(timezone=dg.EnvVar("NOWHERE")))
+
+
+def test_two_timezones_that_meet_in_a_run_are_refused_before_the_first_request(tokyo):
+    resources = {"openpanel": OpenPanelResource(timezone="Europe/Stockholm"), "warehouse": WarehouseResource()}
+    _, result = chart(openpanel_assets(start_date=FIRST, timezone=TOKYO), resources=resources)
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    said = failure.step_failure_data.user_failure_data.metadata
+    assert "Asia/Tokyo" in said["what"].value
+    assert "Europe/Stockholm" in said["what"].value
+    assert said["where"].value == "settings"
+    assert tokyo.requests == []
+
+
+def built(sample, manifest, folder, given=""):  # noqa: F811
+    """A run of the models by day in a code location whose landings are of Tokyo; its warehouse."""
+    path, file = folder / "warehouse.duckdb", folder / "location.py"
+    shutil.copy(sample.path, path)
+    file.write_text(
+        "from datetime import date\nimport dagster as dg\n"
+        "from connector.dagster import WarehouseResource, build_definitions\n"
+        "from connector.dagster.dbt import model_assets\nfrom dagster_project import dbt\n"
+        f"start, store = date.fromisoformat({str(SAMPLE_FIRST)!r}), WarehouseResource(database={str(path)!r})\n"
+        "models = model_assets(project_dir=dbt.PROJECT, manifest=dbt.MANIFEST, start_date=start, warehouse=store,\n"
+        f"    dbt_executable=dbt.DBT, retry_policy=None, timezone={given!r})\n"
+        f"landed = build_definitions(start_date=start, warehouse=store, timezone={TOKYO!r})\n"
+        "defs = dg.Definitions.merge(landed, dg.Definitions(assets=models))\n"
+    )
+    location = ReconstructableRepository.for_file(str(file), "defs")
+    sessions = dg.AssetSelection.assets(dg.AssetKey(["marts", "sessions"])).upstream()
+    graph = location.get_definition().asset_graph
+    chosen = [key for key in sessions.resolve(graph) if key.path[0] not in ("openpanel", "userpilot")]
+    with dg.instance_for_test() as instance:
+        job = location.get_reconstructable_job("__ASSET_JOB")
+        tags = {"dagster/partition": "2026-03-04"}
+        result = dg.execute_job(job, instance, asset_selection=chosen, tags=tags)
+        failures = [event.step_failure_data.user_failure_data for event in result.get_step_failure_events()]
+    return path, [failure.metadata["what"].value for failure in failures]
+
+
+def test_a_timezone_given_to_the_landings_reaches_the_models(sample, manifest, tmp_path):  # noqa: F811
+    path, failures = built(sample, manifest, tmp_path)
+    assert not failures
+    with Warehouse(path).read() as connection:
+        days = connection.execute(
+            "select count(*), count(*) filter (local_day = timezone('Asia/Tokyo', started_at)::date), "
+            "count(*) filter (local_day = timezone('UTC', started_at)::date) from marts.sessions"
+        ).fetchone()
+    assert days[0] == days[1] > days[2]
+
+
+def test_models_of_another_timezone_than_their_landings_are_not_built(sample, manifest, tmp_path):  # noqa: F811
+    _, failures = built(sample, manifest, tmp_path, given="Europe/Stockholm")
+    (what,) = failures
+    assert "Europe/Stockholm" in what
+    assert "Asia/Tokyo" in what
