@@ -161,13 +161,18 @@ def test_every_message_has_a_next_step():
 
 
 def test_schedules_and_sensors_named_in_the_pages_exist():
-    defs = build_definitions()
-    there = {one.name for one in (*defs.schedules, *defs.sensors)}
+    there = {
+        one.name
+        for timezone in ("UTC", "Europe/Berlin")
+        for defs in [build_definitions(timezone=timezone)]
+        for one in (*defs.schedules, *defs.sensors)
+    }
     named = set()
     for text in PAGES.values():
         named |= set(
             re.findall(
-                r"`((?:openpanel|userpilot|connector)_(?:nightly|intraday|lookups|\w+_sensor|nightly_export))`", text
+                r"`((?:openpanel|userpilot|connector)_(?:nightly|nightly_reports|intraday|lookups|\w+_sensor|nightly_export))`",
+                text,
             )
         )
     assert named

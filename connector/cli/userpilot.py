@@ -87,17 +87,17 @@ def export_request(options: argparse.Namespace) -> int:
     with _exports() as exports:
         job = exports.ask(_wanted(options))
         say_job(job, as_json=options.json)
-    return FAILED if job.state == "fatal" else DONE if job.job_id else IN_PROGRESS
+    return FAILED if job.state.is_terminal else DONE if job.job_id else IN_PROGRESS
 
 
 def export_status(options: argparse.Namespace) -> int:
     under_way = False
     with _exports() as exports:
         for job in exports.ledger.jobs():
-            if job.state not in ("landed", "fatal"):
+            if not job.state.is_terminal:
                 job = exports.look(job)
                 exports.ledger.write(job)
-                under_way |= job.state not in ("ready", "fetched", "fatal")
+            under_way |= job.state.awaits_vendor
             say_job(job, as_json=options.json)
     return IN_PROGRESS if under_way else DONE
 

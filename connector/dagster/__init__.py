@@ -8,7 +8,11 @@ from connector.dagster.definitions import build_definitions, openpanel_definitio
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
-from connector.dagster.openpanel.schedules import openpanel_intraday_schedule, openpanel_nightly_schedule
+from connector.dagster.openpanel.schedules import (
+    openpanel_intraday_schedule,
+    openpanel_nightly_schedule,
+    openpanel_nightly_schedules,
+)
 from connector.dagster.openpanel.track import track_asset
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
@@ -31,6 +35,7 @@ __all__ = [
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
     "openpanel_nightly_schedule",
+    "openpanel_nightly_schedules",
     "prune_schedule",
     "track_asset",
     "userpilot_assets",

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 from operator import or_
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._check import CheckError
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
@@ -29,9 +31,12 @@ from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import LOOKUPS
 from connector.catalogue.userpilot import STREAMS as USERPILOT
+from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
-from connector.dagster.runs import RETRIES, days_of
+from connector.dagster.runs import RETRIES, TIMEZONE_TAG, days_of
 from connector.dagster.translator import ConnectorTranslator
+from connector.errors import SettingsError
+from connector.settings import environment
 from connector.stream import Stream
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.sql import literal, quoted
@@ -146,7 +151,8 @@ def model_assets(
         warehouse: where the models are, for counting rows; the WAREHOUSE variable if left out.
         instance: name of a second project; the models hang below its landings, and their keys, groups and schemas carry
             its name (``marts_shop``). A model of your own that reads ours is of one instance: give it a dbt project.
-        timezone: the organization's; OPENPANEL_TIMEZONE of the run if left out.
+        timezone: the organization's. If left out, that of the landed OpenPanel tables in the same code location, or
+            OPENPANEL_TIMEZONE of the run.
         translator: a class, made once with each condition.
         landed_by: names the assets of the landed tables; the translator that was given to ``build_definitions``.
         automatic: False leaves out automation conditions.
@@ -171,7 +177,8 @@ def model_assets(
     client = DbtCliResource(
         project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
     )
-    variables = {"openpanel_timezone": timezone} if timezone else {}
+    variables: dict[str, str] = {}
+    zone = _Zone(timezone, {names.key(stream.of(instance)): stream for stream in OPENPANEL})
     if instance:
         variables |= {f"{stream.vendor}_schema": stream.of(instance).schema for stream in (EVENTS, EXPORTED)}
         variables["instance"] = instance
@@ -189,7 +196,8 @@ def model_assets(
     )
     def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
         first, last = context.partition_keys[0], context.partition_keys[-1]
-        yield from _build(context, client, {**variables, "min_date": first, "max_date": last}, target.warehouse())
+        days = {"min_date": first, "max_date": last}
+        yield from _build(context, client, {**variables, **days, **zone.variables(context)}, target.warehouse())
 
     @dbt_assets(
         manifest=known,
@@ -201,9 +209,46 @@ def model_assets(
         retry_policy=retry_policy,
     )
     def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        yield from _build(context, client, variables, target.warehouse())
+        yield from _build(context, client, {**variables, **zone.variables(context)}, target.warehouse())
 
     return [_by_day, _whole]
+
+
+@dataclass(frozen=True)
+class _Zone:
+    """The organization's timezone: as the models were given it, and as the landings that they read have it."""
+
+    given: str
+    landings: Mapping[dg.AssetKey, Stream]
+
+    def variables(self, context: dg.AssetExecutionContext) -> dict[str, str]:
+        """The dbt variable; none if OPENPANEL_TIMEZONE says the same, which the models read by themselves.
+
+        Raises:
+            dagster.Failure: the landings count days in another timezone than the models were given.
+        """
+        landed = self._landed(context)
+        with as_dagster_failure():
+            if self.given and (others := {zone for stream, zone in landed if stream.days == "local"} - {self.given}):
+                raise SettingsError(
+                    "timezone",
+                    f"is {self.given!r} for the models, and {min(others)!r} for the tables they read",
+                    next_step="leave it out in model_assets, which takes the one of the tables.",
+                )
+            of_run = environment().timezone("OPENPANEL_TIMEZONE", "UTC")
+        zone = self.given or next((zone for _, zone in landed if zone != of_run), "")
+        return {"openpanel_timezone": zone} if zone else {}
+
+    def _landed(self, context: dg.AssetExecutionContext) -> list[tuple[Stream, str]]:
+        try:
+            assets = context.repository_def.assets_defs_by_key
+        except CheckError:  # a run of dg.materialize has no code location
+            return []
+        return [
+            (stream, zone)
+            for key, stream in self.landings.items()
+            if (asset := assets.get(key)) and asset.is_executable and (zone := asset.node_def.tags.get(TIMEZONE_TAG))
+        ]
 
 
 def model_sensor(

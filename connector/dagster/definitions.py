@@ -14,8 +14,8 @@ from connector.catalogue.userpilot import LOOKUPS
 from connector.dagster.alerts import Tell, connector_alerts
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
-from connector.dagster.openpanel.schedules import INTRADAY, openpanel_intraday_schedule, openpanel_nightly_schedule
-from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
+from connector.dagster.openpanel.schedules import INTRADAY, openpanel_intraday_schedule, openpanel_nightly_schedules
+from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource, one_timezone
 from connector.dagster.runs import name_of
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.upkeep import prune_schedule
@@ -52,7 +52,7 @@ def build_definitions(
         start_date: the first partition; START_DATE if left out.
         questions: charts, funnels, dimensions and filters, or a YAML file that holds them; the file named by
             OPENPANEL_REPORTS if left out.
-        timezone: the organization's; OPENPANEL_TIMEZONE if left out.
+        timezone: the organization's; that of ``openpanel``, or OPENPANEL_TIMEZONE, if left out.
         instance: name of a second project; its asset keys, schema and schedules carry it, so that several
             projects can be merged into one code location.
         openpanel, userpilot, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
@@ -62,7 +62,8 @@ def build_definitions(
         tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
 
     Raises:
-        SettingsError: START_DATE is not a date, a chart asks for something the server does not know ...
+        SettingsError: START_DATE is not a date, a chart asks for something the server does not know, ``openpanel`` has
+            another timezone ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
     found = dg.Definitions.merge(
@@ -118,18 +119,20 @@ def openpanel_definitions(
         SettingsError: a table does not exist, START_DATE is not a date ...
     """
     env = environment()
+    zone = one_timezone(timezone, openpanel)
+    openpanel = (openpanel or OpenPanelResource()).in_timezone(zone)
     assets = openpanel_assets(
         start_date=_first_day(start_date, env),
         streams=chosen(streams(_questions(questions, env)), tables),
-        timezone=_zone(timezone, env),
+        timezone=zone,
         instance=_fit(instance),
         translator=translator,
-        openpanel=openpanel or OpenPanelResource(),
+        openpanel=openpanel,
         warehouse=warehouse or WarehouseResource(),
     )
     events = [asset for asset in assets if name_of(asset) == EVENTS.name]
     prefix = f"openpanel_{instance}" if instance else "openpanel"
-    schedules = [openpanel_nightly_schedule(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)]
+    schedules = openpanel_nightly_schedules(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)
     if any(name_of(asset) in INTRADAY for asset in assets):
         schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"))
     return dg.Definitions(
@@ -216,12 +219,6 @@ def _first_day(given: date | str | None, env: Environment) -> date:
     if given is None:
         return Settings.load(env).start_date
     return Environment({"start_date": given}).day("start_date", "") if isinstance(given, str) else given
-
-
-def _zone(given: str, env: Environment) -> str:
-    if given:
-        return Environment({"timezone": given}).timezone("timezone", "")
-    return env.timezone("OPENPANEL_TIMEZONE", "UTC")
 
 
 def _fit(instance: str) -> str:

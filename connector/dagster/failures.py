@@ -1,7 +1,7 @@
 """Connector error -> Dagster failure: the only place where the two families meet.
 
-Transient errors stay exceptions, so that the asset's RetryPolicy sees them; everything else becomes a Failure that
-no retry can help. It decides nothing about runs: run retries belong to the instance.
+A transient error becomes a failure that the asset's RetryPolicy may try again; any other error becomes one that no
+retry can help. It decides nothing about runs: run retries belong to the instance.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,12 @@ def as_dagster_failure() -> Iterator[None]:
         raise failure(error) from None
 
 
-def failure(*errors: ConnectorError) -> dg.Failure:
-    """Errors as Dagster shows them: the last one that needs somebody, in full, and the others in a line each.
+def failure(*errors: ConnectorError, retry: bool = True) -> dg.Failure:
+    """Errors as Dagster shows them: the last one that is not transient, in full, and the others in a line each.
 
-    Retries are allowed if one of them may help.
+    Args:
+        retry: False if something else, such as a sensor, goes on after this run. Otherwise a retry is allowed if one
+            of the errors is transient.
     """
     error = next((one for one in reversed(errors) if not isinstance(one, TransientError)), errors[-1])
     metadata: dict[str, dg.MetadataValue] = {
@@ -41,5 +43,7 @@ def failure(*errors: ConnectorError) -> dg.Failure:
     if others := [str(one) for one in errors if one is not error]:
         metadata["failed as well"] = dg.MetadataValue.text("\n".join(others))
     return dg.Failure(
-        description=str(error), metadata=metadata, allow_retries=any(isinstance(one, TransientError) for one in errors)
+        description=str(error),
+        metadata=metadata,
+        allow_retries=retry and any(isinstance(one, TransientError) for one in errors),
     )

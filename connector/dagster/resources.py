@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
+from connector.errors import SettingsError
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.userpilot.settings import UserpilotSettings
@@ -26,7 +27,9 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     client_id: str = Field(default="", description="A read or root client; OPENPANEL_CLIENT_ID if empty.")
     client_secret: str = Field(default="", description="Use dg.EnvVar; OPENPANEL_CLIENT_SECRET if empty.")
     project_id: str = Field(default="", description="OPENPANEL_PROJECT_ID if empty.")
-    timezone: str = Field(default="", description="The organization's timezone; OPENPANEL_TIMEZONE or UTC if empty.")
+    timezone: str = Field(
+        default="", description="The organization's timezone; the builder's, OPENPANEL_TIMEZONE or UTC if empty."
+    )
     personal_data: str = Field(default="", description="File of rules; CONNECTOR_PERSONAL_DATA if empty.")
     hash_key: str = Field(default="", description="Use dg.EnvVar; CONNECTOR_HASH_KEY if empty.")
 
@@ -35,6 +38,15 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from connector.openpanel.client import OpenPanel
 
         return OpenPanel.from_settings(self.settings())
+
+    def in_timezone(self, timezone: str) -> "OpenPanelResource":
+        """This resource with the timezone whose days the assets have.
+
+        Raises:
+            SettingsError: it has another timezone.
+        """
+        zone = one_timezone(timezone, self)
+        return self if self.timezone else self.model_copy(update={"timezone": zone})
 
     def settings(self) -> OpenPanelSettings:
         """This resource's fields over the environment's variables, validated.
@@ -120,6 +132,30 @@ class WarehouseResource(DuckDBResource):
         return Settings.load(_over_environment({"WAREHOUSE": self.database, "SPOOL_DIR": self.spool_dir}))
 
 
+def one_timezone(given: str, openpanel: OpenPanelResource | None) -> str:
+    """The organization's timezone: as a builder or the resource was given it, else OPENPANEL_TIMEZONE, else UTC.
+
+    Raises:
+        SettingsError: the two were given different ones, or one that does not exist.
+    """
+    said = []
+    for name, value in (("timezone", given), ("OpenPanelResource.timezone", openpanel.timezone if openpanel else "")):
+        if text := _looked_up(value, environment()):
+            said.append(Environment({name: text}).timezone(name, ""))
+    if len(set(said)) > 1:
+        raise SettingsError(
+            "timezone",
+            f"is {said[0]!r} for the assets, and {said[1]!r} in their OpenPanelResource",
+            next_step="give it once: to the builder, to the resource, or as OPENPANEL_TIMEZONE.",
+        )
+    return said[0] if said else environment().timezone("OPENPANEL_TIMEZONE", "UTC")
+
+
+def _looked_up(value: str, env: Environment) -> str:
+    """A field's text; of an ``EnvVar`` the value of its variable."""
+    return env.text(value.env_var_name) if isinstance(value, dg.EnvVar) else value
+
+
 def _over_environment(given: dict[str, str]) -> Environment:
     """The environment with what the fields hold; an ``EnvVar`` in a field is looked up now, and only now.
 
@@ -127,7 +163,5 @@ def _over_environment(given: dict[str, str]) -> Environment:
         SettingsError: an ``EnvVar`` names a variable that is not set.
     """
     env = environment()
-    held = {
-        name: env.text(value.env_var_name) if isinstance(value, dg.EnvVar) else value for name, value in given.items()
-    }
+    held = {name: _looked_up(value, env) for name, value in given.items()}
     return Environment({**env.values, **{name: value for name, value in held.items() if value}})

@@ -12,6 +12,8 @@ RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL
 ALLOW_DROP_TAG = "connector/allow_drop"
 # On the op of every asset of ours, whatever a translator calls the asset: the table it lands.
 TABLE_TAG = "connector/table"
+# Likewise: the timezone of the organization it is of.
+TIMEZONE_TAG = "connector/timezone"
 # Set by the intraday schedule: read only what is newer than the landed rows.
 INCREMENTAL_TAG = "connector/incremental"
 

@@ -58,7 +58,8 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         yield warn(
             "OPENPANEL_TIMEZONE",
             "is not set, so the organization's days are taken for UTC days.",
-            "if the organization has another timezone, set it: insights and charts answer in it.",
+            "if the organization has another timezone, set it, unless it is given in Python or YAML: insights and "
+            "charts answer in it.",
         )
     if not ask:
         client.close()

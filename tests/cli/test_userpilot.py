@@ -1,9 +1,11 @@
 """The same exports without Dagster: exit codes for a scheduler, JSON for a program."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
+import connector.userpilot.exports.machine as machine
 from connector.cli.main import main
 from connector.cli.output import DONE, FAILED, IN_PROGRESS
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
@@ -45,6 +47,17 @@ def test_asked_looked_at_and_landed_by_three_commands(vendor, capsys, query):
     assert main(["export", "status", "--json"]) == DONE
     assert said(capsys)[0]["state"] == "landed"
     assert len(vendor.jobs.all) == 1
+
+
+def test_days_that_landed_in_two_halves_are_not_under_way(vendor, capsys, monkeypatch):
+    monkeypatch.setattr(machine, "BACK_OFF", (timedelta(0),) * 3)
+    monkeypatch.setattr(machine, "POLL_FIRST", timedelta(0))
+    vendor._polls = 1
+    vendor.fail_next_job(2)
+    assert main(["export", "land", *DAYS_OF, "--wait", "30"]) == DONE
+    capsys.readouterr()
+    assert main(["export", "status", "--json"]) == DONE
+    assert sorted(job["state"] for job in said(capsys)) == ["halved", "landed", "landed"]
 
 
 def test_a_slot_that_is_taken_is_not_a_failure(vendor, capsys):

@@ -196,9 +196,9 @@ def test_every_night_lands_yesterday_and_the_days_before(defs):
 
 def test_a_day_that_has_not_ended_in_the_organizations_timezone_is_not_asked_for(monkeypatch):
     monkeypatch.setenv("OPENPANEL_TIMEZONE", "America/Los_Angeles")
-    found = ranges(tick(build_definitions(), "openpanel_nightly", datetime(2026, 3, 4, 3, 15, tzinfo=UTC)))
-    assert found[("events",)][1] == "2026-03-03"
-    assert found[AGGREGATES][1] == "2026-03-02"
+    defs, night = build_definitions(), datetime(2026, 3, 4, 3, 15, tzinfo=UTC)
+    assert ranges(tick(defs, "openpanel_nightly", night)) == {("events",): ("2026-02-28", "2026-03-03")}
+    assert ranges(tick(defs, "openpanel_nightly_reports", night)) == {AGGREGATES: ("2026-02-27", "2026-03-02")}
 
 
 def test_the_first_night_asks_for_no_day_before_the_first(monkeypatch):

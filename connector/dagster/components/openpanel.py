@@ -60,7 +60,6 @@ class OpenPanelComponent(LandingComponent):
                 client_id=variable(self.client_id_variable),
                 client_secret=variable(self.client_secret_variable),
                 project_id=self.project_id or variable(self.project_id_variable),
-                timezone=self.timezone,
                 **self.rules(context),
             ),
             warehouse=self.target,

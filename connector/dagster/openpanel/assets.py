@@ -22,8 +22,8 @@ from connector.dagster.reporting import (
     receipt_sentence,
     run_metadata,
 )
-from connector.dagster.resources import OpenPanelResource, WarehouseResource
-from connector.dagster.runs import ALLOW_DROP_TAG, INCREMENTAL_TAG, RETRIES, TABLE_TAG, days_of, is_on
+from connector.dagster.resources import OpenPanelResource, WarehouseResource, one_timezone
+from connector.dagster.runs import ALLOW_DROP_TAG, INCREMENTAL_TAG, RETRIES, TABLE_TAG, TIMEZONE_TAG, days_of, is_on
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import ConnectorError, RejectedError
 from connector.stream import Receipt, Stream
@@ -35,7 +35,7 @@ def openpanel_assets(
     *,
     start_date: date,
     streams: Sequence[Stream] = STREAMS,
-    timezone: str = "UTC",
+    timezone: str = "",
     instance: str = "",
     translator: ConnectorTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
@@ -48,8 +48,9 @@ def openpanel_assets(
 
     Args:
         start_date: the first partition.
-        streams: entries of the catalogue; see :func:`connector.openpanel.streams.streams` for charts and funnels.
-        timezone: the organization's; insights, charts and funnels have its days.
+        streams: entries of the catalogue; see :func:`connector.openpanel.reports.config.streams` for charts and funnels.
+        timezone: the organization's; insights, charts and funnels have its days. If left out, that of the resource, or
+            of OPENPANEL_TIMEZONE, or UTC.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
         translator: overrides keys, groups, owners, tags.
         backfill_policy: how many days one run of a backfill takes; all of a contiguous range by default, which is
@@ -59,11 +60,14 @@ def openpanel_assets(
             clash; left out, they are taken from the resource keys ``openpanel`` and ``warehouse``.
         pool: the concurrency pool all assets of this client id share.
         retry_policy: for transient errors; anything else fails at once.
+
+    Raises:
+        SettingsError: the resource has another timezone than the one that is given here.
     """
     made = _Made(
         translator or ConnectorTranslator(),
         start_date,
-        timezone,
+        one_timezone(timezone, openpanel),
         backfill_policy,
         openpanel,
         warehouse,
@@ -96,7 +100,7 @@ class _Made:
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
-        op_tags={TABLE_TAG: stream.table},
+        op_tags={TABLE_TAG: stream.table, TIMEZONE_TAG: made.timezone},
         specs=[made.translator.spec(stream)],
         check_specs=check_specs(stream, made.translator.key(stream)),
         partitions_def=days_of(stream, made.start_date, made.timezone),
@@ -110,7 +114,7 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         source: OpenPanelResource = made.openpanel or context.resources.openpanel
         target: WarehouseResource = made.warehouse or context.resources.warehouse
-        receipts = _land(context, stream, source, target)
+        receipts = _land(context, stream, source, target, made.timezone)
         if stream.days != "none":
             pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
             for receipt in receipts:
@@ -123,13 +127,17 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
 
 
 def _land(
-    context: dg.AssetExecutionContext, stream: Stream, source: OpenPanelResource, target: WarehouseResource
+    context: dg.AssetExecutionContext,
+    stream: Stream,
+    source: OpenPanelResource,
+    target: WarehouseResource,
+    timezone: str,
 ) -> list[Receipt]:
     """Land every day of this run; a day that fails does not keep the others from landing."""
     receipts: list[Receipt] = []
     failed: list[ConnectorError] = []
     try:
-        with source.client() as client:
+        with source.in_timezone(timezone).client() as client:
             for outcome in _outcomes(context, stream, client, target):
                 if isinstance(outcome, ConnectorError):
                     context.log.warning(str(outcome))

@@ -11,10 +11,40 @@ import dagster as dg
 
 from connector.catalogue.openpanel import STREAMS
 from connector.dagster.runs import INCREMENTAL_TAG, name_of, runs_under_way
+from connector.errors import SettingsError
 
 # Streams that change within a day so much that every hour is worth a request.
 INTRADAY = ("events", "insights_live")
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def openpanel_nightly_schedules(
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    name: str = "openpanel_nightly",
+    cron: str = "15 3 * * *",
+    lookback_days: int | None = None,
+) -> list[dg.ScheduleDefinition]:
+    """The nightly schedule; two if the organization's timezone is not UTC, because a job has days of one timezone.
+
+    The second one is called ``<name>_reports`` and lands insights, charts and funnels; the first one then lands events
+    alone. Arguments as for :func:`openpanel_nightly_schedule`.
+    """
+    groups: dict[dg.PartitionsDefinition[str], list[dg.AssetsDefinition]] = {}
+    for asset in assets:
+        if asset.partitions_def:
+            groups.setdefault(asset.partitions_def, []).append(asset)
+    if len(groups) < 2:
+        return [openpanel_nightly_schedule(assets, name=name, cron=cron, lookback_days=lookback_days)]
+    return [
+        openpanel_nightly_schedule(
+            group,
+            name=name if any(name_of(asset) == "events" for asset in group) else f"{name}_reports",
+            cron=cron,
+            lookback_days=lookback_days,
+        )
+        for group in groups.values()
+    ]
 
 
 def openpanel_nightly_schedule(
@@ -27,10 +57,19 @@ def openpanel_nightly_schedule(
     """Yesterday plus the lookback as one run over a range of days.
 
     Args:
-        assets: partitioned by day.
+        assets: partitioned by day, all in the same way; :func:`openpanel_nightly_schedules` takes any.
         cron: in UTC. Not before 01:00: session_end rows of a day are written up to 35 minutes after midnight.
         lookback_days: days before yesterday that are landed again; the catalogue's longest if left out.
+
+    Raises:
+        SettingsError: the assets have days of different timezones, which no job of Dagster can have.
     """
+    if len(kinds := {asset.partitions_def for asset in assets if asset.partitions_def}) > 1:
+        raise SettingsError(
+            name,
+            f"has assets with different days ({'; '.join(sorted(map(str, kinds)))}), and a job of Dagster has one kind",
+            next_step="call openpanel_nightly_schedules, which makes a schedule for each kind.",
+        )
     days = max(stream.lookback_days for stream in STREAMS) if lookback_days is None else lookback_days
     selection = dg.AssetSelection.assets(*(asset for asset in assets if asset.partitions_def))
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from connector.catalogue.userpilot import EVENTS, LOOKUPS
 from connector.dagster.checks import file_check_results, file_check_specs
-from connector.dagster.failures import as_dagster_failure
+from connector.dagster.failures import as_dagster_failure, failure
 from connector.dagster.reporting import pictures_of, rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
 from connector.dagster.runs import ALLOW_DROP_TAG, RETRIES, TABLE_TAG, days_of, is_on, ranges
@@ -243,7 +243,7 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
             remembered = exports.ledger.job(job.request.id) if job else None
             if remembered and remembered.job_id:
                 record(context.log_event, made.request_key, REQUESTED, remembered)  # from here the sensor waits
-            raise dg.Failure(str(error), metadata={"next step": error.next_step}, allow_retries=False) from None
+            raise failure(error, retry=False) from None  # the sensor goes on
         except (RejectedError, SuddenDropError) as error:
             if job and not isinstance(error, SettingsError):  # asking again gets the same answer: the sensor lets go
                 record(context.log_event, made.request_key, GAVE_UP, job, f"{error.what} {error.next_step}")
@@ -251,7 +251,7 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
         except LostError as error:
             if job:
                 record(context.log_event, made.request_key, LOST, job, error.what)
-            raise dg.Failure(str(error), metadata={"next step": error.next_step}, allow_retries=False) from None
+            raise failure(error, retry=False) from None  # the sensor asks for the days again
 
 
 def _say(context: dg.AssetExecutionContext) -> Any:

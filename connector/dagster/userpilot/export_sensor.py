@@ -158,7 +158,7 @@ class _Tick:
         if stage == LOST:
             entries.pop(job.job_id, None)
             job = Job(request=job.request, attempts=job.attempts, halved=job.halved)
-        if at > self._now - GIVE_UP and job.state != State.FATAL:
+        if at > self._now - GIVE_UP and not job.state.is_terminal:
             entries.setdefault(job.job_id or job.request.id, _Entry(job=job, since=at, line=line))
 
     def step_all(self, exports: Any) -> None:

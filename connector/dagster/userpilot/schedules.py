@@ -21,7 +21,7 @@ def userpilot_nightly_export_schedule(
     """Ask for the days that are not landed yet, and for yesterday and the days before it once more.
 
     Args:
-        assets: as :func:`connector.dagster.exports.userpilot_assets` made them.
+        assets: as :func:`connector.dagster.userpilot.assets.userpilot_assets` made them.
         cron: in UTC. Not before 03:00, when the vendor closes a day.
         lookback_days: days before yesterday that are exported again: imports and deletions change the past.
         days_a_job: longer ranges are asked for in pieces.

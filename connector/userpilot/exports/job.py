@@ -28,6 +28,16 @@ class State(StrEnum):
     HALVED = "halved"  # failed twice; two jobs of half the days took its place
     FATAL = "fatal"
 
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing will happen to this export any more."""
+        return self in (State.LANDED, State.HALVED, State.FATAL)
+
+    @property
+    def awaits_vendor(self) -> bool:
+        """The vendor has not completed the export yet, or it has not been asked for."""
+        return not self.is_terminal and self not in (State.READY, State.FETCHED)
+
 
 class Do(StrEnum):
     """What to do next, and only this."""

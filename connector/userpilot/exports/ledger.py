@@ -13,7 +13,7 @@ import msgspec
 
 from connector.errors import ContractError, TransientError
 from connector.system.files import locked, private_folder
-from connector.userpilot.exports.job import Job, State
+from connector.userpilot.exports.job import Job
 
 FORMAT = 1
 # Jobs are forgotten by the vendor after three days; finished ones stay here a while for people who look.
@@ -64,7 +64,7 @@ class Ledger:
             book = self._read()
             edit(book.jobs)
             book.ours |= {job.job_id: key for key, job in book.jobs.items() if job.job_id}
-            ended = [key for key, job in book.jobs.items() if job.state in (State.LANDED, State.FATAL, State.HALVED)]
+            ended = [key for key, job in book.jobs.items() if job.state.is_terminal]
             for key in ended[:-KEPT]:
                 del book.jobs[key]
             book.ours = dict(list(book.ours.items())[-10 * KEPT :])

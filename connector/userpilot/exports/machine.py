@@ -89,11 +89,10 @@ def heard(job: Job, said: Said, now: datetime) -> Job:
 
 def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
     """What to do with a job at a moment. Nothing is asked, waited for or written here."""
-    match job.state:
-        case State.LANDED | State.FATAL | State.HALVED:
-            return job, Do.STOP
-        case State.FETCHED:
-            return job, Do.LAND
+    if job.state.is_terminal:
+        return job, Do.STOP
+    if job.state == State.FETCHED:
+        return job, Do.LAND
     if job.not_before is not None and now < job.not_before:
         return job, Do.WAIT
     match job.state:

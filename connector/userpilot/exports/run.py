@@ -215,7 +215,7 @@ class Exports:
                 job = heard(job, self._download(job, left[0], links, folder), self.clock())
                 if tell:
                     tell(job.sentence(self.clock()))
-            if job.state in (State.IDLE, State.FATAL):
+            if job.state == State.IDLE or job.state.is_terminal:
                 shutil.rmtree(folder, ignore_errors=True)
             elif not job.files:
                 self._write_names(folder, job)
@@ -406,7 +406,7 @@ class Exports:
 
     def _remembered(self, request: Request) -> Job | None:
         job = self.ledger.job(request.id)
-        if job is None or job.state in (State.LANDED, State.FATAL, State.HALVED):
+        if job is None or job.state.is_terminal:
             return None
         if job.started and self.clock() - job.started > ADOPTABLE:
             return Job(request=request, attempts=0)

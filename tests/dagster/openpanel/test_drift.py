@@ -108,7 +108,7 @@ def test_coverage_tells_whole_moved_and_never_landed(vendor, landed, events, res
 
 
 def test_a_busy_warehouse_is_a_reason(landed, events, resources, monkeypatch):
-    monkeypatch.setattr("connector.dagster.drift.Warehouse", lambda name, **_: Warehouse(name, lock_wait=0.2))
+    monkeypatch.setattr("connector.dagster.openpanel.drift.Warehouse", lambda name, **_: Warehouse(name, lock_wait=0.2))
     store = resources["warehouse"].warehouse()
     with store.write():
         assert "locked" in tick(openpanel_drift_sensor(events, EVENTS, **resources)).skip_message

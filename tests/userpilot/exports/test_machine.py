@@ -1,9 +1,12 @@
 """The state machine: what the vendor said x how old it is -> what is done next. No clock, no sleep, no network."""
 
+import ast
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+import connector
 from connector import RejectedError
 from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
 from connector.userpilot.exports.job import (
@@ -205,3 +208,22 @@ def test_requests_for_the_same_rows_have_the_same_fingerprint():
     assert Options.of({"format": "csv", "emails": ["a@b.c"]}).fingerprint == Options().fingerprint
     assert Options.of({"user_id": ["b", "a"]}).fingerprint == Options.of({"user_id": ["a", "b"]}).fingerprint
     assert Options.of({"user_id": ["a"]}).fingerprint != Options().fingerprint
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_export_stops_exactly_in_the_states_that_are_terminal(state):
+    _, do = next_action(job(state, job_id="j", started=NOW), NOW)
+    assert (do == Do.STOP) == state.is_terminal
+
+
+def test_which_states_are_terminal_is_said_once():
+    """A state spelled as a text, or in a list of one's own, misses the next one that is added."""
+    package = Path(connector.__file__).parent
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith(".state"):
+                inside = [part for right in node.comparators for part in ast.walk(right)]
+                texts = {part.value for part in inside if isinstance(part, ast.Constant)} & set(State)
+                named = {part.attr.lower() for part in inside if isinstance(part, ast.Attribute)} & set(State)
+                assert not texts, (file.name, ast.unparse(node))
+                assert len([name for name in named if State(name).is_terminal]) < 2, (file.name, ast.unparse(node))
