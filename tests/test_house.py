@@ -44,7 +44,10 @@ def test_every_module_says_why_it_exists():
 
 
 def test_importing_the_core_imports_no_dagster_and_no_pandas():
-    code = "import sys, connector, connector.cli.main; print([m for m in ('dagster', 'dotenv', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, connector, connector.cli.main; "
+        "print([m for m in ('dagster', 'dotenv', 'pandas') if m in sys.modules])"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

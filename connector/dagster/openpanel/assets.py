@@ -48,7 +48,7 @@ def openpanel_assets(
 
     Args:
         start_date: the first partition.
-        streams: entries of the catalogue; see :func:`connector.openpanel.reports.config.streams` for charts and funnels.
+        streams: entries of the catalogue; see ``connector.openpanel.reports.config.streams`` for charts and funnels.
         timezone: the organization's; insights, charts and funnels have its days. If left out, that of the resource, or
             of OPENPANEL_TIMEZONE, or UTC.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
