@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Days = date | str | Sequence[date | str]
 
-# What the day of a row is called: in landed tables, in marts, in staging.
-_DAYS = ("_day", "day", "event_day")
+# The column with the day of a row: in landed tables, in models.
+_DAYS = ("_day", "day")
 # Where a NULL may stand, so that a missing count is not the float NaN.
 _NULLABLE = {"BIGINT": "Int64", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
 

@@ -5,10 +5,10 @@ with
 
 events as (
     select
-        event_day as day,
+        day,
         count(distinct event_id) as openpanel_events
     from {{ ref('stg_openpanel__events') }}
-    group by event_day
+    group by day
 )
 
 select

@@ -2,14 +2,14 @@
 -- grain:  one row per user and UTC day
 -- key:    user_id, day
 -- late:   yes; a landed day replaces its rows here
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['userpilot.events']}) }}
+{{ config(meta={'landed': ['userpilot.events']}) }}
 
 {%- set email = "(metadata ->> '" ~ var('userpilot_email_property') ~ "')" %}
 {%- set name = "(metadata ->> '" ~ var('userpilot_name_property') ~ "')" %}
 
 select
     user_id,
-    event_day as day,
+    day,
     count(*) as events,
     -- Being told about somebody is no activity of theirs.
     count(*) filter (where event_type not in ('identify_user', 'identify_company')) as active_events,
@@ -25,5 +25,5 @@ select
     ) as full_name,
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where user_id is not null and {{ days_to_build('event_day') }}
-group by user_id, event_day
+where user_id is not null and {{ days_to_build() }}
+group by user_id, day

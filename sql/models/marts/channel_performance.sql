@@ -28,5 +28,5 @@ select
     sum(revenue_cents)::bigint as revenue_cents,
     now() as built_at
 from {{ ref('sessions') }}
-where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
+where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
 group by 1, 2, 3, 4, 5

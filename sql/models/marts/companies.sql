@@ -2,7 +2,6 @@
 -- grain:  one row per company
 -- key:    company_id
 -- late:   yes; built whole, from days, so any landed day may change any row
-{{ config(materialized='table') }}
 
 with
 

@@ -2,7 +2,6 @@
 -- grain:  one row per UTC day, kind and feature that was used
 -- key:    day, feature_kind, feature_key
 -- late:   yes; built whole from days, so that a new name reaches every day
-{{ config(materialized='table') }}
 
 with
 

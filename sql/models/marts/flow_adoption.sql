@@ -2,7 +2,6 @@
 -- grain:  one row per UTC day, kind of content and content
 -- key:    day, content_type, content_id
 -- late:   yes; built whole from days, so that a new title reaches every day
-{{ config(materialized='table') }}
 
 {%- set listed = [
     ('experience', 'flows', 'flow_id', 'title'),

@@ -17,7 +17,7 @@ with
     {%- set number = loop.index %}
     events_{{ number }} as (
         select
-            event_day,
+            day,
             event_name,
             occurred_at,
             {{ who }} as who
@@ -29,13 +29,13 @@ with
 
     funnel_{{ number }}_step_1 as (
         select distinct
-            event_day as day,
+            day,
             who,
             occurred_at as began_at,
             occurred_at as reached_at,
             1 as step
         from events_{{ number }}
-        where event_name = '{{ funnel.steps[0] }}' and {{ days_to_build('event_day') }}
+        where event_name = '{{ funnel.steps[0] }}' and {{ days_to_build() }}
     ),
 
     {% for step in funnel.steps[1:] %}

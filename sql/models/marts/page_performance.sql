@@ -14,7 +14,7 @@ changed_days as (
 
 events as (
     select
-        event_day as day,
+        day,
         coalesce(origin, '') as origin,
         path,
         session_id,
@@ -28,11 +28,11 @@ events as (
     where
         event_name not in ('session_start', 'session_end')
         and (
-            {{ days_to_build('event_day') }}
-            or event_day in (select changed_days.day from changed_days)
+            {{ days_to_build() }}
+            or day in (select changed_days.day from changed_days)
         )
     window in_session as (
-        partition by event_day, coalesce(session_id, event_id)
+        partition by day, coalesce(session_id, event_id)
         order by occurred_at, event_id
     )
 ),
@@ -40,7 +40,7 @@ events as (
 visits as (
     select *
     from {{ ref('sessions') }}
-    where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
+    where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
 ),
 
 seen as (

@@ -3,7 +3,6 @@
 -- grain:  one row per person
 -- key:    person_id
 -- late:   yes; built whole, from days, so any landed day may change any row
-{{ config(materialized='table') }}
 
 with
 

@@ -2,7 +2,6 @@
 -- grain:  one row per week of first activity (Monday) and week since
 -- key:    cohort_week, weeks_since
 -- late:   yes; built whole, because one late event can move a person into an earlier cohort
-{{ config(materialized='table') }}
 
 with
 

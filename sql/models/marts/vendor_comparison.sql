@@ -4,7 +4,6 @@
 -- grain:  one row per project and local day of which the vendor's numbers and all events are landed
 -- key:    project_id, local_day
 -- late:   yes; built whole
-{{ config(materialized='table') }}
 
 with
 
@@ -33,7 +32,7 @@ landed as (
 
 select
     vendors.project_id,
-    vendors.metric_date as local_day,
+    vendors.day as local_day,
     coalesce(ours.sessions, 0) as sessions,
     vendors.sessions as vendor_sessions,
     coalesce(ours.visitors, 0) as visitors,
@@ -47,5 +46,5 @@ select
     coalesce(ours.revenue_cents, 0) as revenue_cents,
     vendors.revenue_cents::bigint as vendor_revenue_cents
 from {{ ref('stg_openpanel__insights_metrics') }} as vendors
-inner join landed on vendors.metric_date between landed.first_day and landed.last_day
-left join ours on vendors.project_id = ours.project_id and vendors.metric_date = ours.local_day
+inner join landed on vendors.day between landed.first_day and landed.last_day
+left join ours on vendors.project_id = ours.project_id and vendors.day = ours.local_day
