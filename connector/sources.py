@@ -111,7 +111,7 @@ _RESERVED = frozenset({"event", "order", "prefix"})  # quoted in SQL
 
 def source_files(instance: str = "") -> dict[str, str]:
     """Path below the folder -> text, of the sources of every schema and of the doc blocks."""
-    files = {}
+    files: dict[str, str] = {}
     for schema, found in _by_schema(instance).items():
         files[f"{schema}/_{schema}__sources.yml"] = HEADER + _yaml(_document(schema, found))
         if found[0].vendor:
@@ -124,7 +124,7 @@ def model_files() -> dict[str, str]:
 
     An instance has no models of its own: those of the project take its schemas from dbt variables.
     """
-    files = {}
+    files: dict[str, str] = {}
     for schema, found in _by_schema("").items():
         renamed = [table for table in found if table.vendor and _full_name(table) not in WRITTEN_BY_HAND]
         files |= {f"{schema}/{_model_name(table)}.sql": _model(table) for table in renamed}

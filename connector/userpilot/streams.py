@@ -59,7 +59,7 @@ EVENTS = Stream(
         Column(
             field="inserted_at",
             type="TIMESTAMPTZ",
-            description="When it happened, by whoever sent it; UTC, microseconds. Imports set it freely.",
+            description="When it happened, as the sender says; UTC, microseconds. Imports set it freely.",
         ),
         Column(
             field="internal_event_id",

@@ -1,4 +1,5 @@
--- Days whose events are not all in the marts; of the days that were to be built, where these are named.
+-- Days on which the number of landed events differs from that in the marts. With min_date and max_date, only those
+-- days.
 {{ config(meta={'dagster': {'ref': {'name': 'daily_active'}}}) }}
 
 with

@@ -1,5 +1,5 @@
--- What one day knows of a company and its people in OpenPanel, where companies are groups.
--- grain:  one row per company, user (empty for events of nobody known) and UTC day
+-- One day of a company and its people in OpenPanel. Companies are OpenPanel's groups.
+-- grain:  one row per company, user (empty where no person is known) and UTC day
 -- key:    company_id, user_id, day
 -- late:   yes; a landed day replaces its rows here
 {{ config(meta={'landed': ['openpanel.events']}) }}

@@ -1,5 +1,5 @@
--- What one day knows of a session: enough to put a session together from its days without reading their events again.
--- grain:  one row per session, UTC day and kind (the vendor's own marks, or what the visitor did)
+-- One day of a session. The mart `sessions` combines these rows, so it need not read the events of other days.
+-- grain:  one row per session, UTC day and kind (the vendor's session_start and session_end, or other events)
 -- key:    session_id, day, is_mark
 -- late:   yes; a landed day replaces its rows here
 {{ config(meta={'landed': ['openpanel.events']}) }}
@@ -22,7 +22,7 @@ select
     count(*) as events,
     count(*) filter (where is_page_view) as page_views,
     sum(revenue_cents)::bigint as revenue_cents,
-    -- Events of one millisecond are ordered by their ids.
+    -- Events of the same millisecond are ordered by id.
     arg_min(
         {
             'at': occurred_at,

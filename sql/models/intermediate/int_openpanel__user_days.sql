@@ -1,4 +1,4 @@
--- What one day knows of an identified person in OpenPanel.
+-- One day of an identified person in OpenPanel.
 -- grain:  one row per user and UTC day
 -- key:    user_id, day
 -- late:   yes; a landed day replaces its rows here

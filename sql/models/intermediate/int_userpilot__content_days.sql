@@ -1,4 +1,4 @@
--- What people did on a day with the flows, checklists, surveys, banners and spotlights they were shown.
+-- How people reacted on one day to the flows, checklists, surveys, banners and spotlights they were shown.
 -- grain:  one row per type, content and UTC day
 -- key:    content_type, content_id, day
 -- late:   yes; a landed day replaces its rows here

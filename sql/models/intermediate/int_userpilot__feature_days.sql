@@ -1,4 +1,4 @@
--- How a tracked feature or event was used on a day. Names come later: they may change for every day.
+-- The use of a tracked feature or event on one day. The mart adds the names, because a new name applies to all days.
 -- grain:  one row per kind, feature and UTC day
 -- key:    feature_kind, feature_key, day
 -- late:   yes; a landed day replaces its rows here

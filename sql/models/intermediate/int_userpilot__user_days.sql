@@ -1,4 +1,4 @@
--- What one day knows of a person in Userpilot.
+-- One day of a person in Userpilot.
 -- grain:  one row per user and UTC day
 -- key:    user_id, day
 -- late:   yes; a landed day replaces its rows here
@@ -11,11 +11,11 @@ select
     user_id,
     day,
     count(*) as events,
-    -- Being told about somebody is no activity of theirs.
+    -- Identify events describe a person or company. They are not activity.
     count(*) filter (where event_type not in ('identify_user', 'identify_company')) as active_events,
     min(occurred_at) as first_at,
     max(occurred_at) as last_at,
-    -- Of equal times the greater value, so that the answer is the same every time.
+    -- At equal times the greater value wins, so every run gives the same answer.
     arg_max(company_id, row(occurred_at, company_id)) filter (where company_id is not null) as company_id,
     arg_max({{ email }}, row(occurred_at, {{ email }})) filter (
         where event_type = 'identify_user' and {{ email }} <> ''

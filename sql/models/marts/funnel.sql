@@ -1,7 +1,7 @@
--- How far those who began a funnel on a day came. Funnels are configured: the variable `funnels`.
+-- How many of those who began a funnel on a day reached each step. The variable `funnels` defines the funnels.
 -- grain:  one row per funnel, UTC day of the first step, and step
 -- key:    funnel, day, step
--- late:   yes; a landed day replaces its rows and those of the days from which it can still be reached
+-- late:   yes; a landed day replaces its rows, and those of the days before it that the funnel's hours reach
 {%- set ns = namespace(reach=0) %}
 {%- for funnel in var('funnels') %}
     {%- set ns.reach = [ns.reach, (funnel.within_hours / 24) | round(0, 'ceil') | int] | max %}
@@ -40,7 +40,7 @@ with
 
     {% for step in funnel.steps[1:] %}
         {%- set place = loop.index + 1 %}
-        -- The first such event after the step before: strictly after, as the vendor counts.
+        -- The first such event after the step before. At the same moment does not count, as with the vendor.
         funnel_{{ number }}_step_{{ place }} as (
             select
                 before.day,
@@ -65,7 +65,7 @@ with
             reached.day,
             steps.step,
             steps.event_name,
-            -- Who began several times on a day counts once, as far as the best beginning went.
+            -- Several beginnings on a day count once, with the one that went furthest.
             count(distinct reached.who) filter (where reached.step >= steps.step) as entrants
         from (
             {% for step in funnel.steps %}

@@ -1,6 +1,6 @@
--- Our sessions beside those of OpenPanel's own overview, day by day. They are the same numbers once both are landed and
--- the day's sessions have closed; a day that stays different wants landing again, or OPENPANEL_TIMEZONE is not the
--- organization's.
+-- Our sessions beside the numbers of OpenPanel's own overview, by day. They are equal once both are landed and the
+-- day's sessions have closed. If a day stays different, land it again, and check that OPENPANEL_TIMEZONE is the
+-- organization's timezone.
 -- grain:  one row per project and local day of which the vendor's numbers and all events are landed
 -- key:    project_id, local_day
 -- late:   yes; built whole
@@ -21,7 +21,7 @@ ours as (
     group by project_id, local_day
 ),
 
--- Another timezone's day is whole only when the UTC days on both sides of it are landed.
+-- A day of another timezone spans two UTC days, so the first and the last landed day do not give a whole one.
 landed as (
     select
         min(day) + {{ 0 if openpanel_timezone() == 'UTC' else 1 }} as first_day,

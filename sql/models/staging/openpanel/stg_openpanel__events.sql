@@ -1,7 +1,7 @@
 -- OpenPanel events with our names; every row and column is kept.
 -- grain:  one row per event
 -- key:    event_id
--- late:   yes; a phone that was offline sends yesterday's events today
+-- late:   yes; a phone that was offline sends the events of earlier days later
 {{ config(tags='by_day') }}
 
 select

@@ -1,7 +1,7 @@
 -- Userpilot events with our names; every row and column is kept.
 -- grain:  one row per exported event
 -- key:    none that is proven: records that differ in metadata alone are both real
--- late:   yes; imports are back-dated without limit
+-- late:   yes; imports can be back-dated without limit
 {{ config(tags='by_day') }}
 
 select
