@@ -33,8 +33,8 @@ def frame(
 
     Args:
         table: schema and name, such as ``openpanel.events`` or ``marts.sessions``.
-        days: one day, or the first and the last one, both included; of ``_day``, of a model its day. A moment stands
-            for its day, in UTC if it has a timezone. All rows if left out.
+        days: one day, or the first and the last one, both included, of the column ``_day``; of a model, ``day``. A
+            moment stands for its day, in UTC if it has a timezone. All rows if left out.
         columns: in this order; all if left out. Naming the few you need is many times faster.
         warehouse: the one that WAREHOUSE names if left out.
 
