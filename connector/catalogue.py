@@ -4,13 +4,18 @@ The vendors' catalogues say what is landed; the tables in schema ``connector`` a
 them with those that are really made. Nothing is opened or asked.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
+from connector.openpanel.streams import RENAMED as OPENPANEL_RENAMED
 from connector.openpanel.streams import STREAMS as OPENPANEL
 from connector.stream import BOOKKEEPING, SEEN, Column, ColumnType, Stream
 from connector.userpilot.streams import CHILDREN, OPTIONAL
+from connector.userpilot.streams import RENAMED as USERPILOT_RENAMED
 from connector.userpilot.streams import STREAMS as USERPILOT
+
+_RENAMED = {"openpanel": OPENPANEL_RENAMED, "userpilot": USERPILOT_RENAMED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class Table:
         asset: the asset that lands it; a child's is its parent's. Empty where no asset does.
         is_optional: some accounts do not have it.
         is_view: computed when read.
+        renamed: landed column -> column of the dbt staging model, where the names differ. None: the staging model is
+            written by hand, or there is none.
     """
 
     vendor: str
@@ -42,6 +49,7 @@ class Table:
     docs_url: str = ""
     is_optional: bool = False
     is_view: bool = False
+    renamed: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 def tables(instance: str = "") -> tuple[Table, ...]:
@@ -76,6 +84,7 @@ def _landed(stream: Stream, *, asset: Stream) -> Table:
         asset=(asset.schema, asset.name),
         docs_url=stream.docs_url,
         is_optional=stream.name in OPTIONAL,
+        renamed=_RENAMED[stream.vendor].get(stream.name, {}),
     )
 
 

@@ -23,88 +23,14 @@ HEADER = f"# {_NOTE}\n"
 FRESHNESS = {"warn_after": {"count": 36, "period": "hour"}, "error_after": {"count": 72, "period": "hour"}}
 _WITH_SCHEMA_VARIABLE = "{{{{ var('{source}_schema', '{schema}') }}}}"
 
-# Their staging models do more than rename, and are written by hand.
-WRITTEN_BY_HAND = frozenset({"openpanel.events", "userpilot.events"})
-_VENDORS = {"openpanel": "OpenPanel", "userpilot": "Userpilot"}
-_METRICS = {
-    "date": "metric_date",
-    "pageviews": "page_views",
-    "revenue": "revenue_cents",
-    "bounce_rate": "bounce_percent",
-    "avg_session_duration": "average_session_seconds",
-}
-_PROPERTY = {"id": "property_id", "key": "property_key", "type": "property_type"}
-# Landed column -> column of the staging model. A column that is not listed keeps its name.
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "openpanel.insights_metrics": _METRICS
-    | {
-        "unique_visitors": "visitors",
-        "total_sessions": "sessions",
-        "total_screen_views": "page_views",
-        "views_per_session": "page_views_per_session",
-        "total_revenue": "revenue_cents",
-        "series": "hours",
-    },
-    "openpanel.insights_pages": _METRICS | {"avg_duration": "average_seconds_on_page"},
-    "openpanel.insights_breakdowns": _METRICS | {"prefix": "parent_value", "name": "dimension_value"},
-    "openpanel.charts": {
-        "chart": "chart_name",
-        "series": "series_name",
-        "date": "local_starts_at",
-        "value": "series_value",
-        "previous_diff": "previous_difference_percent",
-        "metrics": "series_metrics",
-    },
-    "openpanel.funnels": {
-        "funnel": "funnel_name",
-        "date": "metric_date",
-        "step": "step_number",
-        "users": "entrants",
-        "conversion_rate_from_start": "conversion_percent",
-        "total_users": "entrants_at_start",
-        "completed_users": "entrants_at_end",
-        "overall_conversion_rate": "overall_conversion_percent",
-    },
-    "userpilot.user_properties": _PROPERTY,
-    "userpilot.company_properties": _PROPERTY,
-    "userpilot.events_properties": _PROPERTY
-    | {
-        "description": "property_description",
-        "event": "property_event",
-        "inserted_at": "first_known_at_text",
-        "last_seen": "last_used_at_text",
-    },
-    "userpilot.features_events": {"id": "feature_id", "key": "feature_key"},
-    "userpilot.segments": {
-        "id": "segment_id",
-        "usage": "segment_usage",
-        "category": "segment_category",
-        "status": "segment_status",
-    },
-    "userpilot.flows": {"id": "flow_id"},
-    "userpilot.banners": {"id": "banner_id"},
-    "userpilot.spotlights": {"id": "spotlight_id"},
-    "userpilot.surveys": {"id": "survey_id", "modules": "questions"},
-    "userpilot.surveys_modules": {
-        "parent_id": "survey_id",
-        "id": "question_id",
-        "order": "vendor_order",
-        "type": "question_type",
-        "question": "question_text",
-    },
-    "userpilot.resource_center_modules": {"id": "module_id", "key": "module_key"},
-    "userpilot.checklists": {"id": "checklist_id", "key": "checklist_key"},
-    "userpilot.checklists_tasks": {"parent_id": "checklist_id", "id": "task_id"},
-    "userpilot.embeds": {"id": "embed_id", "type": "embed_type"},
-}
 # Columns that the connector adds, by the section of the model in which they stand.
 _ADDED = {
     "since when, until when": {"_first_seen": "first_seen_at", "_last_seen": "last_seen_at", "_current": "is_current"},
     "when": {"_day": "day"},
     "bookkeeping": {"_extra": "extra", "_load_id": "load_id", "_landed_at": "landed_at"},
 }
-# What `day` was called before every model called it `day`; these columns stay for those who read them.
-_EARLIER_DAY = {"openpanel.insights_live": "sampled_day"}
+# What most models called the day before all called it `day`; the catalogue names the others.
+_EARLIER_DAY = "landed_day"
 _EARLIER = "earlier names, kept for existing readers"
 _RESERVED = frozenset({"event", "order", "prefix"})  # quoted in SQL
 
@@ -126,10 +52,14 @@ def model_files() -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for schema, found in _by_schema("").items():
-        renamed = [table for table in found if table.vendor and _full_name(table) not in WRITTEN_BY_HAND]
-        files |= {f"{schema}/{_model_name(table)}.sql": _model(table) for table in renamed}
-        if renamed:
-            document = {"version": 2, "models": [_model_entry(table) for table in renamed]}
+        entries = [_model_entry(table, table.renamed) for table in found if table.renamed is not None]
+        files |= {
+            f"{schema}/{_model_name(table)}.sql": _model(table, table.renamed)
+            for table in found
+            if table.renamed is not None
+        }
+        if entries:
+            document = {"version": 2, "models": entries}
             files[f"{schema}/_{schema}__generated_models.yml"] = HEADER + _yaml(document)
     return files
 
@@ -207,10 +137,6 @@ def _doc_blocks(found: Sequence[Table]) -> Iterator[str]:
             yield f"\n{{% docs {doc_block(table, column.name)} %}}{column.description}{{% enddocs %}}\n"
 
 
-def _full_name(table: Table) -> str:
-    return f"{table.vendor}.{table.name}"
-
-
 def _model_name(table: Table) -> str:
     return f"stg_{table.vendor}__{table.name}"
 
@@ -219,9 +145,8 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _sections(table: Table) -> dict[str, list[tuple[Column, str]]]:
+def _sections(table: Table, renamed: Mapping[str, str]) -> dict[str, list[tuple[Column, str]]]:
     """The model's columns by section: the landed column and its name in the model."""
-    renamed = RENAMED.get(_full_name(table), {})
     columns = {column.name: column for column in table.columns}
     added = {
         title: [(columns[column], name) for column, name in names.items() if column in columns]
@@ -229,12 +154,12 @@ def _sections(table: Table) -> dict[str, list[tuple[Column, str]]]:
     }
     bookkeeping = {column for names in _ADDED.values() for column in names}
     sent = [(column, renamed.get(name, name)) for name, column in columns.items() if name not in bookkeeping]
-    earlier = [(columns["_day"], _EARLIER_DAY.get(_full_name(table), "landed_day"))]
+    earlier = [(columns["_day"], renamed.get("_day", _EARLIER_DAY))]
     return {"as sent": sent, **added, _EARLIER: earlier}
 
 
-def _model(table: Table) -> str:
-    sections = {title: columns for title, columns in _sections(table).items() if columns}
+def _model(table: Table, renamed: Mapping[str, str]) -> str:
+    sections = {title: columns for title, columns in _sections(table, renamed).items() if columns}
     names = {column.name: name for columns in sections.values() for column, name in columns}
     key = ", ".join(names[column] for column in table.key).replace("metric_date", "day")
     body = ",\n\n".join(
@@ -243,7 +168,7 @@ def _model(table: Table) -> str:
     )
     return (
         f"-- {_NOTE}\n"
-        f"-- {_VENDORS[table.vendor]} {table.name.replace('_', ' ')} with our names; every row and column is kept.\n"
+        f"-- {table.vendor}.{table.name} with our names; every row and column is kept.\n"
         f"-- grain:  {table.grain}\n"
         f"-- key:    {key}\n"
         f"-- late:   {_late(table)}\n"
@@ -264,11 +189,11 @@ def _late(table: Table) -> str:
     return "no; a sample cannot be taken again"
 
 
-def _model_entry(table: Table) -> Mapping[str, Any]:
+def _model_entry(table: Table, renamed: Mapping[str, str]) -> Mapping[str, Any]:
     # The vendor's date is the partition, and its description names the timezone.
-    day = "date" if "metric_date" in RENAMED.get(_full_name(table), {}).values() else "_day"
+    day = "date" if "metric_date" in renamed.values() else "_day"
     columns = []
-    for title, found in _sections(table).items():
+    for title, found in _sections(table, renamed).items():
         for column, name in found:
             text = f'{{{{ doc("{doc_block(table, day if name == "day" else column.name)}") }}}}'
             if title == _EARLIER or name == "metric_date":

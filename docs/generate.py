@@ -51,8 +51,8 @@ def tables_page() -> str:
         "# Every table and column",
         "",
         "This page is generated from the catalogue. A column's name is the vendor's field name in snake_case. Its",
-        "description is also its comment in the warehouse and its text in the Dagster UI. Previews leave out *personal*",
-        "columns; [Personal data](personal-data.md) says how to drop or hash them.",
+        "description is also its comment in the warehouse and its text in the Dagster UI. Previews leave out",
+        "*personal* columns; [Personal data](personal-data.md) says how to drop or hash them.",
         "",
     ]
     for table in tables():

@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- OpenPanel funnels with our names; every row and column is kept.
+-- openpanel.funnels with our names; every row and column is kept.
 -- grain:  one row per step of a configured funnel and day
 -- key:    project_id, funnel_name, day, step_number
 -- late:   yes; the numbers of a day change until its sessions have closed

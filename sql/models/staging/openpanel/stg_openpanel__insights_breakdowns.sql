@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- OpenPanel insights breakdowns with our names; every row and column is kept.
+-- openpanel.insights_breakdowns with our names; every row and column is kept.
 -- grain:  one row per value, dimension and day
 -- key:    project_id, day, dimension, parent_value, dimension_value
 -- late:   yes; the numbers of a day change until its sessions have closed

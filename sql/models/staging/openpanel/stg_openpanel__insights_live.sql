@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- OpenPanel insights live with our names; every row and column is kept.
+-- openpanel.insights_live with our names; every row and column is kept.
 -- grain:  one row per sample
 -- key:    project_id, sampled_at
 -- late:   no; a sample cannot be taken again

@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- OpenPanel insights pages with our names; every row and column is kept.
+-- openpanel.insights_pages with our names; every row and column is kept.
 -- grain:  one row per page and day
 -- key:    project_id, day, origin, path
 -- late:   yes; the numbers of a day change until its sessions have closed

@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- Userpilot banners with our names; every row and column is kept.
+-- userpilot.banners with our names; every row and column is kept.
 -- grain:  one row per banner
 -- key:    banner_id
 -- late:   no; an item that the vendor no longer lists stays, with is_current false

@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- Userpilot company properties with our names; every row and column is kept.
+-- userpilot.company_properties with our names; every row and column is kept.
 -- grain:  one row per property of companies
 -- key:    property_id
 -- late:   no; an item that the vendor no longer lists stays, with is_current false

@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- Userpilot resource center modules with our names; every row and column is kept.
+-- userpilot.resource_center_modules with our names; every row and column is kept.
 -- grain:  one row per module of the resource centre
 -- key:    module_id
 -- late:   no; an item that the vendor no longer lists stays, with is_current false

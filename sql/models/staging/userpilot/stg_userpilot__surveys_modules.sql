@@ -1,5 +1,5 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
--- Userpilot surveys modules with our names; every row and column is kept.
+-- userpilot.surveys_modules with our names; every row and column is kept.
 -- grain:  one row per question of a survey
 -- key:    survey_id, question_id
 -- late:   no; an item that the vendor no longer lists stays, with is_current false
