@@ -51,10 +51,9 @@ def tables_page() -> str:
     lines = [
         "# Every table and column",
         "",
-        "Made from the catalogue. Names are the vendor's in snake_case; every description is also a comment in the",
-        "warehouse and a column's text in the Dagster UI. *Personal* columns are left out of previews; "
-        "[Personal data](personal-data.md) says how to",
-        "drop or hash them.",
+        "This page is generated from the catalogue. A column's name is the vendor's field name in snake_case. Its",
+        "description is also its comment in the warehouse and its text in the Dagster UI. Previews leave out",
+        "*personal* columns; [Personal data](personal-data.md) says how to drop or hash them.",
         "",
     ]
     for table in tables():
@@ -69,9 +68,9 @@ def _table(table: Table) -> list[str]:
     if table.partition:
         facts.append(f"Partition: {table.partition}.")
     if table.late_days:
-        facts.append(f"Landed again for {table.late_days} days, because rows arrive late.")
+        facts.append(f"The last {table.late_days} closed days are landed again, because rows arrive late.")
     if table.is_optional:
-        facts.append("Only where the account has it.")
+        facts.append("Some accounts do not have it.")
     if table.is_view:
         facts.append("A view.")
     lines = [f"## `{table.schema}.{table.name}`", "", " ".join(facts), ""]

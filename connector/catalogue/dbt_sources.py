@@ -1,38 +1,80 @@
-"""dbt sources made from the list of tables: ``python -m connector.sources FOLDER [INSTANCE]`` writes one file a schema.
+"""dbt files made from the catalogue: ``python -m connector.sources [--models] FOLDER [INSTANCE]``.
 
-Names, types, descriptions, freshness and the Dagster asset behind each table come from the catalogue, so nobody types
-them twice. Beside the sources it writes a doc block for every column, for models that pass a column on. Nothing here
-opens a warehouse.
+Below FOLDER, a folder per schema holds the sources and a doc block for every column of a landed table. With
+``--models`` it also holds a staging model for every table that only needs new names, and the YAML of these models.
+Names, types, descriptions, freshness and the Dagster asset behind each table come from the catalogue. This module
+opens no warehouse.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from connector.catalogue.own import Table
 from connector.catalogue.tables import tables
+from connector.stream import Column
 
-HEADER = "# Made by `python -m connector.sources`; a test compares it with the catalogue.\n"
+_MADE = "Made by `python -m connector.sources`"
+_NOTE = f"{_MADE}; a test compares it with the catalogue."
+HEADER = f"# {_NOTE}\n"
 # Landed every night: a day and a half without a landing is one missed night, three days are two.
 FRESHNESS = {"warn_after": {"count": 36, "period": "hour"}, "error_after": {"count": 72, "period": "hour"}}
 _WITH_SCHEMA_VARIABLE = "{{{{ var('{source}_schema', '{schema}') }}}}"
 
+# Columns that the connector adds, by the section of the model in which they stand.
+_ADDED = {
+    "since when, until when": {"_first_seen": "first_seen_at", "_last_seen": "last_seen_at", "_current": "is_current"},
+    "when": {"_day": "day"},
+    "bookkeeping": {"_extra": "extra", "_load_id": "load_id", "_landed_at": "landed_at"},
+}
+# What most models called the day before all called it `day`; the catalogue names the others.
+_EARLIER_DAY = "landed_day"
+_EARLIER = "earlier names, kept for existing readers"
+_RESERVED = frozenset({"event", "order", "prefix"})  # quoted in SQL
+
 
 def source_files(instance: str = "") -> dict[str, str]:
-    """File name -> text, for every schema and for the doc blocks."""
-    by_schema: dict[str, list[Table]] = {}
-    for table in tables(instance):
-        by_schema.setdefault(table.schema, []).append(table)
-    files = {f"{schema}.yml": HEADER + _yaml(_document(schema, found)) for schema, found in by_schema.items()}
-    files["columns.md"] = "".join(_doc_blocks(by_schema))
+    """Path below the folder -> text, of the sources of every schema and of the doc blocks."""
+    files: dict[str, str] = {}
+    for schema, found in _by_schema(instance).items():
+        files[f"{schema}/_{schema}__sources.yml"] = HEADER + _yaml(_document(schema, found))
+        if found[0].vendor:
+            files[f"{schema}/_{schema}__docs.md"] = "".join(_doc_blocks(found))
+    return files
+
+
+def model_files() -> dict[str, str]:
+    """Path below the folder -> text, of the staging models that only rename, and of their YAML.
+
+    An instance has no models of its own: those of the project take its schemas from dbt variables.
+    """
+    files: dict[str, str] = {}
+    for schema, found in _by_schema("").items():
+        entries = [_model_entry(table, table.renamed) for table in found if table.renamed is not None]
+        files |= {
+            f"{schema}/{_model_name(table)}.sql": _model(table, table.renamed)
+            for table in found
+            if table.renamed is not None
+        }
+        if entries:
+            document = {"version": 2, "models": entries}
+            files[f"{schema}/_{schema}__generated_models.yml"] = HEADER + _yaml(document)
     return files
 
 
 def doc_block(table: Table, column: str) -> str:
     """The name of a column's doc block: ``openpanel__events__created_at``."""
     return f"{table.schema}__{table.name}__{column}"
+
+
+def _by_schema(instance: str) -> dict[str, list[Table]]:
+    found: dict[str, list[Table]] = {}
+    for table in tables(instance):
+        found.setdefault(table.schema, []).append(table)
+    return found
 
 
 def _document(schema: str, found: Sequence[Table]) -> Mapping[str, Any]:
@@ -51,12 +93,12 @@ def _document(schema: str, found: Sequence[Table]) -> Mapping[str, Any]:
 
 def _about(table: Table) -> str:
     if table.vendor:
-        return "Landed by the connector: replaced whole, day by day; fields keep the vendor's names."
-    return "What the connector writes down about its own work."
+        return "Landed by the connector. A landing replaces whole days; columns keep the vendor's field names."
+    return "What the connector records about its own work."
 
 
 def _table(table: Table) -> Mapping[str, Any]:
-    facts = [f"{table.grain[0].upper()}{table.grain[1:]}.", f"Key: {', '.join(table.key)}."]
+    facts = [_sentence(table.grain), f"Key: {', '.join(table.key)}."]
     if table.partition:
         facts.append(f"The day is that of {table.partition}; the last {table.late_days} closed days are landed again.")
     if table.is_optional:
@@ -67,7 +109,8 @@ def _table(table: Table) -> Mapping[str, Any]:
     if table.asset:
         # The schema is the first part of the asset's key: one name, three places.
         first = _WITH_SCHEMA_VARIABLE.format(source=table.schema, schema=table.schema)
-        # dagster-dbt wants every source to have a key of its own, so one that another's asset lands only says so.
+        # dagster-dbt wants a key of its own for every source. A child table, which its parent's asset lands, names
+        # that asset instead.
         config["meta"] = (
             {"dagster": {"asset_key": [first, table.name]}}
             if table.asset[1] == table.name
@@ -79,65 +122,121 @@ def _table(table: Table) -> Mapping[str, Any]:
     found: dict[str, Any] = {"name": table.name, "description": " ".join(facts)}
     if config:
         found["config"] = config
-    found["columns"] = [
-        {
-            "name": column.name,
-            "data_type": column.type,
-            "description": column.description,
-            **({"config": {"meta": {"personal": True}}} if column.personal else {}),
-        }
-        for column in table.columns
-    ]
+    found["columns"] = [_column_entry(column, column.name, column.description) for column in table.columns]
     return found
 
 
-def _doc_blocks(by_schema: Mapping[str, Sequence[Table]]) -> Iterator[str]:
-    yield "<!-- Made by `python -m connector.sources`; a test compares it with the catalogue. -->\n"
-    for found in by_schema.values():
-        for table in found:
-            for column in table.columns if table.vendor else ():
-                name = doc_block(table, column.name)
-                yield f"\n{{% docs {name} %}}{column.description}{{% enddocs %}}\n"
+def _column_entry(column: Column, name: str, description: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "data_type": column.type, "description": description}
+    return found | {"config": {"meta": {"personal": True}}} if column.personal else found
 
 
-def _yaml(value: Any, indent: int = 0) -> str:
-    """Block style, keys in order, every text quoted: JSON's quoting is YAML's, and nothing is guessed."""
-    pad = "  " * indent
-    match value:
-        case dict() if indent and all(not isinstance(one, dict | list) for one in value.values()):
-            return _lines(value, pad)
-        case dict():
-            return "".join(
-                f"{pad}{key}: {_scalar(one)}\n"
-                if not isinstance(one, dict | list) or _is_flat_list(one)
-                else f"{pad}{key}:\n{_yaml(one, indent + 1)}"
-                for key, one in value.items()
-            )
-        case list():
-            return "".join(f"{pad}- {_yaml(one, indent + 1).lstrip()}" for one in value)
-    return f"{pad}{_scalar(value)}\n"
+def _doc_blocks(found: Sequence[Table]) -> Iterator[str]:
+    yield f"<!-- {_NOTE} -->\n"
+    for table in found:
+        for column in table.columns:
+            yield f"\n{{% docs {doc_block(table, column.name)} %}}{column.description}{{% enddocs %}}\n"
 
 
-def _lines(value: Mapping[str, Any], pad: str) -> str:
-    return "".join(f"{pad}{key}: {_scalar(one)}\n" for key, one in value.items())
+def _model_name(table: Table) -> str:
+    return f"stg_{table.vendor}__{table.name}"
 
 
-def _is_flat_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
-def _scalar(value: Any) -> str:
-    if isinstance(value, str) and value.isidentifier() and value.lower() not in {"null", "true", "false", "no", "yes"}:
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _sections(table: Table, renamed: Mapping[str, str]) -> dict[str, list[tuple[Column, str]]]:
+    """The model's columns by section: the landed column and its name in the model."""
+    columns = {column.name: column for column in table.columns}
+    added = {
+        title: [(columns[column], name) for column, name in names.items() if column in columns]
+        for title, names in _ADDED.items()
+    }
+    bookkeeping = {column for names in _ADDED.values() for column in names}
+    sent = [(column, renamed.get(name, name)) for name, column in columns.items() if name not in bookkeeping]
+    earlier = [(columns["_day"], renamed.get("_day", _EARLIER_DAY))]
+    return {"as sent": sent, **added, _EARLIER: earlier}
+
+
+def _model(table: Table, renamed: Mapping[str, str]) -> str:
+    sections = {title: columns for title, columns in _sections(table, renamed).items() if columns}
+    names = {column.name: name for columns in sections.values() for column, name in columns}
+    key = ", ".join(names[column] for column in table.key).replace("metric_date", "day")
+    body = ",\n\n".join(
+        f"    ---------- {title}\n" + ",\n".join(f"    {_renamed(column.name, name)}" for column, name in columns)
+        for title, columns in sections.items()
+    )
+    return (
+        f"-- {_NOTE}\n"
+        f"-- {table.vendor}.{table.name} with our names; every row and column is kept.\n"
+        f"-- grain:  {table.grain}\n"
+        f"-- key:    {key}\n"
+        f"-- late:   {_late(table)}\n"
+        f"select\n{body}\nfrom {{{{ landed('{table.vendor}', '{table.name}') }}}}\n"
+    )
+
+
+def _renamed(column: str, name: str) -> str:
+    found = f'"{column}"' if column in _RESERVED else column
+    return found if name == column else f"{found} as {name}"
+
+
+def _late(table: Table) -> str:
+    if any(column.name == "_current" for column in table.columns):
+        return "no; an item that the vendor no longer lists stays, with is_current false"
+    if table.partition:
+        return "yes; the numbers of a day change until its sessions have closed"
+    return "no; a sample cannot be taken again"
+
+
+def _model_entry(table: Table, renamed: Mapping[str, str]) -> Mapping[str, Any]:
+    # The vendor's date is the partition, and its description names the timezone.
+    day = "date" if "metric_date" in renamed.values() else "_day"
+    columns = []
+    for title, found in _sections(table, renamed).items():
+        for column, name in found:
+            text = f'{{{{ doc("{doc_block(table, day if name == "day" else column.name)}") }}}}'
+            if title == _EARLIER or name == "metric_date":
+                text = "Equal to day. Kept for existing readers."
+            columns.append(_column_entry(column, name, text))
+    about = f"{_sentence(table.grain)} Columns are renamed; every row and column is kept."
+    return {"name": _model_name(table), "description": about, "columns": columns}
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+    """Lists stand indented below their key, and a value that is used twice is written twice."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(value: Any) -> str:
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _remove_earlier_layout(folder: Path, instance: str) -> None:
+    """Remove what an earlier version of this command wrote beside each other: dbt allows each source only once."""
+    for name in ("columns.md", *(f"{schema}.yml" for schema in _by_schema(instance))):
+        file = folder / name
+        if file.is_file() and _MADE in file.read_text(encoding="utf-8").partition("\n")[0]:
+            file.unlink()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files of one instance into a folder."""
-    if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
-        print("usage: python -m connector.sources FOLDER [INSTANCE]", file=sys.stderr)
+    with_models = "--models" in arguments
+    places = [argument for argument in arguments if argument != "--models"]
+    if not 1 <= len(places) <= 2 or places[0].startswith("-") or (with_models and len(places) == 2):
+        print("usage: python -m connector.sources [--models] FOLDER\n"
+              "       python -m connector.sources FOLDER INSTANCE", file=sys.stderr)  # fmt: skip
         return 2
-    Path(arguments[0]).mkdir(parents=True, exist_ok=True)
-    for name, text in source_files(*arguments[1:]).items():
-        Path(arguments[0], name).write_text(text, encoding="utf-8")
+    folder, instance = Path(places[0]), "".join(places[1:])
+    for name, text in (source_files(instance) | (model_files() if with_models else {})).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    _remove_earlier_layout(folder, instance)
     return 0

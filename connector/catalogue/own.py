@@ -1,6 +1,7 @@
 """The tables in schema `connector`: what the connector writes about its own work, as data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from connector.stream import Column, ColumnType
 
@@ -21,6 +22,8 @@ class Table:
         is_optional: some accounts do not have it.
         is_view: computed when read.
         required: columns that are never NULL; of the connector's own tables.
+        renamed: landed column -> column of the dbt staging model, where the names differ. None: the staging model is
+            written by hand, or there is none.
     """
 
     vendor: str
@@ -36,6 +39,7 @@ class Table:
     is_optional: bool = False
     is_view: bool = False
     required: tuple[str, ...] = ()
+    renamed: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 def describe(name: str, kind: ColumnType, text: str, *, personal: bool = False) -> Column:

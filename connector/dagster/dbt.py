@@ -1,7 +1,7 @@
 """dbt models as assets below the landed tables: built day by day after a landing, whenever that is and whatever day.
 
 Importing this room imports dbt, so nothing else here does; the caller decides. It takes a prepared manifest and
-parses nothing. Which days a model rebuilds is the models' affair (``sql/macros/days.sql``).
+parses nothing. Which days a model rebuilds is the models' affair (``sql/macros/days_to_build.sql``).
 """
 
 import json
@@ -45,7 +45,8 @@ POOL = "dbt"
 PACKAGE = "openpanel_userpilot"
 # Models of one day carry this tag; all others are built whole.
 BY_DAY = "by_day"
-DAY_COLUMNS = ("day", "event_day")
+# Every model whose rows belong to a day says so in this column.
+DAY = "day"
 # Morning reports read the marts at nine; a mart is stale when its last build is older than that night.
 FRESH_AT = "0 9 * * *"
 
@@ -356,10 +357,9 @@ def _rows(
             if key is None or key not in context.selected_asset_keys:
                 continue
             table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
-            day = next((column for column in DAY_COLUMNS if column in node["columns"]), None)
-            if days and day:
+            if days and DAY in node["columns"]:
                 rows = connection.execute(
-                    f"select {day}, count(*) from {table} where list_contains({literal(days)}, {day}) group by {day}"
+                    f"select {DAY}, count(*) from {table} where list_contains({literal(days)}, {DAY}) group by {DAY}"
                 ).fetchall()
                 found[key] = (0, dict.fromkeys(days, 0) | dict(rows))
             else:

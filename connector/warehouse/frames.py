@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Days = date | str | Sequence[date | str]
 
-# What the day of a row is called: in landed tables, in marts, in staging.
-_DAYS = ("_day", "day", "event_day")
+# The column with the day of a row: in landed tables, in models.
+_DAYS = ("_day", "day")
 # Where a NULL may stand, so that a missing count is not the float NaN.
 _NULLABLE = {"BIGINT": "Int64", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
 
@@ -35,8 +35,8 @@ def frame(
 
     Args:
         table: schema and name, such as ``openpanel.events`` or ``marts.sessions``.
-        days: one day, or the first and the last one, both included; of ``_day``, of a model its day. A moment stands
-            for its day, in UTC if it has a timezone. All rows if left out.
+        days: one day, or the first and the last one, both included, of the column ``_day``; of a model, ``day``. A
+            moment stands for its day, in UTC if it has a timezone. All rows if left out.
         columns: in this order; all if left out. Naming the few you need is many times faster.
         warehouse: the one that WAREHOUSE names if left out.
 

@@ -1,4 +1,4 @@
-{# The first rule that fits names the channel; docs/models.md lists them. #}
+{# The channel of a session: the first rule that fits. docs/models.md lists the rules. #}
 {% macro channel(medium, source, campaign, referrer, referrer_name, referrer_type) -%}
     case
         when lower({{ medium }}) in ('cpc', 'ppc', 'cpm', 'cpv', 'display') or lower({{ medium }}) like 'paid%' then 'paid'

@@ -1,11 +1,11 @@
 {#
-    A landed table, or an empty one with its columns where nothing has landed yet: whoever uses one vendor only, or
-    lands the other one later, has every model from the first build on.
+    A landed table. Before its first landing: an empty table with the same columns. So every model exists from the first
+    build on, also in a project that uses only one vendor.
 #}
 {% macro landed(source_name, table_name) -%}
     {%- set relation = source(source_name, table_name) -%}
     {%- if not execute or load_relation(relation) is not none -%}
-        {#- Without the name of the database, which is the file's: a renamed or copied warehouse keeps its views. -#}
+        {#- No database name: DuckDB names a database after its file, and views must survive a renamed or copied file. -#}
         {{ relation.include(database=false) }}
     {%- else -%}
         {%- set about = graph.sources.values()

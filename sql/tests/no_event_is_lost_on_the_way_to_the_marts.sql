@@ -1,14 +1,15 @@
--- Days whose events are not all in the marts; of the days that were to be built, where these are named.
+-- Days on which the number of landed events differs from that in the marts. With min_date and max_date, only those
+-- days.
 {{ config(meta={'dagster': {'ref': {'name': 'daily_active'}}}) }}
 
 with
 
 events as (
     select
-        event_day as day,
+        day,
         count(distinct event_id) as openpanel_events
     from {{ ref('stg_openpanel__events') }}
-    group by event_day
+    group by day
 )
 
 select

@@ -1,6 +1,7 @@
 """The project as others meet it: sources that never lie, every column described, and no vendor too few."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,19 +11,63 @@ import duckdb
 import pytest
 import yaml
 
-from connector.catalogue.dbt_sources import source_files
+import connector
+from connector import Warehouse
+from connector.catalogue.dbt_sources import main as write_sources
+from connector.catalogue.dbt_sources import model_files, source_files
 from connector.catalogue.tables import tables
 
+from .conftest import FIRST
 from .project import MARTS, PROJECT, ROOT, dbt, frame
 
+STAGING = PROJECT / "models" / "staging"
 
-def test_sources_are_those_of_the_catalogue():
-    """After a change of the catalogue: ``python -m connector.sources sql/models/sources``."""
-    folder = PROJECT / "models" / "sources"
-    files = source_files()
-    assert {path.name for path in folder.iterdir()} == set(files)
+
+def files_below(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_sources_and_generated_models_are_those_of_the_catalogue():
+    """After a change of the catalogue: ``python -m connector.sources --models sql/models/staging``."""
+    files = source_files() | model_files()
+    there = {name: text for name, text in files_below(STAGING).items() if "Made by `python -m" in text.split("\n")[0]}
+    assert set(there) == set(files)
     for name, text in files.items():
-        assert (folder / name).read_text(encoding="utf-8") == text, f"{name}: see this test's docstring"
+        assert there[name] == text, f"{name}: see this test's docstring"
+
+
+def test_only_the_events_have_staging_models_written_by_hand():
+    by_hand = {name for name in files_below(STAGING) if name not in source_files() | model_files()}
+    assert by_hand == {
+        f"{vendor}/{name}"
+        for vendor in ("openpanel", "userpilot")
+        for name in (f"stg_{vendor}__events.sql", f"_{vendor}__models.yml")
+    }
+
+
+def test_the_command_writes_sources_alone_and_models_on_request(tmp_path):
+    """Other projects want the sources; the models need the macros of this project."""
+    assert write_sources([str(tmp_path), "shop"]) == 0
+    assert files_below(tmp_path) == source_files("shop")
+    assert write_sources(["--models", str(tmp_path / "all")]) == 0
+    assert files_below(tmp_path / "all") == source_files() | model_files()
+
+
+def test_the_command_replaces_what_it_wrote_in_its_earlier_layout(tmp_path):
+    """dbt allows each source once, so the old files must go; files of other origin stay."""
+    made = "# Made by `python -m connector.sources`; a test compares it with the catalogue.\nversion: 2\n"
+    (tmp_path / "openpanel.yml").write_text(made)
+    (tmp_path / "columns.md").write_text(f"<!-- {made} -->")
+    (tmp_path / "userpilot.yml").write_text("version: 2\n")
+    (tmp_path / "mine.yml").write_text(made)
+    assert write_sources([str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"userpilot.yml", "mine.yml"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--models"], ["a", "b", "c"], ["--models", "a", "shop"], ["--help"]])
+def test_the_command_says_how_it_is_called(arguments, capsys):
+    assert write_sources(arguments) == 2
+    assert "usage: python -m connector.sources" in capsys.readouterr().err
 
 
 def test_every_source_column_has_a_type_and_a_description():
@@ -66,6 +111,37 @@ def test_models_have_the_columns_that_are_described(built):
     assert {key for key in described if key[0] in MARTS} <= commented
 
 
+def test_every_model_has_its_day_in_the_column_day(built):
+    """Earlier names of the day are equal to it, and a frame of any staging model can be asked for by day."""
+    found = frame(
+        built.path,
+        "select table_name as t, list(column_name) as names from duckdb_columns() where schema_name = 'staging' "
+        "group by 1",
+    )
+    assert len(found) == len([table for table in tables() if table.vendor])
+    for row in found.itertuples():
+        assert "day" in row.names, row.t
+        earlier = {"event_day", "landed_day", "sampled_day", "metric_date"} & set(row.names)
+        assert earlier, row.t
+        for name in earlier:
+            query = f"select count(*) as n from staging.{row.t} where {name} is distinct from day"
+            assert frame(built.path, query)["n"][0] == 0, (row.t, name)
+    rows = connector.frame("staging.stg_openpanel__insights_metrics", FIRST, warehouse=Warehouse(built.path))
+    assert len(rows) == 1
+
+
+def test_every_macro_and_its_arguments_are_described():
+    described = {
+        macro["name"]: [argument["name"] for argument in macro.get("arguments", [])]
+        for macro in yaml.safe_load((PROJECT / "macros" / "_macros.yml").read_text())["macros"]
+    }
+    found = {}
+    for path in (PROJECT / "macros").glob("*.sql"):
+        for name, arguments in re.findall(r"{% macro (\w+)\((.*?)\)", path.read_text()):
+            found[name] = [one.split("=")[0].strip() for one in arguments.split(",") if one.strip()]
+    assert described == found
+
+
 def test_all_promises_were_kept(built):
     """Tests and unit tests of dbt: none warns, none is skipped."""
     assert {str(one.status) for one in built.results} <= {"success", "pass", "no-op"}
@@ -76,7 +152,7 @@ def test_all_promises_were_kept(built):
 
 
 def test_an_empty_warehouse_and_one_vendor_alone_have_every_model(tmp_path, sample):
-    """Whoever lands one vendor, or nothing yet, gets empty marts and no error."""
+    """A project with one vendor, or with nothing landed yet, gets empty marts and no error."""
     path = tmp_path / "warehouse.duckdb"
     duckdb.connect(str(path)).close()
     dbt("build", "--exclude-resource-type", "unit_test", warehouse=path)

@@ -1,8 +1,8 @@
--- What one day knows of a session: enough to put a session together from its days without reading their events again.
--- grain:  one row per session, UTC day and kind (the vendor's own marks, or what the visitor did)
+-- One day of a session. The mart `sessions` combines these rows, so it need not read the events of other days.
+-- grain:  one row per session, UTC day and kind (the vendor's session_start and session_end, or other events)
 -- key:    session_id, day, is_mark
 -- late:   yes; a landed day replaces its rows here
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+{{ config(meta={'landed': ['openpanel.events']}) }}
 
 with
 
@@ -12,17 +12,17 @@ events as (
         event_name in ('session_start', 'session_end') as is_mark,
         event_name = '{{ var("page_view_event") }}' as is_page_view
     from {{ ref('stg_openpanel__events') }}
-    where session_id is not null and {{ days_to_build('event_day') }}
+    where session_id is not null and {{ days_to_build() }}
 )
 
 select
     session_id,
-    event_day as day,
+    day,
     is_mark,
     count(*) as events,
     count(*) filter (where is_page_view) as page_views,
     sum(revenue_cents)::bigint as revenue_cents,
-    -- Events of one millisecond are ordered by their ids.
+    -- Events of the same millisecond are ordered by id.
     arg_min(
         {
             'at': occurred_at,
@@ -66,4 +66,4 @@ select
     ) filter (where user_id is not null) as first_known,
     now() as built_at
 from events
-group by session_id, event_day, is_mark
+group by session_id, day, is_mark

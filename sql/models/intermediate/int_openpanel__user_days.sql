@@ -1,12 +1,12 @@
--- What one day knows of an identified person in OpenPanel.
+-- One day of an identified person in OpenPanel.
 -- grain:  one row per user and UTC day
 -- key:    user_id, day
 -- late:   yes; a landed day replaces its rows here
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['openpanel.events']}) }}
+{{ config(meta={'landed': ['openpanel.events']}) }}
 
 select
     user_id,
-    event_day as day,
+    day,
     count(*) as events,
     count(distinct session_id) as sessions,
     min(occurred_at) as first_at,
@@ -17,5 +17,5 @@ select
     arg_max(group_ids, row(occurred_at, event_id)) filter (where len(group_ids) > 0) as group_ids,
     now() as built_at
 from {{ ref('stg_openpanel__events') }}
-where user_id is not null and {{ days_to_build('event_day') }}
-group by user_id, event_day
+where user_id is not null and {{ days_to_build() }}
+group by user_id, day

@@ -1,8 +1,8 @@
--- What one day knows of a company and its people in Userpilot.
--- grain:  one row per company, user (empty for events of nobody known) and UTC day
+-- One day of a company and its people in Userpilot.
+-- grain:  one row per company, user (empty where no person is known) and UTC day
 -- key:    company_id, user_id, day
 -- late:   yes; a landed day replaces its rows here
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['userpilot.events']}) }}
+{{ config(meta={'landed': ['userpilot.events']}) }}
 
 {%- set name = "(metadata ->> '" ~ var('userpilot_company_name_property') ~ "')" %}
 {%- set plan = "(metadata ->> '" ~ var('userpilot_company_plan_property') ~ "')" %}
@@ -10,7 +10,7 @@
 select
     company_id,
     coalesce(user_id, '') as user_id,
-    event_day as day,
+    day,
     count(*) as events,
     min(occurred_at) as first_at,
     max(occurred_at) as last_at,
@@ -22,5 +22,5 @@ select
     ) as company_plan,
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where company_id is not null and {{ days_to_build('event_day') }}
-group by company_id, coalesce(user_id, ''), event_day
+where company_id is not null and {{ days_to_build() }}
+group by company_id, coalesce(user_id, ''), day

@@ -1,13 +1,13 @@
--- What people did on a day with the flows, checklists, surveys, banners and spotlights they were shown.
+-- How people reacted on one day to the flows, checklists, surveys, banners and spotlights they were shown.
 -- grain:  one row per type, content and UTC day
 -- key:    content_type, content_id, day
 -- late:   yes; a landed day replaces its rows here
-{{ config(materialized='incremental', incremental_strategy='replace_days', meta={'landed': ['userpilot.events']}) }}
+{{ config(meta={'landed': ['userpilot.events']}) }}
 
 select
     content_type,
     content_id,
-    event_day as day,
+    day,
     count(*) as interactions,
     count(distinct user_id) as users,
     count(distinct company_id) as companies,
@@ -17,5 +17,5 @@ select
     {%- endfor %}
     now() as built_at
 from {{ ref('stg_userpilot__events') }}
-where content_type is not null and {{ days_to_build('event_day') }}
-group by content_type, content_id, event_day
+where content_type is not null and {{ days_to_build() }}
+group by content_type, content_id, day

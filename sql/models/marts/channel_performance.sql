@@ -1,7 +1,7 @@
--- Where visits came from, and what became of them.
--- grain:  one row per UTC day on which visits began, channel, source, medium and campaign
+-- Where sessions came from, and what they were worth.
+-- grain:  one row per UTC day on which sessions began, channel, source, medium and campaign
 -- key:    day, channel, source, medium, campaign
--- late:   yes; a landed day replaces its rows, and those of the day on which a visit into it began
+-- late:   yes; a landed day replaces its rows, and those of the day on which a session into it began
 {{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
     'landed': ['openpanel.events']
 }) }}
@@ -28,5 +28,5 @@ select
     sum(revenue_cents)::bigint as revenue_cents,
     now() as built_at
 from {{ ref('sessions') }}
-where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
+where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
 group by 1, 2, 3, 4, 5

@@ -1,8 +1,7 @@
--- Every account: OpenPanel's groups and Userpilot's companies, one by id.
+-- Every account. An OpenPanel group and a Userpilot company with the same id are one company.
 -- grain:  one row per company
 -- key:    company_id
--- late:   yes; built whole, from days, so any landed day may change any row
-{{ config(materialized='table') }}
+-- late:   yes; built whole from days, because any landed day may change any row
 
 with
 

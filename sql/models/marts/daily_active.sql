@@ -1,4 +1,4 @@
--- How many people there were on a day, known or not, in both vendors together.
+-- How many people were active on a day, identified or not, in both vendors together.
 -- grain:  one row per UTC day that has an event
 -- key:    day
 -- late:   yes; a landed day replaces its row
@@ -10,25 +10,25 @@ with
 
 openpanel as (
     select
-        event_day as day,
+        day,
         visitor_id,
         user_id,
         unnest(case when len(group_ids) > 0 then group_ids else [null] end) as company_id,
         event_id
     from {{ ref('stg_openpanel__events') }}
-    where {{ days_to_build('event_day') }}
+    where {{ days_to_build() }}
 ),
 
 userpilot as (
     select
-        event_day as day,
+        day,
         user_id,
         company_id
     from {{ ref('stg_userpilot__events') }}
     where
-        -- Being told about somebody is no activity of theirs.
+        -- Identify events describe a person or company. They are not activity.
         event_type not in ('identify_user', 'identify_company')
-        and {{ days_to_build('event_day') }}
+        and {{ days_to_build() }}
 ),
 
 together as (

@@ -1,12 +1,11 @@
--- Who used which tracked feature or event in Userpilot, by the names they have now.
+-- Who used which tracked feature or event in Userpilot, with its current name.
 -- grain:  one row per UTC day, kind and feature that was used
 -- key:    day, feature_kind, feature_key
--- late:   yes; built whole from days, so that a new name reaches every day
-{{ config(materialized='table') }}
+-- late:   yes; built whole from days, so a new name applies to every day
 
 with
 
--- Keys are not unique in the vendor's list: what is listed now goes before what vanished, then what was seen last.
+-- Keys are not unique in the vendor's list. A current item wins, then the one that was seen last.
 names as (
     select
         coalesce(feature_key, feature_id) as feature_key,
@@ -22,7 +21,7 @@ names as (
             last_seen_at
         from {{ ref('stg_userpilot__features_events') }}
         union
-        -- Where the list has ids, events of a feature name it by its id.
+        -- Where the list has ids, the events of a feature hold its id instead of its key.
         select
             feature_id as feature_key,
             feature_id,

@@ -1,8 +1,7 @@
--- What became of the flows, checklists, surveys, banners and spotlights that people were shown, by their titles now.
+-- How people reacted to flows, checklists, surveys, banners and spotlights, with their current titles.
 -- grain:  one row per UTC day, kind of content and content
 -- key:    day, content_type, content_id
--- late:   yes; built whole from days, so that a new title reaches every day
-{{ config(materialized='table') }}
+-- late:   yes; built whole from days, so a new title applies to every day
 
 {%- set listed = [
     ('experience', 'flows', 'flow_id', 'title'),
@@ -41,7 +40,7 @@ titles as (
 
 select
     shown.day,
-    -- The vendor's events say experience where its pages say flow.
+    -- The vendor's events say `experience` for what its web app calls a flow.
     case shown.content_type when 'experience' then 'flow' else shown.content_type end as content_type,
     shown.content_id,
     coalesce(titles.title, shown.content_id) as title,
@@ -61,5 +60,5 @@ from {{ ref('int_userpilot__content_days') }} as shown
 left join titles
     on
         shown.content_type = titles.content_type
-        -- Ids inside a resource centre are told with their kind in front: module:5.
+        -- Ids of the resource centre begin with their kind, such as module:5.
         and split_part(shown.content_id, ':', -1) = titles.content_id

@@ -1,7 +1,7 @@
--- How far those who began a funnel on a day came. Funnels are configured: the variable `funnels`.
+-- How many of those who began a funnel on a day reached each step. The variable `funnels` defines the funnels.
 -- grain:  one row per funnel, UTC day of the first step, and step
 -- key:    funnel, day, step
--- late:   yes; a landed day replaces its rows and those of the days from which it can still be reached
+-- late:   yes; a landed day replaces its rows, and those of the days before it that the funnel's hours reach
 {%- set ns = namespace(reach=0) %}
 {%- for funnel in var('funnels') %}
     {%- set ns.reach = [ns.reach, (funnel.within_hours / 24) | round(0, 'ceil') | int] | max %}
@@ -17,7 +17,7 @@ with
     {%- set number = loop.index %}
     events_{{ number }} as (
         select
-            event_day,
+            day,
             event_name,
             occurred_at,
             {{ who }} as who
@@ -29,18 +29,18 @@ with
 
     funnel_{{ number }}_step_1 as (
         select distinct
-            event_day as day,
+            day,
             who,
             occurred_at as began_at,
             occurred_at as reached_at,
             1 as step
         from events_{{ number }}
-        where event_name = '{{ funnel.steps[0] }}' and {{ days_to_build('event_day') }}
+        where event_name = '{{ funnel.steps[0] }}' and {{ days_to_build() }}
     ),
 
     {% for step in funnel.steps[1:] %}
         {%- set place = loop.index + 1 %}
-        -- The first such event after the step before: strictly after, as the vendor counts.
+        -- The first such event after the step before. At the same moment does not count, as with the vendor.
         funnel_{{ number }}_step_{{ place }} as (
             select
                 before.day,
@@ -65,7 +65,7 @@ with
             reached.day,
             steps.step,
             steps.event_name,
-            -- Who began several times on a day counts once, as far as the best beginning went.
+            -- Several beginnings on a day count once, with the one that went furthest.
             count(distinct reached.who) filter (where reached.step >= steps.step) as entrants
         from (
             {% for step in funnel.steps %}

@@ -1,7 +1,7 @@
--- What each page did on a day: how often it was seen, and how many visits began or ended there.
+-- How often each page was seen on a day, and how many sessions began or ended there.
 -- grain:  one row per UTC day, origin and path
 -- key:    day, origin, path
--- late:   yes; a landed day replaces its rows, and those of the day on which a visit into it began
+-- late:   yes; a landed day replaces its rows, and those of the day on which a session into it began
 {{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
     'landed': ['openpanel.events']
 }) }}
@@ -14,13 +14,13 @@ changed_days as (
 
 events as (
     select
-        event_day as day,
+        day,
         coalesce(origin, '') as origin,
         path,
         session_id,
         visitor_id,
         event_name = '{{ var("page_view_event") }}' as is_page_view,
-        -- A decimal: averages of it are the same in any order.
+        -- A decimal, so that averages do not depend on the order of rows.
         (
             date_diff('millisecond', occurred_at, lead(occurred_at) over in_session) / 1000
         )::decimal(18, 3) as seconds_on_page
@@ -28,11 +28,11 @@ events as (
     where
         event_name not in ('session_start', 'session_end')
         and (
-            {{ days_to_build('event_day') }}
-            or event_day in (select changed_days.day from changed_days)
+            {{ days_to_build() }}
+            or day in (select changed_days.day from changed_days)
         )
     window in_session as (
-        partition by event_day, coalesce(session_id, event_id)
+        partition by day, coalesce(session_id, event_id)
         order by occurred_at, event_id
     )
 ),
@@ -40,7 +40,7 @@ events as (
 visits as (
     select *
     from {{ ref('sessions') }}
-    where {{ days_to_build('day') }} or day in (select changed_days.day from changed_days)
+    where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
 ),
 
 seen as (
@@ -69,7 +69,7 @@ entered as (
     group by all
 ),
 
--- Counted on the day the visit began, like everything of a visit.
+-- An exit counts on the day its session began, like everything else of a session.
 left_from as (
     select
         day,

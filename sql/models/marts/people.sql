@@ -1,9 +1,8 @@
--- Everybody either vendor knows by name, once. Rules, in order: one user id is one person; then an e-mail address that
--- exactly one person without a counterpart has on each side.
+-- Every person with a user id in either vendor, once. First rule: one user id is one person. Second rule: an e-mail
+-- address joins two user ids, one of each vendor, if exactly one unmatched person has it on each side.
 -- grain:  one row per person
 -- key:    person_id
--- late:   yes; built whole, from days, so any landed day may change any row
-{{ config(materialized='table') }}
+-- late:   yes; built whole from days, because any landed day may change any row
 
 with
 
@@ -44,7 +43,7 @@ userpilot as (
     group by user_id
 ),
 
-lonely_openpanel as (
+unmatched_openpanel as (
     select
         user_id,
         email
@@ -53,7 +52,7 @@ lonely_openpanel as (
     qualify count(*) over (partition by email) = 1
 ),
 
-lonely_userpilot as (
+unmatched_userpilot as (
     select
         user_id,
         email
@@ -72,15 +71,15 @@ pairs as (
     {% if var('match_people_by_email') %}
         union all
         select
-            lonely_openpanel.user_id as openpanel_user_id,
-            lonely_userpilot.user_id as userpilot_user_id,
+            unmatched_openpanel.user_id as openpanel_user_id,
+            unmatched_userpilot.user_id as userpilot_user_id,
             'e-mail' as matched_by
-        from lonely_openpanel
-        inner join lonely_userpilot on lonely_openpanel.email = lonely_userpilot.email
+        from unmatched_openpanel
+        inner join unmatched_userpilot on unmatched_openpanel.email = unmatched_userpilot.email
     {% endif %}
 ),
 
-everybody as (
+all_people as (
     select * from pairs
     union all
     select
@@ -99,13 +98,13 @@ everybody as (
 )
 
 select
-    coalesce(everybody.openpanel_user_id, everybody.userpilot_user_id) as person_id,
-    everybody.openpanel_user_id,
-    everybody.userpilot_user_id,
-    everybody.matched_by,
+    coalesce(all_people.openpanel_user_id, all_people.userpilot_user_id) as person_id,
+    all_people.openpanel_user_id,
+    all_people.userpilot_user_id,
+    all_people.matched_by,
     coalesce(openpanel_known.email, userpilot.email) as email,
     coalesce(openpanel_known.full_name, userpilot.full_name) as full_name,
-    -- The vendor that saw the person last knows best where they work.
+    -- The vendor that saw the person last decides.
     case
         when userpilot.last_at > openpanel_known.last_at then coalesce(userpilot.company_id, openpanel_known.company_id)
         else coalesce(openpanel_known.company_id, userpilot.company_id)
@@ -118,6 +117,6 @@ select
     coalesce(userpilot.active_days, 0) as userpilot_active_days,
     coalesce(openpanel_known.devices, 0) as devices,
     coalesce(openpanel_known.revenue_cents, 0) as revenue_cents
-from everybody
-left join openpanel_known on everybody.openpanel_user_id = openpanel_known.user_id
-left join userpilot on everybody.userpilot_user_id = userpilot.user_id
+from all_people
+left join openpanel_known on all_people.openpanel_user_id = openpanel_known.user_id
+left join userpilot on all_people.userpilot_user_id = userpilot.user_id

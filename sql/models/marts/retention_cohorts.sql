@@ -1,8 +1,7 @@
--- Of the people first seen active in a week, how many were active in each week after it.
+-- Of the people whose first activity was in a week, how many were active in each later week.
 -- grain:  one row per week of first activity (Monday) and week since
 -- key:    cohort_week, weeks_since
 -- late:   yes; built whole, because one late event can move a person into an earlier cohort
-{{ config(materialized='table') }}
 
 with
 
@@ -54,7 +53,7 @@ active as (
     group by cohorts.cohort_week, person_weeks.week
 ),
 
--- Also weeks in which nobody came back, up to the newest week of all.
+-- All weeks up to the newest one, also those without active people.
 weeks as (
     select
         cohort_week,

@@ -1,4 +1,4 @@
--- Visits, put together from events the way OpenPanel keeps them: what is counted here is what its overview shows.
+-- Sessions, computed from events by OpenPanel's own rules. Their numbers agree with OpenPanel's overview.
 -- grain:  one row per session
 -- key:    session_id
 -- late:   yes; a session is computed again when any of its days is landed again, also the part before or after midnight
@@ -14,7 +14,7 @@ all_parts as (
 
 {% if is_incremental() %}
     changed as (
-        -- A part was built after the session was, or parts came or went.
+        -- A part was built after the session, or the number of parts changed.
         select parts.session_id
         from (
             select
@@ -35,7 +35,7 @@ all_parts as (
 parts as (
     select
         *,
-        -- The vendor's marks repeat what the first and the last event say; they count where there is nothing else.
+        -- The vendor's marks, session_start and session_end, count only if the session has no other event.
         not is_mark or bool_and(is_mark) over (partition by session_id) as counts
     from all_parts
     {% if is_incremental() %}
@@ -68,7 +68,7 @@ select
     (entry.at at time zone '{{ openpanel_timezone() }}')::date as local_day,
     entry.at as started_at,
     leave.at as ended_at,
-    -- A decimal: sums of it are the same in any order.
+    -- A decimal, so that sums do not depend on the order of rows.
     (date_diff('millisecond', entry.at, leave.at) / 1000)::decimal(18, 3) as duration_seconds,
     events,
     page_views,

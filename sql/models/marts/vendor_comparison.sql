@@ -1,10 +1,9 @@
--- Our sessions beside those of OpenPanel's own overview, day by day. They are the same numbers once both are landed and
--- the day's sessions have closed; a day that stays different wants landing again, or OPENPANEL_TIMEZONE is not the
--- organization's.
+-- Our sessions beside the numbers of OpenPanel's own overview, by day. They are equal once both are landed and the
+-- day's sessions have closed. If a day stays different, land it again, and check that OPENPANEL_TIMEZONE is the
+-- organization's timezone.
 -- grain:  one row per project and local day of which the vendor's numbers and all events are landed
 -- key:    project_id, local_day
 -- late:   yes; built whole
-{{ config(materialized='table') }}
 
 with
 
@@ -22,7 +21,7 @@ ours as (
     group by project_id, local_day
 ),
 
--- Another timezone's day is whole only when the UTC days on both sides of it are landed.
+-- A day of another timezone spans two UTC days, so the first and the last landed day do not give a whole one.
 landed as (
     select
         min(day) + {{ 0 if openpanel_timezone() == 'UTC' else 1 }} as first_day,
@@ -33,7 +32,7 @@ landed as (
 
 select
     vendors.project_id,
-    vendors.metric_date as local_day,
+    vendors.day as local_day,
     coalesce(ours.sessions, 0) as sessions,
     vendors.sessions as vendor_sessions,
     coalesce(ours.visitors, 0) as visitors,
@@ -47,5 +46,5 @@ select
     coalesce(ours.revenue_cents, 0) as revenue_cents,
     vendors.revenue_cents::bigint as vendor_revenue_cents
 from {{ ref('stg_openpanel__insights_metrics') }} as vendors
-inner join landed on vendors.metric_date between landed.first_day and landed.last_day
-left join ours on vendors.project_id = ours.project_id and vendors.metric_date = ours.local_day
+inner join landed on vendors.day between landed.first_day and landed.last_day
+left join ours on vendors.project_id = ours.project_id and vendors.day = ours.local_day

@@ -1,7 +1,8 @@
--- OpenPanel charts with names and types of our own; no joins, no filters, nothing dropped.
+-- Made by `python -m connector.sources`; a test compares it with the catalogue.
+-- openpanel.charts with our names; every row and column is kept.
 -- grain:  one row per point of a configured chart's series
 -- key:    project_id, chart_name, series_name, breakdowns, local_starts_at, starts_at
--- late:   yes; numbers of a day move until its sessions have closed
+-- late:   yes; the numbers of a day change until its sessions have closed
 select
     ---------- as sent
     project_id,
@@ -17,10 +18,13 @@ select
     metrics as series_metrics,
 
     ---------- when
-    _day as landed_day,
+    _day as day,
 
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as landed_day
 from {{ landed('openpanel', 'charts') }}

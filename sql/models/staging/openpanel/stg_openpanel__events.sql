@@ -1,7 +1,7 @@
--- OpenPanel events with names and types of our own; no joins, no filters, nothing dropped.
+-- OpenPanel events with our names; every row and column is kept.
 -- grain:  one row per event
 -- key:    event_id
--- late:   yes; a phone that was offline sends yesterday's events today
+-- late:   yes; a phone that was offline sends the events of earlier days later
 {{ config(tags='by_day') }}
 
 select
@@ -18,7 +18,7 @@ select
 
     ---------- when, UTC
     created_at as occurred_at,
-    _day as event_day,
+    _day as day,
     imported_at,
 
     ---------- where on the site, and from where
@@ -61,5 +61,8 @@ select
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as event_day
 from {{ landed('openpanel', 'events') }}

@@ -1,7 +1,8 @@
--- OpenPanel funnels with names and types of our own; no joins, no filters, nothing dropped.
+-- Made by `python -m connector.sources`; a test compares it with the catalogue.
+-- openpanel.funnels with our names; every row and column is kept.
 -- grain:  one row per step of a configured funnel and day
--- key:    project_id, funnel_name, metric_date, step_number
--- late:   yes; numbers of a day move until its sessions have closed
+-- key:    project_id, funnel_name, day, step_number
+-- late:   yes; the numbers of a day change until its sessions have closed
 select
     ---------- as sent
     project_id,
@@ -18,10 +19,13 @@ select
     overall_conversion_rate as overall_conversion_percent,
 
     ---------- when
-    _day as landed_day,
+    _day as day,
 
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as landed_day
 from {{ landed('openpanel', 'funnels') }}

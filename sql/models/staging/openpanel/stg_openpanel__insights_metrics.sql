@@ -1,7 +1,8 @@
--- OpenPanel insights metrics with names and types of our own; no joins, no filters, nothing dropped.
+-- Made by `python -m connector.sources`; a test compares it with the catalogue.
+-- openpanel.insights_metrics with our names; every row and column is kept.
 -- grain:  one row per project and day
--- key:    project_id, metric_date
--- late:   yes; numbers of a day move until its sessions have closed
+-- key:    project_id, day
+-- late:   yes; the numbers of a day change until its sessions have closed
 select
     ---------- as sent
     project_id,
@@ -16,10 +17,13 @@ select
     series as hours,
 
     ---------- when
-    _day as landed_day,
+    _day as day,
 
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as landed_day
 from {{ landed('openpanel', 'insights_metrics') }}

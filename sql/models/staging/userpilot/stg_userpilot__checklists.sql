@@ -1,7 +1,8 @@
--- Userpilot checklists with names and types of our own; no joins, no filters, nothing dropped.
+-- Made by `python -m connector.sources`; a test compares it with the catalogue.
+-- userpilot.checklists with our names; every row and column is kept.
 -- grain:  one row per checklist
 -- key:    checklist_id
--- late:   no; what vanished stays, marked as no longer current
+-- late:   no; an item that the vendor no longer lists stays, with is_current false
 select
     ---------- as sent
     id as checklist_id,
@@ -17,10 +18,13 @@ select
     _current as is_current,
 
     ---------- when
-    _day as landed_day,
+    _day as day,
 
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as landed_day
 from {{ landed('userpilot', 'checklists') }}

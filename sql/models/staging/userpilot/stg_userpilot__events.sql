@@ -1,7 +1,7 @@
--- Userpilot events with names and types of our own; no joins, no filters, nothing dropped.
+-- Userpilot events with our names; every row and column is kept.
 -- grain:  one row per exported event
 -- key:    none that is proven: records that differ in metadata alone are both real
--- late:   yes; imports are back-dated without limit
+-- late:   yes; imports can be back-dated without limit
 {{ config(tags='by_day') }}
 
 select
@@ -16,7 +16,7 @@ select
 
     ---------- when, UTC
     inserted_at as occurred_at,
-    _day as event_day,
+    _day as day,
 
     ---------- what a person did with what the product showed: type:id:status, split at the first and the last colon
     case
@@ -51,5 +51,8 @@ select
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as event_day
 from {{ landed('userpilot', 'events') }}

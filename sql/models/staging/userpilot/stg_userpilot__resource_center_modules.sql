@@ -1,7 +1,8 @@
--- Userpilot resource center modules with names and types of our own; no joins, no filters, nothing dropped.
+-- Made by `python -m connector.sources`; a test compares it with the catalogue.
+-- userpilot.resource_center_modules with our names; every row and column is kept.
 -- grain:  one row per module of the resource centre
 -- key:    module_id
--- late:   no; what vanished stays, marked as no longer current
+-- late:   no; an item that the vendor no longer lists stays, with is_current false
 select
     ---------- as sent
     id as module_id,
@@ -16,10 +17,13 @@ select
     _current as is_current,
 
     ---------- when
-    _day as landed_day,
+    _day as day,
 
     ---------- bookkeeping
     _extra as extra,
     _load_id as load_id,
-    _landed_at as landed_at
+    _landed_at as landed_at,
+
+    ---------- earlier names, kept for existing readers
+    _day as landed_day
 from {{ landed('userpilot', 'resource_center_modules') }}
