@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("a reader waits for itself", "connector/warehouse.py", " or (read_only and self._path in _HERE.reading)", "", "tests/test_turns.py"),
     Mutant("courtesy without end", "connector/turns.py", "time.monotonic() > self._courteous_until", "False", "tests/test_turns.py"),
     Mutant("transient failures end a range", "connector/dagster/assets.py", "if isinstance(outcome, RejectedError):", "if True:", "tests/dagster"),
-    Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=any(isinstance(one, TransientError) for one in errors)", "allow_retries=True", "tests/dagster"),
+    Mutant("every failure is retried", "connector/dagster/failures.py", "allow_retries=retry and any(isinstance(one, TransientError) for one in errors)", "allow_retries=True", "tests/dagster"),
     Mutant("secrets print", "connector/settings.py", "return \"Secret('***')\"", "return self._value", "tests/test_settings.py"),
     Mutant("signed links shown", "connector/errors.py", "_SIGNED_QUERY.sub(r\"\\1?[cut]\", text)", "text", "tests/test_http.py"),
     Mutant("control characters shown", "connector/errors.py", "if not text.isprintable():", "if False:", "tests/test_secrets.py"),
