@@ -131,8 +131,9 @@ def test_components_load(zone, load, component, monkeypatch):  # noqa: F811
         assert job.asset_layer.executable_asset_keys
 
 
-def test_dagster_validates_the_shipped_location_with_its_models(zone, manifest):  # noqa: F811
-    environment = {**os.environ, "OPENPANEL_TIMEZONE": zone, "CONNECTOR_DBT": "on"}
+def test_dagster_validates_the_shipped_location_with_its_models(zone, manifest, tmp_path):  # noqa: F811
+    given = {"OPENPANEL_TIMEZONE": zone, "CONNECTOR_DBT": "on", "DAGSTER_HOME": str(tmp_path)}
+    environment = {**os.environ, **given}
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "dagster_project.definitions"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
