@@ -3,10 +3,10 @@
 import argparse
 from datetime import UTC, date, datetime, timedelta
 
+from connector.sandbox.environment_variables import vendor_variables
 from connector.sandbox.openpanel import READ, ROOT, WRITE, OpenPanel
 from connector.sandbox.server import listening, run
 from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilot
-from connector.sandbox.variables import vendor_variables
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connector.sandbox import READ, ROOT
-from connector.sandbox.openpanel.aggregates import DIMENSIONS, PREFIXES
+from connector.sandbox.openpanel.insights_sums import DIMENSIONS, PREFIXES
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)

@@ -15,7 +15,7 @@ import pytest
 
 from connector.sandbox import OpenPanel, serve
 
-from .world import DAYS, client_of, empty_world, full_world, names, recorded
+from .recorded_vendor import DAYS, client_of, empty_world, full_world, names, recorded
 
 NOT_COMPARED: dict[str, str] = {}
 # Charts, Insights, Funnel and Manage: asked in test_openpanel_reports, of a world of their own.

@@ -17,8 +17,8 @@ import pytest
 
 from connector.sandbox import OpenPanel, serve
 
+from .recorded_vendor import empty_world, recorded
 from .test_openpanel_recorded import REPORTS, Clock, ask, assert_same_frame
-from .world import empty_world, recorded
 
 VIEWS = dict(zip(range(11, 21), [723, 764, 741, 678, 721, 814, 786, 759, 706, 731], strict=True))
 EVENTS = dict(zip(range(11, 20), [1851, 1951, 1914, 1773, 7890, 1993, 1993, 1993, 1837], strict=True))

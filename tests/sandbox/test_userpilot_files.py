@@ -16,8 +16,8 @@ from datetime import date
 import httpx
 import pytest
 
-from connector.sandbox.userpilot.packing import label, labels
-from connector.sandbox.userpilot.world import ODD
+from connector.sandbox.userpilot.behaviour import ODD
+from connector.sandbox.userpilot.export_files import label, labels
 from tests.sandbox.conftest import EXPORTS
 
 WORLDS = pytest.mark.parametrize("world", ["documented", "odd"])

@@ -5,8 +5,8 @@ holds no client code, keeps nothing on disk and answers no dashboard.
 """
 
 from connector.sandbox.openpanel.auth import READ, ROOT, WRITE
-from connector.sandbox.openpanel.clock import event_id
 from connector.sandbox.openpanel.store import Client, Event, Group, Organisation, Profile, Project
+from connector.sandbox.openpanel.timestamps import event_id
 from connector.sandbox.openpanel.vendor import OpenPanel
 
 __all__ = [

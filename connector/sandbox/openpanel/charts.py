@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import RefusalError, as_json, server_error
-from connector.sandbox.openpanel.charting import Line, documented_lines, lines
-from connector.sandbox.openpanel.clock import iso
-from connector.sandbox.openpanel.numbers import Number, mean, rounded, total
+from connector.sandbox.openpanel.chart_counts import Line, documented_lines, lines
 from connector.sandbox.openpanel.periods import Period, chart_buckets, chart_period, documented_period
-from connector.sandbox.openpanel.places import COUNTRIES
-from connector.sandbox.openpanel.reportquery import ChartQuery, chart_query
+from connector.sandbox.openpanel.place_names import COUNTRIES
+from connector.sandbox.openpanel.report_query import ChartQuery, chart_query
+from connector.sandbox.openpanel.rounding import Number, mean, rounded, total
 from connector.sandbox.openpanel.store import NO_COUNTRY, Project
+from connector.sandbox.openpanel.timestamps import iso
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The undocumented ``filters`` of the event export: compiled to a function that says how often a row is returned.
+"""The undocumented ``filters`` of the event export: compile_filters to a function that says how often a row is returned.
 
 How often, and not whether: a row that belongs to two matching groups comes back, and is counted, twice. Names the
 vendor does not know are ignored without a word, and so are cohorts, which this room does not model.
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from connector.sandbox.openpanel.answers import RefusalError, server_error
-from connector.sandbox.openpanel.clock import clickhouse_time, uuid_order
-from connector.sandbox.openpanel.query import Filter
+from connector.sandbox.openpanel.event_query import Filter
 from connector.sandbox.openpanel.store import Event, Group, Project, flat
+from connector.sandbox.openpanel.timestamps import clickhouse_time, uuid_order
 
 Times = Callable[[Event], int]
 Test = Callable[[Any], bool]
@@ -57,7 +57,7 @@ _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 _PLAIN = ("isNull", "isNotNull")
 
 
-def compiled(filters: list[Filter], project: Project) -> Times | None:
+def compile_filters(filters: list[Filter], project: Project) -> Times | None:
     """One function for all the filters together; None if every one of them is ignored."""
     known = [found for item in filters if (found := _one(item, project)) is not None]
     by_group = [test for item in filters if (test := _group_test(item)) is not None]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import RefusalError, as_json, server_error
-from connector.sandbox.openpanel.filters import compiled
-from connector.sandbox.openpanel.numbers import Number, share
+from connector.sandbox.openpanel.filters import compile_filters
 from connector.sandbox.openpanel.periods import Period, documented_period, newer_period
-from connector.sandbox.openpanel.reportquery import Given, SeriesQuery, chart_query
+from connector.sandbox.openpanel.report_query import Given, SeriesQuery, chart_query
+from connector.sandbox.openpanel.rounding import Number, share
 from connector.sandbox.openpanel.store import Event, Project
 from connector.sandbox.wire import Answer, Request
 
@@ -97,7 +97,7 @@ def _named(name: str) -> Matches:
 
 
 def _configured(item: SeriesQuery, project: Project) -> Matches:
-    times = compiled(item.filters, project) if item.filters else None
+    times = compile_filters(item.filters, project) if item.filters else None
     return lambda event: event.name == item.name and (times is None or times(event) > 0)
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from connector.sandbox.openpanel import aggregates, auth
-from connector.sandbox.openpanel.aggregates import DIMENSIONS, Report, Row
+from connector.sandbox.openpanel import auth, insights_sums
 from connector.sandbox.openpanel.answers import RefusalError, as_json, server_error
 from connector.sandbox.openpanel.funnel import insights_funnel
-from connector.sandbox.openpanel.lookups import Lookups
+from connector.sandbox.openpanel.insights_sums import DIMENSIONS, Report, Row
+from connector.sandbox.openpanel.newer_insights import NewerInsights
 from connector.sandbox.openpanel.periods import Period, documented_period, local_period, usual_interval
-from connector.sandbox.openpanel.places import COUNTRIES, REGIONS
-from connector.sandbox.openpanel.reportquery import ReportQuery, report_query
+from connector.sandbox.openpanel.place_names import COUNTRIES, REGIONS
+from connector.sandbox.openpanel.report_query import ReportQuery, report_query
 from connector.sandbox.openpanel.store import NO_COUNTRY, Client, Project
 from connector.sandbox.wire import Answer, Request
 
@@ -34,7 +34,7 @@ class Insights:
         self.vendor = vendor
         self._old = vendor.insights == "paged"
         self._documented = vendor.dialect == "pages"
-        self._lookups = Lookups(vendor)
+        self._newer = NewerInsights(vendor)
 
     @property
     def is_old(self) -> bool:
@@ -44,7 +44,7 @@ class Insights:
     def newer(self) -> list[str]:
         """The routes the documentation does not have."""
         funnel = ["funnel"] if self.vendor.funnel == "insights" else []
-        return funnel if self._old or self._documented else [*funnel, *self._lookups.names()]
+        return funnel if self._old or self._documented else [*funnel, *self._newer.names()]
 
     def route(self, path: str) -> Handler | None:
         """Who answers a path, if anybody does."""
@@ -62,7 +62,7 @@ class Insights:
         if name == "funnel" and self.vendor.funnel == "insights":
             return lambda request: insights_funnel(self.vendor, request, lambda: self.project(request, named))
         if not self._old and not self._documented:
-            return self._lookups.route(name, lambda request: self.project(request, named))
+            return self._newer.route(name, lambda request: self.project(request, named))
         return None
 
     def project(self, request: Request, named: str) -> Project:
@@ -96,7 +96,7 @@ class Insights:
     def _metrics(self, request: Request, named: str) -> Answer:
         asked = report_query(request.params, self.vendor.say, "7d", paging=False, documented=self._documented)
         report = self._report(self.project(request, named), asked)
-        totals, series = aggregates.metrics(report, usual_interval(report.period))
+        totals, series = insights_sums.metrics(report, usual_interval(report.period))
         if self._old or self._documented:
             for row in (totals, *series):
                 row.pop("total_revenue")
@@ -111,19 +111,21 @@ class Insights:
         asked = report_query(request.params, self.vendor.say, usual, paging=True, documented=self._documented)
         report = self._report(self.project(request, named), asked)
         if not self._old:
-            rows = aggregates.pages(report) if name == "pages" else aggregates.dimension(report.sessions, name)
+            rows = insights_sums.pages(report) if name == "pages" else insights_sums.dimension(report.sessions, name)
             return as_json(rows)
-        rows = aggregates.older_pages(report) if name == "pages" else self._older(report, name)
+        rows = insights_sums.older_pages(report) if name == "pages" else self._older(report, name)
         take = int(min(max(asked.limit, 1), OLD_LIMIT))
         skip = int((max(asked.cursor, 1) - 1) * take)
         return as_json(rows[skip : skip + take])
 
     def _older(self, report: Report, column: str) -> list[Row]:
         rows = []
-        for prefix, value, sessions in aggregates.by_column(report.sessions, column):
-            row: dict[str, Any] = {} if prefix is None else {"prefix": self._word(aggregates.PREFIXES[column], prefix)}
+        for prefix, value, sessions in insights_sums.by_column(report.sessions, column):
+            row: dict[str, Any] = (
+                {} if prefix is None else {"prefix": self._word(insights_sums.PREFIXES[column], prefix)}
+            )
             word = self._word(column, value, prefix)
-            rows.append({**row, "name": None if word in ("", NO_COUNTRY) else word, **aggregates.rates(sessions)})
+            rows.append({**row, "name": None if word in ("", NO_COUNTRY) else word, **insights_sums.rates(sessions)})
         return rows
 
     def _word(self, column: str, value: str, prefix: str | None = None) -> str:

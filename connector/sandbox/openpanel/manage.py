@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import as_json
-from connector.sandbox.openpanel.clock import iso
 from connector.sandbox.openpanel.store import Client, Project
+from connector.sandbox.openpanel.timestamps import iso
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:

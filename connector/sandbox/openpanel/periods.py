@@ -14,7 +14,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from connector.sandbox.openpanel.answers import RefusalError, Server, server_error
-from connector.sandbox.openpanel.clock import DAY_MS, as_ms, js_date, midnight
+from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, js_date, midnight
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
 RANGES = [

@@ -1,4 +1,4 @@
-"""Visits, derived from the stored events: what the vendor keeps in a table of its own, and most reports count.
+"""SessionCache, derived from the stored events: what the vendor keeps in a table of its own, and most reports count.
 
 A session is every row with the same non-empty ``session_id``. Its ``session_start`` and ``session_end`` rows say
 nothing that the others do not, so they count only where there is nothing else; a world that holds no such rows has
@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import iso
 from connector.sandbox.openpanel.periods import Period
 from connector.sandbox.openpanel.store import Event, Project, flat
+from connector.sandbox.openpanel.timestamps import iso
 
 MARKS = ("session_start", "session_end")
 
@@ -111,7 +111,7 @@ def _session(events: list[Event], project: Project) -> Session:
     )
 
 
-class Visits:
+class SessionCache:
     """The sessions of every project, kept until its events change."""
 
     def __init__(self) -> None:

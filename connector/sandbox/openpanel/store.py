@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import DAY_MS, as_ms, event_id, iso, uuid_order
+from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, event_id, iso, uuid_order
 
 NO_COUNTRY = "\0\0"  # the column is two bytes wide; an unknown country reads as two NULs
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import RefusalError, as_json, as_text
-from connector.sandbox.openpanel.clock import day_of
-from connector.sandbox.openpanel.ingest import COLUMNS_NOT_PROPERTIES, Sessions, event_time, ingested
-from connector.sandbox.openpanel.payloads import body_of, problems_of
+from connector.sandbox.openpanel.ingestion import COLUMNS_NOT_PROPERTIES, LiveSessions, event_time, ingested
+from connector.sandbox.openpanel.senders import Visitor, bot_of, page_of, referrer_of, visitor_of
 from connector.sandbox.openpanel.store import Event, Group, Profile, Project
-from connector.sandbox.openpanel.visitors import Visitor, bot_of, page_of, referrer_of, visitor_of
+from connector.sandbox.openpanel.timestamps import day_of
+from connector.sandbox.openpanel.track_validation import body_of, problems_of
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Tracker:
 
     def __init__(self, vendor: "OpenPanel") -> None:
         self.vendor = vendor
-        self.sessions = Sessions(vendor.new_id, vendor.later, self._keep)
+        self.sessions = LiveSessions(vendor.new_id, vendor.later, self._keep)
         self._twins: dict[str, int] = {}
 
     def routes(self) -> dict[tuple[str, str], Callable[[Request], Answer]]:

@@ -21,9 +21,10 @@ import msgspec
 
 from connector.sandbox.faults import Faults
 from connector.sandbox.openpanel import answers, auth
-from connector.sandbox.openpanel.door import Door
-from connector.sandbox.openpanel.limits import Budget
-from connector.sandbox.openpanel.sessions import Visits
+from connector.sandbox.openpanel.request_budget import Budget
+from connector.sandbox.openpanel.router import Router
+from connector.sandbox.openpanel.sample import sample
+from connector.sandbox.openpanel.sessions import SessionCache
 from connector.sandbox.openpanel.store import (
     Client,
     ClientType,
@@ -36,7 +37,6 @@ from connector.sandbox.openpanel.store import (
     newest_first,
     newest_first_by_text,
 )
-from connector.sandbox.openpanel.visits import sample
 from connector.sandbox.wire import Answer, Application, Request
 
 FLUSH_MS = 7_000
@@ -98,7 +98,7 @@ class OpenPanel:
         self.event_store_down = False
         self.insights = insights or ("whole" if dialect == "server" else "paged")
         self.funnel = funnel or ("insights" if dialect == "server" else "export")
-        self.visits = Visits()
+        self.visits = SessionCache()
         self.say = answers.Server() if dialect == "server" else answers.Pages()
         self.organisations: dict[str, Organisation] = {}
         self.projects: dict[str, Project] = {}
@@ -114,7 +114,7 @@ class OpenPanel:
         self._due: list[tuple[int, int, Callable[[], object]]] = []
         self._sequence = itertools.count()
         self._lock = threading.RLock()
-        self._door = Door(self)
+        self._router = Router(self)
         self.add_project("demo", organisation="demo-org")
         for client in (auth.READ, auth.ROOT, auth.WRITE):
             self.clients[client.id] = client
@@ -272,6 +272,6 @@ class OpenPanel:
             request.at = self.clock()
             self.requests.append(request)
             self.tick()
-            answer = self._door.answer(request)
+            answer = self._router.answer(request)
             request.status = answer.status
             return answer

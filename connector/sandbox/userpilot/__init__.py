@@ -4,6 +4,7 @@ Built from the vendor's pages, read twice: as they stand, and as strictly or str
 client code and keeps nothing on disk; it has no realtime API, no import and no erasure by HTTP.
 """
 
+from connector.sandbox.userpilot.behaviour import DOCUMENTED, ODD, World
 from connector.sandbox.userpilot.jobs import Job
 from connector.sandbox.userpilot.vendor import (
     USERPILOT_KEY,
@@ -11,7 +12,6 @@ from connector.sandbox.userpilot.vendor import (
     Userpilot,
     serve_userpilot,
 )
-from connector.sandbox.userpilot.world import DOCUMENTED, ODD, World
 
 __all__ = [
     "DOCUMENTED",

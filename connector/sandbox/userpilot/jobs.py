@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime
 from random import Random
 from typing import Any, Literal
 
-from connector.sandbox.userpilot.asking import Asked
-from connector.sandbox.userpilot.filehost import FileHost
-from connector.sandbox.userpilot.packing import labels, packed
+from connector.sandbox.userpilot.behaviour import World
+from connector.sandbox.userpilot.export_files import export_files, labels
+from connector.sandbox.userpilot.export_request import ExportRequest
+from connector.sandbox.userpilot.file_host import FileHost
 from connector.sandbox.userpilot.store import Event
-from connector.sandbox.userpilot.world import World
 
 RUNNING = "in_progress"
 
@@ -27,7 +27,7 @@ class Job:
     """
 
     id: str
-    asked: Asked
+    asked: ExportRequest
     events: list[Event]
     started: float
     needs: int
@@ -66,7 +66,7 @@ class Jobs:
         self.all: list[Job] = []
         self._files, self._random, self._clock = files, chance, clock
 
-    def start(self, asked: Asked, events: list[Event], **how: Any) -> Job:
+    def start(self, asked: ExportRequest, events: list[Event], **how: Any) -> Job:
         """Make a job, whether or not the slot is free."""
         how.setdefault("started", self._clock())
         if not events and self.world.empty_range == "failed":
@@ -200,7 +200,7 @@ class Jobs:
     def _store(self, job: Job) -> None:
         """Put the files on their host, once."""
         asked = job.asked
-        for file in packed(job.events, asked.first, asked.last, asked.format, self.world, self.app_token):
+        for file in export_files(job.events, asked.first, asked.last, asked.format, self.world, self.app_token):
             folder = f"/exports/{self.app_token}/{'job%3D' if self.world.named_in_path else ''}{job.id}"
             job.paths[file.filename] = path = f"{folder}/{file.filename}"
             self._files.store(path, file)

@@ -1,7 +1,7 @@
 """The lookups: names and ids of what events refer to, as bare arrays or page by page.
 
 Pages are cut by a keyset that moves while events arrive, so walking them is no snapshot. What is in the lists stands
-in `catalogue`.
+in `lookup_tables`.
 """
 
 import base64
@@ -12,8 +12,8 @@ from typing import Any
 
 from connector.sandbox.userpilot import answers
 from connector.sandbox.userpilot.answers import RefusalError
-from connector.sandbox.userpilot.catalogue import catalogue
-from connector.sandbox.userpilot.world import World
+from connector.sandbox.userpilot.behaviour import World
+from connector.sandbox.userpilot.lookup_tables import lookup_tables
 from connector.sandbox.wire import Answer, Request
 
 PAGE = 50
@@ -36,7 +36,7 @@ class Lookups:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.tables: dict[str, list[Item]] = catalogue(world)
+        self.tables: dict[str, list[Item]] = lookup_tables(world)
         self.before_page: dict[int, Callable[[], object]] = {}
         self.stuck: set[str] = set()
         self.hollow: set[str] = set()

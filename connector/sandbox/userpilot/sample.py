@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from connector.sandbox.people import PRICES, Company, Person, companies, people
-from connector.sandbox.userpilot.catalogue import BANNERS, CHECKLISTS, EVENTS, FEATURES, FLOWS, SPOTLIGHTS, SURVEYS
+from connector.sandbox.userpilot.lookup_tables import BANNERS, CHECKLISTS, EVENTS, FEATURES, FLOWS, SPOTLIGHTS, SURVEYS
 from connector.sandbox.userpilot.store import DAY_US, Event, day_start
 
 HOST = "app.example.com"

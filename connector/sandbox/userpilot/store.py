@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.userpilot.world import World
+from connector.sandbox.userpilot.behaviour import World
 
 DAY_US = 86_400_000_000
 DEFAULT_TYPES = ("identify_user", "identify_company", "page_view", "track", "track_feature", "interaction")

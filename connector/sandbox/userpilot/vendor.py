@@ -19,15 +19,15 @@ import msgspec
 
 from connector.sandbox.faults import Faults
 from connector.sandbox.server import serve
-from connector.sandbox.userpilot.asking import Asked, chosen
-from connector.sandbox.userpilot.door import Door
-from connector.sandbox.userpilot.filehost import FileHost
+from connector.sandbox.userpilot.behaviour import WORLDS, World
+from connector.sandbox.userpilot.export_files import reach
+from connector.sandbox.userpilot.export_request import ExportRequest, matching
+from connector.sandbox.userpilot.file_host import FileHost
 from connector.sandbox.userpilot.jobs import Job, Jobs
 from connector.sandbox.userpilot.lookups import Lookups
-from connector.sandbox.userpilot.packing import reach
+from connector.sandbox.userpilot.router import Router
 from connector.sandbox.userpilot.sample import members, sample
 from connector.sandbox.userpilot.store import DAY_US, Event, Events, day_start, made, written
-from connector.sandbox.userpilot.world import WORLDS, World
 from connector.sandbox.wire import Answer, Application, Request
 
 USERPILOT_KEY = "sandbox-userpilot-key"
@@ -109,7 +109,7 @@ class Userpilot:
         self._polls, self._seconds = polls_to_complete, seconds_to_complete
         self._drops: deque[Drop] = deque()
         self._failing = 0
-        self._door = Door(self)
+        self._router = Router(self)
 
     @property
     def file_requests(self) -> list[Request]:
@@ -225,10 +225,10 @@ class Userpilot:
             listed: False: the slot is taken, and neither list nor detail knows by whom.
             first, last: the days it exports; its files are real.
             type: another type of job is listed as well and holds no slot.
-            filters: fields of `Asked`.
+            filters: fields of `ExportRequest`.
         """
         days = [date.fromisoformat(day) if isinstance(day, str) else day for day in (first, last)]
-        asked = Asked(first=days[0], last=days[1], format=self.world.formats[0], **filters)
+        asked = ExportRequest(first=days[0], last=days[1], format=self.world.formats[0], **filters)
         with self.lock:
             started = self.clock() if start is None else start
             return self.start(
@@ -267,7 +267,7 @@ class Userpilot:
 
     # ---------- what the routes need
 
-    def start(self, asked: Asked, **how: Any) -> Job:
+    def start(self, asked: ExportRequest, **how: Any) -> Job:
         """Make a job of what there is by now."""
         started = how.setdefault("started", self.clock())
         first, end = reach(asked.first, asked.last, self.world)
@@ -277,7 +277,7 @@ class Userpilot:
         if not how.get("foreign") and self._failing:
             self._failing -= 1
             how["ends"] = "failed"
-        return self.jobs.start(asked, chosen(found, asked, self.segments, excluded), needs=self._polls, **how)
+        return self.jobs.start(asked, matching(found, asked, self.segments, excluded), needs=self._polls, **how)
 
     def next_drop(self) -> Drop | None:
         """How this request for a job goes wrong, once."""
@@ -288,7 +288,7 @@ class Userpilot:
         with self.lock:
             request.at = self.clock()
             self.requests.append(request)
-            answer = self._door.answer(request)
+            answer = self._router.answer(request)
             request.status = answer.status
             return answer
 

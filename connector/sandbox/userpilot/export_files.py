@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
+from connector.sandbox.userpilot.behaviour import Body, Span, World
 from connector.sandbox.userpilot.store import DAY_US, Event, as_us, moment, written
-from connector.sandbox.userpilot.world import Body, Span, World
 
 _US = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Packed:
+class ExportFile:
     """One file: its name, its bytes (made when first read), and whether the transport is told they are compressed."""
 
     filename: str
@@ -57,17 +57,19 @@ def reach(first: date, last: date, world: World) -> tuple[int, int]:
     return start - bleed, end + (DAY_US if world.to_included else 0) + bleed
 
 
-def packed(events: list[Event], first: date, last: date, form: str, world: World, app_token: str) -> list[Packed]:
+def export_files(
+    events: list[Event], first: date, last: date, form: str, world: World, app_token: str
+) -> list[ExportFile]:
     """The files of one job."""
     if not events:
         sliced = [(label(first, world.file_span).isoformat(), events)] if world.empty_range == "nothing" else []
     else:
         sliced = list(_sliced(events, first, last, world))
-    files: list[Packed] = []
+    files: list[ExportFile] = []
     for name, inside in sliced:
         how = world.bodies[len(files) % len(world.bodies)] if inside else "gzip"
         make = partial(_body, inside, form, how, world, app_token)
-        files.append(Packed(f"{name}.{'csv' if form == 'csv' else 'json'}.gz", make, how == "encoded"))
+        files.append(ExportFile(f"{name}.{'csv' if form == 'csv' else 'json'}.gz", make, how == "encoded"))
     return files
 
 

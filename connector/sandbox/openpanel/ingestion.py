@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import as_ms, iso, js_date
 from connector.sandbox.openpanel.store import Event, Project, flat
+from connector.sandbox.openpanel.timestamps import as_ms, iso, js_date
 
 IDLE_MS = 30 * 60_000
 REAPER_MS = 5 * 60_000
@@ -75,7 +75,7 @@ def event_time(properties: Mapping[str, Any], now: int) -> tuple[int, bool]:
 
 
 @dataclass
-class Session:
+class LiveSession:
     """A visit in progress."""
 
     id: str
@@ -88,7 +88,7 @@ class Session:
     over: bool = False
 
 
-class Sessions:
+class LiveSessions:
     """The visits of one server, by device."""
 
     def __init__(
@@ -100,13 +100,13 @@ class Sessions:
         self._new_id = new_id
         self._later = later
         self._keep = keep
-        self._live: dict[tuple[str, str], Session] = {}
+        self._live: dict[tuple[str, str], LiveSession] = {}
 
-    def live(self, project: str, device_id: str) -> Session | None:
+    def live(self, project: str, device_id: str) -> LiveSession | None:
         """The visit in progress on a device."""
         return self._live.get((project, device_id))
 
-    def of_profile(self, project: str, profile_id: str) -> Session | None:
+    def of_profile(self, project: str, profile_id: str) -> LiveSession | None:
         """The visit in progress of a known person."""
         for (owner, _), session in self._live.items():
             if owner == project and session.profile_id == profile_id:
@@ -122,7 +122,7 @@ class Sessions:
             session = None
         if session is None:
             event.session_id = session_id
-            session = self._live[key] = Session(session_id, event.device_id, event, event, event)
+            session = self._live[key] = LiveSession(session_id, event.device_id, event, event, event)
             start = msgspec.structs.replace(event, name="session_start", id=self._new_id(), revenue=0)
             self._keep(project, moved(start, event.at - 100))
             self._watch(project, session, _reaped(event.at))
@@ -144,10 +144,10 @@ class Sessions:
             event.path, event.origin = session.page.path, session.page.origin
         self._keep(project, event)
 
-    def _watch(self, project: Project, session: Session, due: int) -> None:
+    def _watch(self, project: Project, session: LiveSession, due: int) -> None:
         self._later(due, lambda: self._reap(project, session, due))
 
-    def _reap(self, project: Project, session: Session, due: int) -> None:
+    def _reap(self, project: Project, session: LiveSession, due: int) -> None:
         if session.over:
             return
         again = _reaped(session.last.at)
@@ -156,7 +156,7 @@ class Sessions:
         else:
             self._end(project, session)
 
-    def _end(self, project: Project, session: Session) -> None:
+    def _end(self, project: Project, session: LiveSession) -> None:
         session.over = True
         self._live.pop((project.id, session.device_id), None)
         bounce = "false" if session.screen_views > 1 else "true"

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import iso
-from connector.sandbox.openpanel.places import COUNTRIES, REGIONS
+from connector.sandbox.openpanel.place_names import COUNTRIES, REGIONS
 from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Profile, Project, camel
+from connector.sandbox.openpanel.timestamps import iso
 
 DEFAULT = frozenset(
     {"id", "name", "deviceId", "profileId", "projectId", "sessionId", "createdAt", "country", "city", "os", "browser"}

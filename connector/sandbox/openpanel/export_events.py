@@ -11,11 +11,11 @@ import msgspec
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import JSON, RefusalError, Server, raw, server_error
-from connector.sandbox.openpanel.clock import DAY_MS, day_of, js_date, midnight
-from connector.sandbox.openpanel.filters import Times, compiled
-from connector.sandbox.openpanel.query import EventQuery, documented_query, event_query
-from connector.sandbox.openpanel.rows import page_rows, server_rows
+from connector.sandbox.openpanel.event_query import EventQuery, documented_query, event_query
+from connector.sandbox.openpanel.export_rows import page_rows, server_rows
+from connector.sandbox.openpanel.filters import Times, compile_filters
 from connector.sandbox.openpanel.store import Event, Project
+from connector.sandbox.openpanel.timestamps import DAY_MS, day_of, js_date, midnight
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Selection:
         self.span = span
         self._names = None if query.names is None else frozenset(query.names)
         self._profile = query.profile or None
-        self._times: Times | None = compiled(query.filters, project) if query.filters else None
+        self._times: Times | None = compile_filters(query.filters, project) if query.filters else None
 
     def count(self) -> int:
         """How many rows the count query finds; for a profile only the rows that carry its id."""

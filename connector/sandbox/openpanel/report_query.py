@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.sandbox.openpanel.answers import RefusalError, Server
-from connector.sandbox.openpanel.periods import DOCUMENTED_RANGES, RANGES
-from connector.sandbox.openpanel.query import (
+from connector.sandbox.openpanel.event_query import (
     Filter,
     Problems,
     expected,
@@ -19,6 +18,7 @@ from connector.sandbox.openpanel.query import (
     rewritten,
     text_of,
 )
+from connector.sandbox.openpanel.periods import DOCUMENTED_RANGES, RANGES
 from connector.sandbox.wire import Params
 
 INTERVALS = ["minute", "day", "hour", "week", "month"]

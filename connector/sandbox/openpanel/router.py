@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from connector.sandbox.faults import IN_THE_BODY, INSTEAD, LOGIN_PAGE, ON_THE_SOCKET, Fault
 from connector.sandbox.openpanel import answers, manage
-from connector.sandbox.openpanel.aggregates import DIMENSIONS
 from connector.sandbox.openpanel.answers import RefusalError
 from connector.sandbox.openpanel.charts import charts
-from connector.sandbox.openpanel.documentation import openapi
-from connector.sandbox.openpanel.export import events
+from connector.sandbox.openpanel.export_events import events
 from connector.sandbox.openpanel.funnel import export_funnel
-from connector.sandbox.openpanel.importing import import_events
+from connector.sandbox.openpanel.import_events import import_events
 from connector.sandbox.openpanel.insights import Insights
-from connector.sandbox.openpanel.limits import key_of
+from connector.sandbox.openpanel.insights_sums import DIMENSIONS
+from connector.sandbox.openpanel.openapi import openapi
+from connector.sandbox.openpanel.request_budget import key_of
 from connector.sandbox.openpanel.track import Tracker
 from connector.sandbox.wire import Answer, Request
 
@@ -28,7 +28,7 @@ HEADER_BYTES = 16 * 1024
 Handler = Callable[[Request], Answer]
 
 
-class Door:
+class Router:
     """Routes and order of checks of one server."""
 
     def __init__(self, vendor: "OpenPanel") -> None:

@@ -10,15 +10,15 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from connector.sandbox.openpanel import aggregates
-from connector.sandbox.openpanel.aggregates import Report
+from connector.sandbox.openpanel import insights_sums
 from connector.sandbox.openpanel.answers import as_json, server_error
-from connector.sandbox.openpanel.clock import day_of
-from connector.sandbox.openpanel.listrows import event_row, group_row, member_row, profile_row, session_row
-from connector.sandbox.openpanel.numbers import rounded, share
+from connector.sandbox.openpanel.insights_rows import event_row, group_row, member_row, profile_row, session_row
+from connector.sandbox.openpanel.insights_sums import Report
 from connector.sandbox.openpanel.periods import newer_period
-from connector.sandbox.openpanel.reportquery import Given
+from connector.sandbox.openpanel.report_query import Given
+from connector.sandbox.openpanel.rounding import rounded, share
 from connector.sandbox.openpanel.store import Project
+from connector.sandbox.openpanel.timestamps import day_of
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _ASKED = {
 _LABELS = {1: "DAU", 7: "WAU", 30: "MAU"}
 
 
-class Lookups:
+class NewerInsights:
     """The newer routes of one server."""
 
     def __init__(self, vendor: "OpenPanel") -> None:
@@ -107,7 +107,7 @@ class Lookups:
         interval = given.choice("interval", ["hour", "day", "week", "month"], "day")
         given.done()
         report = self._report(ask(request), given)
-        totals, series = aggregates.metrics(report, interval)  # type: ignore[arg-type]
+        totals, series = insights_sums.metrics(report, interval)  # type: ignore[arg-type]
         first, last = report.period.first, report.period.last
         ends = [given.text("startDate") or f"{first:%Y-%m-%d}", given.text("endDate") or f"{last:%Y-%m-%d}"]
         echoed = {"interval": interval, "startDate": ends[0], "endDate": ends[1]}
@@ -117,12 +117,12 @@ class Lookups:
         given = self._dated(request)
         column = given.choice("breakdown", columns, columns[0])
         given.done()
-        return as_json(aggregates.dimension(self._report(ask(request), given).sessions, column))
+        return as_json(insights_sums.dimension(self._report(ask(request), given).sessions, column))
 
     def _pages(self, request: Request, ask: Ask) -> Answer:
         given = self._dated(request)
         given.done()
-        return as_json(aggregates.pages(self._report(ask(request), given)))
+        return as_json(insights_sums.pages(self._report(ask(request), given)))
 
     def _active_users(self, request: Request, ask: Ask) -> Answer:
         """Distinct people of a moving window, over the whole history and as many days beyond it."""
@@ -154,7 +154,7 @@ class Lookups:
         bounced = {session.id for session in report.sessions if session.is_bounce}
         stay = _until_next(report)
         rows = []
-        for origin, path, views in aggregates.by_page(report.views())[: aggregates.MOST_ROWS]:
+        for origin, path, views in insights_sums.by_page(report.views())[: insights_sums.MOST_ROWS]:
             title = str(views[0].properties.get("__title", ""))
             if search not in f"{path} {title}".lower():
                 continue

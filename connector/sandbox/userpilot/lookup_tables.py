@@ -6,7 +6,7 @@ Names and ids only; how they are served is the business of `lookups`.
 import copy
 from typing import Any
 
-from connector.sandbox.userpilot.world import World
+from connector.sandbox.userpilot.behaviour import World
 
 Item = dict[str, Any]
 
@@ -32,7 +32,7 @@ COMPANY_PROPERTIES = (("name", "Name", "string"), ("plan", "Plan", "string"), ("
 AUTOMATIC = ("url", "page", "hostname", "pathname", "browser", "device_type", "country_code", "session")
 
 
-def catalogue(world: World) -> dict[str, list[Item]]:
+def lookup_tables(world: World) -> dict[str, list[Item]]:
     """The lists by name, as this world writes them."""
     tables: dict[str, list[Item]] = {
         "user_properties": _properties("user_property", USER_PROPERTIES),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from connector.sandbox.openpanel import auth
 from connector.sandbox.openpanel.answers import RefusalError, as_text, server_error
-from connector.sandbox.openpanel.clock import as_ms, js_date
-from connector.sandbox.openpanel.payloads import body_of
 from connector.sandbox.openpanel.store import COLUMNS, flat
+from connector.sandbox.openpanel.timestamps import as_ms, js_date
+from connector.sandbox.openpanel.track_validation import body_of
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:

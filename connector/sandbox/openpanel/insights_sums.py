@@ -8,10 +8,10 @@ decided elsewhere.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from connector.sandbox.openpanel.filters import Times, compiled
-from connector.sandbox.openpanel.numbers import Number, mean, plain, rounded, seconds, share
+from connector.sandbox.openpanel.event_query import Filter
+from connector.sandbox.openpanel.filters import Times, compile_filters
 from connector.sandbox.openpanel.periods import Buckets, Interval, Period, metric_buckets
-from connector.sandbox.openpanel.query import Filter
+from connector.sandbox.openpanel.rounding import Number, mean, plain, rounded, seconds, share
 from connector.sandbox.openpanel.sessions import Session, Sessions
 from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Project
 
@@ -45,7 +45,7 @@ class Report:
         self.project = project
         self.period = period
         known = [item for item in filters if item.name in FILTERS]
-        self._times: Times | None = compiled(known, project) if known else None
+        self._times: Times | None = compile_filters(known, project) if known else None
         self.by_page = any(item.name == "path" for item in known)
         self.sessions = self._kept(sessions)
 

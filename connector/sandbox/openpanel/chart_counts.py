@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.sandbox.openpanel.filters import ALIASES, NUMBERS, TEXTS, compiled
-from connector.sandbox.openpanel.numbers import Number, plain
+from connector.sandbox.openpanel.filters import ALIASES, NUMBERS, TEXTS, compile_filters
 from connector.sandbox.openpanel.periods import Buckets, Period
-from connector.sandbox.openpanel.reportquery import SeriesQuery
+from connector.sandbox.openpanel.report_query import SeriesQuery
+from connector.sandbox.openpanel.rounding import Number, plain
 from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Group, Project, flat
 
 Label = Callable[[Event, Group | None], str]
@@ -50,7 +50,7 @@ class Counting:
         self.labels = [(name, found) for name in breakdowns if (found := _label(name, project)) is not None]
         self.segment = series.segment
         self._by_group = self.segment == "group" or any(name.startswith("group.") for name, _ in self.labels)
-        self._times = compiled(series.filters, project) if series.filters else None
+        self._times = compile_filters(series.filters, project) if series.filters else None
         self._value = _value(series.property) if self.segment.startswith("property_") else None
 
     def cells(self, period: Period, buckets: Buckets) -> tuple[dict[tuple[str, ...], dict[int, _Cell]], dict[Any, int]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from connector.sandbox.userpilot.answers import misbehaved, proxy
-from connector.sandbox.userpilot.packing import Packed
+from connector.sandbox.userpilot.export_files import ExportFile
 from connector.sandbox.wire import Answer, Header, Request, parse_query
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class FileHost:
     def __init__(self, vendor: "Userpilot", clock: Callable[[], float], url_life: float) -> None:
         self.vendor = vendor
         self.base = "https://csvexports.userpilot.io"
-        self.objects: dict[str, Packed] = {}
+        self.objects: dict[str, ExportFile] = {}
         self.requests: list[Request] = []
         self._clock, self._life = clock, int(url_life)
         self._signed: dict[str, bool] = {}  # by signature: whether it is still good
 
-    def store(self, path: str, file: Packed) -> None:
+    def store(self, path: str, file: ExportFile) -> None:
         """Keep an object."""
         self.objects[path] = file
 
@@ -113,7 +113,7 @@ class FileHost:
             return False  # then the signature is wrong as well
         return not self._signed.get(signature, True) or self._clock() >= calendar.timegm(signed) + life
 
-    def _sent(self, file: Packed, request: Request) -> Answer:
+    def _sent(self, file: ExportFile, request: Request) -> Answer:
         headers: list[Header] = [("content-type", "application/json" if file.encoded else "binary/octet-stream")]
         if file.encoded:
             headers.append(("content-encoding", "gzip"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from connector.sandbox.faults import Fault
 from connector.sandbox.userpilot import answers
 from connector.sandbox.userpilot.answers import RefusalError
-from connector.sandbox.userpilot.asking import understood
+from connector.sandbox.userpilot.export_request import parse_export_request
 from connector.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LOOKUPS = f"{EXPORTS}/lookups"
 Handler = Callable[[Request], Answer]
 
 
-class Door:
+class Router:
     """Routes and order of checks."""
 
     def __init__(self, vendor: "Userpilot") -> None:
@@ -90,7 +90,7 @@ class Door:
 
     def _trigger(self, request: Request) -> Answer:
         vendor = self.vendor
-        asked = understood(request, vendor.world, vendor.segments)
+        asked = parse_export_request(request, vendor.world, vendor.segments)
         if vendor.jobs.holder() is not None:
             return answers.conflict()
         drop = vendor.next_drop()

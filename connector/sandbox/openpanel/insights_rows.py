@@ -7,10 +7,10 @@ Groups and their members are the exception, written as the dashboard reads them.
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.sandbox.openpanel.aggregates import Row
-from connector.sandbox.openpanel.clock import iso
+from connector.sandbox.openpanel.insights_sums import Row
 from connector.sandbox.openpanel.sessions import Session
 from connector.sandbox.openpanel.store import Event, Group, Profile, Project, flat
+from connector.sandbox.openpanel.timestamps import iso
 
 _EVENT_COLUMNS = [
     "id",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connector.sandbox.openpanel.answers import RefusalError, as_json
-from connector.sandbox.openpanel.query import Problems, expected
+from connector.sandbox.openpanel.event_query import Problems, expected
 from connector.sandbox.wire import Request
 
 RESERVED = ("session_start", "session_end")

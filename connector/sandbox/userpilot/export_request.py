@@ -11,14 +11,14 @@ from datetime import date
 from typing import Any
 
 from connector.sandbox.userpilot.answers import RefusalError, as_json, invalid
+from connector.sandbox.userpilot.behaviour import World
 from connector.sandbox.userpilot.store import DEFAULT_TYPES, Event
-from connector.sandbox.userpilot.world import World
 from connector.sandbox.wire import Request
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One understood request; ``unknown`` are the keys that were ignored."""
+class ExportRequest:
+    """One parse_export_request request; ``unknown`` are the keys that were ignored."""
 
     first: date
     last: date
@@ -35,7 +35,7 @@ class Asked:
 KNOWN = ("from", "to", "emails", "event_type", "user_id", "company_id", "segment_id", "format", "exclusions")
 
 
-def understood(request: Request, world: World, segments: Mapping[str, Set[str]]) -> Asked:
+def parse_export_request(request: Request, world: World, segments: Mapping[str, Set[str]]) -> ExportRequest:
     """Read the body of a POST.
 
     Raises:
@@ -63,7 +63,7 @@ def understood(request: Request, world: World, segments: Mapping[str, Set[str]])
         exclusions = exclusions == "true"
     if not isinstance(exclusions, bool):
         raise _wrong(world, f"exclusions must be a boolean: {exclusions!r}")
-    return Asked(
+    return ExportRequest(
         first=first,
         last=last,
         types=frozenset(_texts(body, "event_type", world)) or frozenset(DEFAULT_TYPES),
@@ -77,8 +77,8 @@ def understood(request: Request, world: World, segments: Mapping[str, Set[str]])
     )
 
 
-def chosen(
-    events: list[Event], asked: Asked, segments: Mapping[str, Set[str]], excluded: tuple[Set[str], Set[str]]
+def matching(
+    events: list[Event], asked: ExportRequest, segments: Mapping[str, Set[str]], excluded: tuple[Set[str], Set[str]]
 ) -> list[Event]:
     """The events that pass the filters; ``excluded`` are users and companies excluded in the web app."""
 
