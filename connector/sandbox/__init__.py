@@ -6,12 +6,12 @@ into its judge. This room imports nothing else of the package.
 
 from connector.sandbox.environment_variables import vendor_variables
 from connector.sandbox.faults import Fault, Faults
+from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel import READ, ROOT, WRITE, Client, OpenPanel, event_id
 from connector.sandbox.openpanel.sample import sample_day
 from connector.sandbox.people import Company, Person, companies, people
 from connector.sandbox.server import run, serve
 from connector.sandbox.userpilot import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot, World, serve_userpilot
-from connector.sandbox.wire import Answer, Request
 
 __all__ = [
     "READ",

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.sandbox.openpanel.answers import RefusalError, Server
-from connector.sandbox.wire import Params
+from connector.sandbox.messages import Params, RefusalError
+from connector.sandbox.openpanel.answers import ServerWording
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _JS_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
@@ -88,7 +88,7 @@ def _not_json(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def event_query(params: Params, most: int, say: Server) -> EventQuery:
+def event_query(params: Params, most: int, wording: ServerWording) -> EventQuery:
     """The query of ``/export/events``, or a 400. Unknown parameters are dropped without a word."""
     given = rewritten(params)
     problems: Problems = []
@@ -101,7 +101,7 @@ def event_query(params: Params, most: int, say: Server) -> EventQuery:
     includes = _includes(given, problems)
     filters = filters_of(given, problems)
     if problems:
-        raise RefusalError(say.invalid("querystring", problems))
+        raise RefusalError(wording.invalid("querystring", problems))
     return EventQuery(
         project=project,
         profile=profile,
@@ -115,7 +115,7 @@ def event_query(params: Params, most: int, say: Server) -> EventQuery:
     )
 
 
-def documented_query(params: Params, most: int, say: Server) -> EventQuery:
+def documented_query(params: Params, most: int, wording: ServerWording) -> EventQuery:
     """The query as the documentation pages describe it.
 
     Texts stay texts; lists may be JSON, repeated or, for ``includes``, separated by commas.
@@ -140,7 +140,7 @@ def documented_query(params: Params, most: int, say: Server) -> EventQuery:
 
     page, limit = whole("page", 1), min(whole("limit", 50), most)
     if problems:
-        raise RefusalError(say.invalid("querystring", problems))
+        raise RefusalError(wording.invalid("querystring", problems))
     return EventQuery(
         project=_last(params, "projectId") or _last(params, "project_id"),
         profile=_last(params, "profileId"),

@@ -1,53 +1,48 @@
-"""``GET /export/events``: the page a client asked for, cut out of rows that may change before it asks for the next.
+"""``GET /export/events``: one page of rows. Rows may change before the client asks for the next page.
 
-Rows and count are two queries without a snapshot. Charts are not answered here.
+Rows and count are two queries without a snapshot.
 """
 
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from connector.sandbox.openpanel import auth
-from connector.sandbox.openpanel.answers import JSON, RefusalError, Server, raw, server_error
+from connector.sandbox.messages import Answer, RefusalError, Request
+from connector.sandbox.openpanel.answers import JSON, ServerWording, raw, server_error
+from connector.sandbox.openpanel.auth import export_project
 from connector.sandbox.openpanel.event_query import EventQuery, documented_query, event_query
 from connector.sandbox.openpanel.export_rows import page_rows, server_rows
 from connector.sandbox.openpanel.filters import Times, compile_filters
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import Event, Project
 from connector.sandbox.openpanel.timestamps import DAY_MS, day_of, js_date, midnight
-from connector.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
 
 LOOKBACK_MAX_DAYS = 5 * 365
 Span = tuple[int | None, int | None]
 
 
-def events(vendor: "OpenPanel", request: Request) -> Answer:
-    """Answer one request: query, credentials, project, dates, and then two queries without a snapshot."""
-    documented = vendor.dialect == "pages"
+def events(state: State, request: Request) -> Answer:
+    """Answer one request. The checks come in this order: query, credentials, project, dates, event store."""
+    documented = state.documented
     parse = documented_query if documented else event_query
-    asked = parse(request.params, vendor.max_limit, vendor.say)
-    client = auth.reader("Export", "export", vendor.clients, request.headers, vendor.say)
-    project = auth.project_of(client, asked.project, vendor.projects, vendor.say)
+    asked = parse(request.params, state.max_limit, state.wording)
+    project = export_project(state, request, asked.project)
     if documented:
-        span = documented_span(asked, project.organisation.timezone, vendor.say)
+        span = documented_span(asked, project.organisation.timezone, state.wording)
     else:
-        span = server_span(asked, vendor.server_timezone)
+        span = server_span(asked, state.server_timezone)
     offset, take = offset_of(asked), int(asked.limit)
-    if vendor.event_store_down:
-        raise RefusalError(server_error())
+    state.check_event_store()
     selection = Selection(project, asked, span)
-    _call(vendor.before_page, asked.page)
-    if asked.page == 1 and not documented and (span == (None, None) or vendor.page_one_lookback):
-        rows = windowed(selection, offset, take, vendor.now())
+    _call(state.before_page, asked.page)
+    if asked.page == 1 and not documented and (span == (None, None) or state.page_one_lookback):
+        rows = windowed(selection, offset, take, state.now())
     else:
         rows = selection.page(offset, take)
-    _call(vendor.before_count, asked.page)
+    _call(state.before_count, asked.page)
     total = selection.count()
-    encode = page_rows(project, asked.includes) if documented else server_rows(project, asked.includes, vendor.now())
+    encode = page_rows(project, asked.includes) if documented else server_rows(project, asked.includes, state.now())
     return envelope(encode(rows), len(rows), total, asked)
 
 
@@ -58,7 +53,7 @@ def _call(hooks: dict[int, Callable[[], object]], page: float) -> None:
 
 
 class Selection:
-    """The rows one query is about: a span of time and the tests a row must pass."""
+    """The rows of one query: a span of time and the tests a row must pass."""
 
     def __init__(self, project: Project, query: EventQuery, span: Span) -> None:
         self.project = project
@@ -68,7 +63,7 @@ class Selection:
         self._times: Times | None = compile_filters(query.filters, project) if query.filters else None
 
     def count(self) -> int:
-        """How many rows the count query finds; for a profile only the rows that carry its id."""
+        """The result of the count query; for a profile it counts only the rows that carry its id."""
         if self._names is None and self._profile is None and self._times is None:
             return sum(map(len, self.project.events.parts(*self.span)))
         return sum(len(self._kept(part, None)) for part in self.project.events.parts(*self.span))
@@ -76,7 +71,7 @@ class Selection:
     def page(self, offset: int, most: int, since: int | None = None) -> list[Event]:
         """Up to ``most`` rows from ``offset`` on, newest first, none older than ``since``.
 
-        For a profile the list also holds the anonymous rows of every device the profile ever used.
+        For a profile, the list also contains the anonymous rows of every device the profile ever used.
         """
         low, high = self.span
         if since is not None:
@@ -111,7 +106,7 @@ class Selection:
 
 
 def server_span(query: EventQuery, timezone: str) -> Span:
-    """Whole days of the event store, both included, and only if both ends are given; otherwise everything."""
+    """Whole days of the event store, both included. If one end is missing, everything."""
     if query.start is None or query.end is None:
         return None, None
     start, end = js_date(query.start), js_date(query.end)
@@ -121,9 +116,9 @@ def server_span(query: EventQuery, timezone: str) -> Span:
 
 
 def windowed(selection: Selection, offset: int, most: int, now: int) -> list[Event]:
-    """Page 1 through the hidden look-back window: doubled only while nothing at all is found.
+    """Page 1 through the undocumented look-back window, which doubles until it contains a row.
 
-    The first try asks for half a day, which the event store rounds down to none: not older than this second.
+    The first window is half a day. The event store rounds it down to zero days, so it begins with this second.
     """
     second = now // 1000 * 1000
     days = 0.5
@@ -134,26 +129,26 @@ def windowed(selection: Selection, offset: int, most: int, now: int) -> list[Eve
         days = min(days * 2, LOOKBACK_MAX_DAYS)
 
 
-def documented_span(query: EventQuery, timezone: str, say: Server) -> Span:
-    """The days the documentation promises: each end optional, both included, in the project's timezone."""
-    first, last = (_documented_day(text, name, say) for name, text in (("start", query.start), ("end", query.end)))
+def documented_span(query: EventQuery, timezone: str, wording: ServerWording) -> Span:
+    """The days as documented: each end is optional, both are included, in the project's timezone."""
+    first, last = (_documented_day(text, name, wording) for name, text in (("start", query.start), ("end", query.end)))
     return (
         None if first is None else midnight(first, timezone),
         None if last is None else midnight(last + timedelta(days=1), timezone),
     )
 
 
-def _documented_day(text: str | None, name: str, say: Server) -> date | None:
+def _documented_day(text: str | None, name: str, wording: ServerWording) -> date | None:
     if text is None:
         return None
     moment = js_date(text)
     if moment is None:
-        raise RefusalError(say.invalid("querystring", [(name, "Invalid date")]))
+        raise RefusalError(wording.invalid("querystring", [(name, "Invalid date")]))
     return day_of(moment)
 
 
 def envelope(rows: bytes, count: int, total: int, query: EventQuery) -> Answer:
-    """The answer around the encoded rows."""
+    """The answer that contains the encoded rows."""
     take = int(query.limit)
     current = int(query.page) if float(query.page).is_integer() else query.page
     meta = {"count": count, "totalCount": total, "pages": -(-total // take), "current": current}

@@ -1,14 +1,15 @@
-"""The undocumented ``filters`` of the event export: compile_filters to a function that says how often a row is returned.
+"""The undocumented ``filters`` of the event export, compiled to a function that gives how often a row is returned.
 
-How often, and not whether: a row that belongs to two matching groups comes back, and is counted, twice. Names the
-vendor does not know are ignored without a word, and so are cohorts, which this room does not model.
+A row that belongs to two matching groups is returned and counted twice. Names the vendor does not know are ignored
+silently. So are cohorts, which this module does not simulate.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connector.sandbox.openpanel.answers import RefusalError, server_error
+from connector.sandbox.messages import RefusalError
+from connector.sandbox.openpanel.answers import server_error
 from connector.sandbox.openpanel.event_query import Filter
 from connector.sandbox.openpanel.store import Event, Group, Project, flat
 from connector.sandbox.openpanel.timestamps import clickhouse_time, uuid_order

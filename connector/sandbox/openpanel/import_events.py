@@ -1,34 +1,32 @@
-"""``POST /import/events``: raw rows straight into the event store, readable at once.
+"""``POST /import/events``: raw rows go directly into the event store and can be read at once.
 
-Nothing is validated: a row that cannot be stored makes the whole request a 500. It makes no sessions and no
-profiles, and it cuts milliseconds.
+The rows are not validated: one that cannot be stored makes the whole request a 500. An import creates no sessions and
+no profiles, and it drops milliseconds.
 """
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connector.sandbox.openpanel import auth
-from connector.sandbox.openpanel.answers import RefusalError, as_text, server_error
+from connector.sandbox.messages import Answer, RefusalError, Request
+from connector.sandbox.openpanel.answers import as_text, server_error
+from connector.sandbox.openpanel.auth import reader
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import COLUMNS, flat
 from connector.sandbox.openpanel.timestamps import as_ms, js_date
 from connector.sandbox.openpanel.track_validation import body_of
-from connector.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
 
 
-def import_events(vendor: "OpenPanel", request: Request) -> Answer:
-    """Store every row of a JSON array, or none."""
+def import_events(state: State, request: Request) -> Answer:
+    """Store all rows of a JSON array, or none of them."""
     body = body_of(request)
-    client = auth.reader("Import", "import", vendor.clients, request.headers, vendor.say)
-    if client.project is None or not isinstance(body, list) or vendor.event_store_down:
+    client = reader(state, request, "Import")
+    if client.project is None or not isinstance(body, list) or state.event_store_down:
         raise RefusalError(server_error())
-    project = vendor.projects[client.project]
-    stamp = vendor.now() // 1000 * 1000
+    project = state.projects[client.project]
+    stamp = state.now() // 1000 * 1000
     try:
-        events = [project.event(_row(row, stamp) | {"id": row.get("id") or vendor.new_id()}) for row in body]
+        events = [project.event(_row(row, stamp) | {"id": row.get("id") or state.new_id()}) for row in body]
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise RefusalError(server_error()) from error
     for event in events:

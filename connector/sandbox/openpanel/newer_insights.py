@@ -1,15 +1,15 @@
-"""The newer Insights routes, as far as answers of them were recorded: lists of what is stored, and a few sums.
+"""The newer Insights routes with recorded answers: lists of stored rows, and a few sums.
 
-None of them pages, and lists of events and sessions have no order. Their dates are wall time as written, so a last day
-without a time is left out. Retention, engagement, flows, reports and Search Console are not played; the filters of the
-lists are plain comparisons.
+No route has pages, and the lists of events and sessions have no order. Dates are wall time exactly as written, so a
+last day without a time is left out. Retention, engagement, flows, reports and Search Console are not simulated. The
+filters of the lists are plain comparisons.
 """
 
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel import insights_sums
 from connector.sandbox.openpanel.answers import as_json, server_error
 from connector.sandbox.openpanel.insights_rows import event_row, group_row, member_row, profile_row, session_row
@@ -17,12 +17,9 @@ from connector.sandbox.openpanel.insights_sums import Report
 from connector.sandbox.openpanel.periods import newer_period
 from connector.sandbox.openpanel.report_query import Given
 from connector.sandbox.openpanel.rounding import rounded, share
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import Project
 from connector.sandbox.openpanel.timestamps import day_of
-from connector.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
 
 Ask = Callable[[Request], Project]
 Handler = Callable[[Request], Answer]
@@ -54,10 +51,10 @@ _LABELS = {1: "DAU", 7: "WAU", 30: "MAU"}
 
 
 class NewerInsights:
-    """The newer routes of one server."""
+    """The newer Insights routes of one server."""
 
-    def __init__(self, vendor: "OpenPanel") -> None:
-        self.vendor = vendor
+    def __init__(self, state: State) -> None:
+        self.state = state
         self._routes: dict[str, Callable[[Request, Ask], Answer]] = {
             "overview": self._overview,
             "active_users": self._active_users,
@@ -71,11 +68,11 @@ class NewerInsights:
         }
 
     def names(self) -> list[str]:
-        """The routes there are."""
+        """The names of all the routes."""
         return [*self._routes, *_TRAFFIC, "profiles/{profileId}", "groups/{groupId}"]
 
     def route(self, name: str, ask: Ask) -> Handler | None:
-        """Who answers; ``ask`` checks credentials and finds the project, after the query was validated."""
+        """The handler of a route, or None. It validates the query, then ``ask`` checks credentials and project."""
         head, _, rest = name.partition("/")
         if name in _TRAFFIC:
             return lambda request: self._traffic(request, ask, _TRAFFIC[name])
@@ -92,11 +89,11 @@ class NewerInsights:
     def _report(self, project: Project, given: Given, *, utc: bool = False) -> Report:
         zone = "UTC" if utc else project.organisation.timezone
         range_ = None if utc else given.range_or_none()
-        period = newer_period(given.text("startDate"), given.text("endDate"), range_, self.vendor.now(), zone)
-        return Report(project, self.vendor.visits.of(project), period, [])
+        period = newer_period(given.text("startDate"), given.text("endDate"), range_, self.state.now(), zone)
+        return Report(project, self.state.sessions_of(project), period, [])
 
     def _dated(self, request: Request) -> Given:
-        given = Given(request.params, self.vendor.say)
+        given = Given(request.params, self.state.wording)
         given.text("startDate")
         given.text("endDate")
         given.range_or_none()
@@ -125,8 +122,8 @@ class NewerInsights:
         return as_json(insights_sums.pages(self._report(ask(request), given)))
 
     def _active_users(self, request: Request, ask: Ask) -> Answer:
-        """Distinct people of a moving window, over the whole history and as many days beyond it."""
-        given = Given(request.params, self.vendor.say)
+        """Distinct people in a moving window of days, from the first event until the window is empty again."""
+        given = Given(request.params, self.state.wording)
         days = given.whole("days", 7, 1, 90)
         given.done()
         seen: dict[date, set[str]] = {}
@@ -143,7 +140,7 @@ class NewerInsights:
         return as_json({"window_days": days, "label": _LABELS.get(days, f"{days}d"), "series": series})
 
     def _performance(self, request: Request, ask: Ask) -> Answer:
-        """Pages with the share of their sessions that bounced and the minutes until the next page."""
+        """Pages with the bounce rate of their sessions and the average minutes until the next page."""
         given = self._dated(request)
         search = (given.text("search") or "").lower()
         key = given.choice("sortBy", ["sessions", "pageviews", "bounce_rate", "avg_duration"], "sessions")
@@ -205,8 +202,8 @@ class NewerInsights:
         return as_json([session_row(session) for session in found[:limit]])
 
     def _profiles(self, request: Request, ask: Ask) -> Answer:
-        """Only people the vendor was told about; the real one lists anonymous devices too."""
-        given = Given(request.params, self.vendor.say)
+        """The known people. The real server lists anonymous devices too."""
+        given = Given(request.params, self.state.wording)
         name, email = given.text("name"), given.text("email")
         order = given.choice("sortOrder", ["asc", "desc"], "desc")
         limit = given.whole("limit", 20, 1, 100)
@@ -222,7 +219,7 @@ class NewerInsights:
         return as_json([profile_row(project, profile) for profile in found[:limit]])
 
     def _profile(self, request: Request, ask: Ask, named: str) -> Answer:
-        given = Given(request.params, self.vendor.say)
+        given = Given(request.params, self.state.wording)
         limit = given.whole("eventLimit", 20, 1, 100)
         given.done()
         project = ask(request)
@@ -235,7 +232,7 @@ class NewerInsights:
         )
 
     def _groups(self, request: Request, ask: Ask) -> Answer:
-        given = Given(request.params, self.vendor.say)
+        given = Given(request.params, self.state.wording)
         kind, search = given.text("type"), (given.text("search") or "").lower()
         limit = given.whole("limit", 20, 1, 100)
         given.done()
@@ -248,7 +245,7 @@ class NewerInsights:
         return as_json(found[:limit])
 
     def _group(self, request: Request, ask: Ask, named: str) -> Answer:
-        given = Given(request.params, self.vendor.say)
+        given = Given(request.params, self.state.wording)
         limit = given.whole("memberLimit", 10, 1, 50)
         given.done()
         project = ask(request)
@@ -261,7 +258,7 @@ class NewerInsights:
 
 
 def _until_next(report: Report) -> dict[str, int]:
-    """Milliseconds from a pageview to the next one of its session."""
+    """By id of a pageview: milliseconds until the next pageview of its session."""
     found: dict[str, int] = {}
     later: dict[str, int] = {}
     for event in report.views():  # newest first

@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from connector.sandbox.openpanel.answers import RefusalError, Server, server_error
+from connector.sandbox.messages import RefusalError
+from connector.sandbox.openpanel.answers import ServerWording, server_error
 from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, js_date, midnight
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
@@ -109,12 +110,14 @@ def newer_period(start: str | None, end: str | None, range_: str | None, now: in
     return Period(first, last, zone)
 
 
-def documented_period(start: str | None, end: str | None, range_: str, now: int, zone: str, say: Server) -> Period:
+def documented_period(
+    start: str | None, end: str | None, range_: str, now: int, zone: str, wording: ServerWording
+) -> Period:
     """What the documentation promises: local days, both included, each end on its own."""
     ends = []
     for name, text, default in (("startDate", start, time(0, 0)), ("endDate", end, time(23, 59, 59))):
         if text is not None and js_date(text) is None:
-            raise RefusalError(say.invalid("querystring", [(name, "Invalid date")]))
+            raise RefusalError(wording.invalid("querystring", [(name, "Invalid date")]))
         ends.append(_wall(text, default))
     usual = _documented_range(range_, now, zone)
     return Period(ends[0] or usual[0], ends[1] or usual[1], zone)

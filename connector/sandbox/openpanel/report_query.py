@@ -7,7 +7,8 @@ differs from route to route, and a text that is no date fails later, with 500.
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.sandbox.openpanel.answers import RefusalError, Server
+from connector.sandbox.messages import Params, RefusalError
+from connector.sandbox.openpanel.answers import ServerWording
 from connector.sandbox.openpanel.event_query import (
     Filter,
     Problems,
@@ -19,7 +20,6 @@ from connector.sandbox.openpanel.event_query import (
     text_of,
 )
 from connector.sandbox.openpanel.periods import DOCUMENTED_RANGES, RANGES
-from connector.sandbox.wire import Params
 
 INTERVALS = ["minute", "day", "hour", "week", "month"]
 SEGMENTS = [
@@ -39,10 +39,10 @@ SEGMENTS = [
 class Given:
     """The rewritten values of one request and the problems found with them."""
 
-    def __init__(self, params: Params, say: Server, *, documented: bool = False) -> None:
+    def __init__(self, params: Params, wording: ServerWording, *, documented: bool = False) -> None:
         self.values = rewritten(params)
         self.problems: Problems = []
-        self._say = say
+        self._wording = wording
         self._ranges = DOCUMENTED_RANGES if documented else RANGES
 
     def text(self, name: str) -> str | None:
@@ -118,7 +118,7 @@ class Given:
     def done(self) -> None:
         """A 400 if anything was wrong."""
         if self.problems:
-            raise RefusalError(self._say.invalid("querystring", self.problems))
+            raise RefusalError(self._wording.invalid("querystring", self.problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +133,11 @@ class ReportQuery:
     limit: float = 10
 
 
-def report_query(params: Params, say: Server, default_range: str, *, paging: bool, documented: bool) -> ReportQuery:
+def report_query(
+    params: Params, wording: ServerWording, default_range: str, *, paging: bool, documented: bool
+) -> ReportQuery:
     """The query of a documented Insights route, or a 400."""
-    given = Given(params, say, documented=documented)
+    given = Given(params, wording, documented=documented)
     found = ReportQuery(
         filters=given.filters(),
         start=given.text("startDate"),
@@ -172,9 +174,9 @@ class ChartQuery:
     end: str | None
 
 
-def chart_query(params: Params, say: Server, *, documented: bool = False) -> ChartQuery:
+def chart_query(params: Params, wording: ServerWording, *, documented: bool = False) -> ChartQuery:
     """The query of ``/export/charts``, or a 400. ``series`` wins over ``events``, its older name."""
-    given = Given(params, say, documented=documented)
+    given = Given(params, wording, documented=documented)
     snake = given.text("project_id")
     project = given.text("projectId") or snake
     series = _series(given, "series")

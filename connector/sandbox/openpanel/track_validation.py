@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from connector.sandbox.openpanel.answers import RefusalError, as_json
+from connector.sandbox.messages import RefusalError, Request
+from connector.sandbox.openpanel.answers import as_json
 from connector.sandbox.openpanel.event_query import Problems, expected
-from connector.sandbox.wire import Request
 
 RESERVED = ("session_start", "session_end")
 _ATTACK = re.compile(r"<script|javascript:|union\s+select|\.\./\.\./|\$\{jndi|;\s*drop\s+table", re.IGNORECASE)

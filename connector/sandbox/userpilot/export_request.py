@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from connector.sandbox.userpilot.answers import RefusalError, as_json, invalid
+from connector.sandbox.messages import RefusalError, Request
+from connector.sandbox.userpilot.answers import as_json, invalid
 from connector.sandbox.userpilot.behaviour import World
 from connector.sandbox.userpilot.store import DEFAULT_TYPES, Event
-from connector.sandbox.wire import Request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The host of the exported files: presigned URLs, their expiry, ranges, and refusals in XML.
 
-Whoever has a URL may read, and nobody else: the API's key is not merely useless here but refused. It is not the API
+A presigned URL is the only credential: a request that also carries the API's key is refused. This host is not the API
 and does not know which job a file belongs to.
 """
 
@@ -9,16 +9,12 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from connector.sandbox.userpilot.answers import misbehaved, proxy
+from connector.sandbox.messages import Answer, Header, Request, parse_query, proxy_error
+from connector.sandbox.userpilot.answers import with_fault
 from connector.sandbox.userpilot.export_files import ExportFile
-from connector.sandbox.wire import Answer, Header, Request, parse_query
-
-if TYPE_CHECKING:
-    from connector.sandbox.userpilot.vendor import Userpilot
+from connector.sandbox.userpilot.state import State
 
 SECRET = b"of the sandbox"
 _SIGNATURE = re.compile(r"&?X-Amz-Signature=([0-9a-f]*)")
@@ -29,17 +25,16 @@ class FileHost:
     """Objects by path, and the signatures given out for them.
 
     Attributes:
-        base: how the files' URLs begin.
-        objects: what is stored; the path as it stands in the request line.
-        requests: every request seen, with what it was answered.
+        base: scheme and host of the files' URLs.
+        objects: the files by path, as it is written in the request line.
+        requests: every request received, with the status of its answer.
     """
 
-    def __init__(self, vendor: "Userpilot", clock: Callable[[], float], url_life: float) -> None:
-        self.vendor = vendor
+    def __init__(self, state: State) -> None:
+        self.state = state
         self.base = "https://csvexports.userpilot.io"
         self.objects: dict[str, ExportFile] = {}
         self.requests: list[Request] = []
-        self._clock, self._life = clock, int(url_life)
         self._signed: dict[str, bool] = {}  # by signature: whether it is still good
 
     def store(self, path: str, file: ExportFile) -> None:
@@ -47,37 +42,37 @@ class FileHost:
         self.objects[path] = file
 
     def sign(self, path: str, at: float | None = None) -> str:
-        """A URL for a path, signed now or, always the same one, at a given time."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() if at is None else at))
+        """A URL for a path. Without ``at`` it is signed now and new every time; with ``at`` it is always the same."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.state.clock() if at is None else at))
         scope = quote(f"AKIASANDBOX/{stamp[:8]}/us-east-1/s3/aws4_request", safe="")
         query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Date={stamp}"
-        query += f"&X-Amz-Expires={self._life}"
-        if at is None:  # temporary credentials, others at every look
+        query += f"&X-Amz-Expires={int(self.state.url_life)}"
+        if at is None:  # temporary credentials, new ones every time
             token = hashlib.sha256(f"{path} {len(self._signed)}".encode()).hexdigest()[:24]
             query += f"&X-Amz-Security-Token={quote(f'+/{token}==', safe='')}"
         tail = "&X-Amz-SignedHeaders=host"
         signature = _signature(path, query + tail)
         self._signed.setdefault(signature, True)
-        if at is None:  # the signature is not everybody's last parameter
+        if at is None:  # some signers do not put the signature last
             return f"{self.base}{path}?{query}&X-Amz-Signature={signature}{tail}"
         return f"{self.base}{path}?{query}{tail}&X-Amz-Signature={signature}"
 
     def expire(self) -> None:
-        """Make every URL given out so far one of the past."""
+        """Expire every URL given out so far."""
         self._signed = dict.fromkeys(self._signed, False)
 
     def answer(self, request: Request) -> Answer:
         """Answer one request and remember it."""
-        with self.vendor.lock:
-            request.at = self._clock()
+        with self.state.lock:
+            request.at = self.state.clock()
             self.requests.append(request)
-            fault = self.vendor.faults.take(request.path, 1)
-            answer = misbehaved(fault, lambda: self._checked(request), self._standard)
+            fault = self.state.faults.take(request.path, 1)
+            answer = with_fault(fault, lambda: self._checked(request), self._standard)
             request.status = answer.status
             return answer
 
     def _checked(self, request: Request) -> Answer:
-        """The checks in the store's order: one kind of credentials, not expired, signed like this, still there."""
+        """The answer after the checks, in S3's order: one kind of credentials, expiry, signature, object."""
         if "authorization" in request.headers:
             return _refused(
                 400,
@@ -110,14 +105,14 @@ class FileHost:
             signed = time.strptime(str(params.get("X-Amz-Date", "")), "%Y%m%dT%H%M%SZ")
             life = int(str(params.get("X-Amz-Expires", "")))
         except ValueError:
-            return False  # then the signature is wrong as well
-        return not self._signed.get(signature, True) or self._clock() >= calendar.timegm(signed) + life
+            return False  # the signature check refuses it
+        return not self._signed.get(signature, True) or self.state.clock() >= calendar.timegm(signed) + life
 
     def _sent(self, file: ExportFile, request: Request) -> Answer:
         headers: list[Header] = [("content-type", "application/json" if file.encoded else "binary/octet-stream")]
         if file.encoded:
             headers.append(("content-encoding", "gzip"))
-        if not self.vendor.world.etags:
+        if not self.state.world.etags:
             return Answer(headers=headers, body=file.body)
         etag = f'"{hashlib.md5(file.body, usedforsecurity=False).hexdigest()}"'
         headers += [("etag", etag), ("accept-ranges", "bytes")]
@@ -136,10 +131,10 @@ class FileHost:
         return Answer(status=206, headers=headers, body=file.body[start:end])
 
     def _standard(self, status: int) -> Answer:
-        """What this host says with a status."""
+        """What this host usually answers with a status."""
         match status:
             case 502 | 503 | 504:
-                return proxy(status)
+                return proxy_error(status)
             case 403:
                 return _refused(403, "AccessDenied", "Request has expired")
             case 404:
@@ -148,7 +143,7 @@ class FileHost:
 
 
 def _signature(path: str, query: str) -> str:
-    """Covers method, path and query as they are spelt; the real one sorts the parameters, this one is stricter."""
+    """A signature of method, path and query exactly as written. S3 sorts the parameters; this host is stricter."""
     return hmac.new(SECRET, f"GET {path}?{query}".encode(), "sha256").hexdigest()
 
 

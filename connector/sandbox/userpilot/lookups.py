@@ -10,11 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from connector.sandbox.messages import Answer, RefusalError, Request
 from connector.sandbox.userpilot import answers
-from connector.sandbox.userpilot.answers import RefusalError
 from connector.sandbox.userpilot.behaviour import World
 from connector.sandbox.userpilot.lookup_tables import lookup_tables
-from connector.sandbox.wire import Answer, Request
 
 PAGE = 50
 MOST = 100

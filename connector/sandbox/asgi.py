@@ -1,99 +1,31 @@
-"""Requests and answers between a simulated vendor and its socket.
+"""The ASGI application of a simulated vendor, and the faults that only the socket can produce.
 
-A vendor answers synchronously from memory (`Vendor.answer`); this room turns that into an ASGI application and,
-where an ordinary server cannot misbehave enough, writes to the socket itself. It knows no vendor's rules.
+A vendor answers synchronously from memory; this module receives the request and sends the answer. Where an ordinary
+server would refuse to misbehave, it writes to the socket itself. It knows no vendor's rules.
 """
 
 import asyncio
 import gzip
-import json
 import socket
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import unquote_plus
 
 from starlette.types import Receive, Scope, Send
 
 from connector.sandbox.faults import Fault
-
-Header = tuple[str, str]
-Params = dict[str, str | list[str]]
+from connector.sandbox.messages import Answer, Request, parse_query
 
 REASONS = {200: "OK", 206: "Partial Content", 400: "Bad Request", 500: "Internal Server Error"}
 
 
-@dataclass(kw_only=True)
-class Request:
-    """One request as the vendor saw it; ``status`` is what it was answered with (0 while unanswered)."""
-
-    method: str
-    path: str
-    query: str
-    params: Params
-    headers: dict[str, str]
-    body: bytes = b""
-    host: str = "127.0.0.1"
-    at: float = 0.0
-    status: int = 0
-
-    @property
-    def url(self) -> str:
-        """Path and query as they stood in the request line."""
-        return f"{self.path}?{self.query}" if self.query else self.path
-
-    def param(self, name: str) -> str | None:
-        """The value of a parameter, the last one if it was repeated."""
-        value = self.params.get(name)
-        return value[-1] if isinstance(value, list) else value
-
-    def json(self) -> Any:
-        """The body, decoded."""
-        return json.loads(self.body)
-
-
-@dataclass(kw_only=True)
-class Answer:
-    """Status, headers and body; ``fault`` asks the socket to misbehave while sending them."""
-
-    status: int = 200
-    headers: list[Header] = field(default_factory=list)
-    body: bytes = b""
-    fault: Fault | None = None
-
-    def with_headers(self, extra: Mapping[str, str]) -> "Answer":
-        """The same answer with headers replaced or added."""
-        kept = [(name, value) for name, value in self.headers if name not in extra]
-        return Answer(status=self.status, headers=[*kept, *extra.items()], body=self.body, fault=self.fault)
-
-
 class Answering(Protocol):
-    """What this room needs of a vendor."""
+    """What an application needs of a vendor."""
 
     def answer(self, request: Request) -> Answer: ...
 
 
-def parse_query(text: str) -> Params:
-    """Decode a query string: plus is a blank, a repeated name becomes a list, order of names kept."""
-    found: Params = {}
-    for part in text.split("&"):
-        if not part:
-            continue
-        raw_name, _, raw_value = part.partition("=")
-        name, value = unquote_plus(raw_name), unquote_plus(raw_value)
-        before = found.get(name)
-        if before is None:
-            found[name] = value
-        elif isinstance(before, list):
-            before.append(value)
-        else:
-            found[name] = [before, value]
-    return found
-
-
 class Application:
-    """The ASGI side of one vendor."""
+    """The ASGI application of one vendor."""
 
     def __init__(self, vendor: Answering) -> None:
         self.vendor = vendor
