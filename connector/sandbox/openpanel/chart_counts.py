@@ -14,11 +14,10 @@ from connector.sandbox.openpanel.filters import ALIASES, NUMBERS, TEXTS, compile
 from connector.sandbox.openpanel.periods import Buckets, Period
 from connector.sandbox.openpanel.report_query import SeriesQuery
 from connector.sandbox.openpanel.rounding import Number, plain
-from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Group, Project, flat
+from connector.sandbox.openpanel.store import NO_COUNTRY, UTM, Event, Group, Project, flat
 
 Label = Callable[[Event, Group | None], str]
 ANYTHING = "*"
-_UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
 
 @dataclass
@@ -192,7 +191,7 @@ def buckets_label(buckets: Buckets, place: int) -> str:
 def _label(name: str, project: Project) -> Label | None:
     """How to read a breakdown value; None for a name that is ignored."""
     column = ALIASES.get(name, name)
-    if name in _UTM:
+    if name in UTM:
         name = f"properties.__query.{name}"
     if column in TEXTS:
         return lambda event, _: str(getattr(event, column))

@@ -17,21 +17,8 @@ from connector.sandbox.openpanel.answers import ServerWording
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _JS_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
 OPERATORS = [
-    "is",
-    "isNot",
-    "contains",
-    "doesNotContain",
-    "startsWith",
-    "endsWith",
-    "regex",
-    "isNull",
-    "isNotNull",
-    "gt",
-    "lt",
-    "gte",
-    "lte",
-    "inCohort",
-    "notInCohort",
+    *("is", "isNot", "contains", "doesNotContain", "startsWith", "endsWith", "regex", "isNull", "isNotNull"),
+    *("gt", "lt", "gte", "lte", "inCohort", "notInCohort"),
 ]
 CASTS = ("string", "number", "date", "datetime", "boolean")
 

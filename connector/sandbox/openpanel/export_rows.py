@@ -1,7 +1,7 @@
-"""Stored rows as JSON, in both dialects.
+"""Stored rows as the JSON of ``/export/events``, in both dialects.
 
-A page is encoded straight from structs: one row type per set of ``includes``, so that a thousand rows cost a few
-milliseconds. This room chooses no rows.
+A page is encoded directly from structs. There is one row type per set of ``includes``, so that a thousand rows cost a
+few milliseconds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from connector.sandbox.openpanel.place_names import COUNTRIES, REGIONS
-from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Profile, Project, camel
+from connector.sandbox.openpanel.store import NO_COUNTRY, PLACE, REFERRER, SYSTEM, Event, Profile, Project, camel
 from connector.sandbox.openpanel.timestamps import iso
 
 DEFAULT = frozenset(
@@ -20,51 +20,22 @@ DEFAULT = frozenset(
     | {"path"}
 )
 # The order of the keys in an answer; ``groups`` is always the last one.
-ORDER = [
-    "id",
-    "name",
-    "device_id",
-    "profile_id",
-    "project_id",
-    "session_id",
-    "properties",
-    "created_at",
-    "country",
-    "city",
-    "region",
-    "longitude",
-    "latitude",
-    "os",
-    "os_version",
-    "browser",
-    "browser_version",
-    "device",
-    "brand",
-    "model",
-    "path",
-    "origin",
-    "referrer",
-    "referrer_name",
-    "referrer_type",
-    "imported_at",
-    "meta",
-    "sdk_name",
-    "sdk_version",
-    "profile",
-    "revenue",
-    "groups",
-]
+ORDER = (
+    *("id", "name", "device_id", "profile_id", "project_id", "session_id", "properties", "created_at"),
+    *(*PLACE, *SYSTEM, "path", "origin", *REFERRER),
+    *("imported_at", "meta", "sdk_name", "sdk_version", "profile", "revenue", "groups"),
+)
 OPTIONAL = frozenset(camel(name) for name in ORDER) - DEFAULT
 
 _COMPUTED = ("imported_at", "meta", "profile", "groups")
-_BEHIND = {"meta": "name", "profile": "profile_id"}  # not stored with the event, but found by this column
+_BEHIND = {"meta": "name", "profile": "profile_id"}  # looked up by this column of the event
 
 Rows = Callable[[Sequence[Event]], bytes]
 
 
 @lru_cache(maxsize=256)
 def _shape(includes: frozenset[str]) -> tuple[type[msgspec.Struct], Callable[[Event], tuple[Any, ...]], dict[str, int]]:
-    """Row type, getter of the columns, and the places of the computed ones, for one set of includes."""
+    """For one set of includes: row type, getter of the columns, and positions of the computed columns."""
     shown = [name for name in ORDER if camel(name) in DEFAULT | includes or name == "groups"]
     row_type = msgspec.defstruct("Row", [(name, Any, msgspec.field(name=camel(name))) for name in shown], gc=False)
     columns = attrgetter(*[_BEHIND.get(name, name) for name in shown])
@@ -72,7 +43,7 @@ def _shape(includes: frozenset[str]) -> tuple[type[msgspec.Struct], Callable[[Ev
 
 
 def server_rows(project: Project, includes: frozenset[str], now: int) -> Rows:
-    """An encoder of rows as the published server writes them."""
+    """An encoder for rows as the published server writes them."""
     row_type, columns, places = _shape(includes & OPTIONAL)
     profiles: dict[str, dict[str, Any]] = {}
     records = {name: _record(project, name) for name in project.records}
@@ -103,32 +74,34 @@ def server_rows(project: Project, includes: frozenset[str], now: int) -> Rows:
 
 def _profile(project: Project, profile_id: str, stub_time: str) -> dict[str, Any]:
     known = project.profiles.get(profile_id)
-    if known is None:
-        return {
-            "id": profile_id,
-            "email": "",
-            "avatar": "",
-            "firstName": "",
-            "lastName": "",
-            "createdAt": stub_time,
-            "lastSeenAt": stub_time,
-            "projectId": project.id,
-            "isExternal": False,
-            "properties": {},
-            "groups": [],
-        }
+    if known is not None:
+        return profile_json(project, known)
     return {
-        "firstName": known.first_name,
-        "lastName": known.last_name,
-        "isExternal": known.is_external,
-        "properties": known.properties,
-        "createdAt": iso(known.created_at),
-        "lastSeenAt": iso(known.last_seen_at),
+        "id": profile_id,
+        **dict.fromkeys(("email", "avatar", "firstName", "lastName"), ""),
+        "createdAt": stub_time,
+        "lastSeenAt": stub_time,
         "projectId": project.id,
-        "id": known.id,
-        "email": known.email,
-        "avatar": known.avatar,
-        "groups": known.groups,
+        "isExternal": False,
+        "properties": {},
+        "groups": [],
+    }
+
+
+def profile_json(project: Project, profile: Profile) -> dict[str, Any]:
+    """A known person in camelCase, with nested properties."""
+    return {
+        "firstName": profile.first_name,
+        "lastName": profile.last_name,
+        "isExternal": profile.is_external,
+        "properties": profile.properties,
+        "createdAt": iso(profile.created_at),
+        "lastSeenAt": iso(profile.last_seen_at),
+        "projectId": project.id,
+        "id": profile.id,
+        "email": profile.email,
+        "avatar": profile.avatar,
+        "groups": profile.groups,
     }
 
 
@@ -147,7 +120,7 @@ def _record(project: Project, name: str) -> dict[str, Any]:
 
 
 def page_rows(project: Project, includes: frozenset[str]) -> Rows:
-    """An encoder of rows as the documentation pages show them."""
+    """An encoder for rows as the documentation shows them."""
 
     def encode(events: Sequence[Event]) -> bytes:
         return msgspec.json.encode([_documented(project, event, includes) for event in events])

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.openpanel.store import Event, Project, flat
+from connector.sandbox.openpanel.store import PLACE, SYSTEM, Event, Project, flat
 from connector.sandbox.openpanel.timestamps import as_ms, iso, js_date
 
 IDLE_MS = 30 * 60_000
@@ -19,22 +19,7 @@ REAPER_MS = 5 * 60_000
 PAST_MS = 15 * 60_000
 FUTURE_MS = 60_000
 COLUMNS_NOT_PROPERTIES = ("__path", "__referrer", "__timestamp", "__revenue")
-_BORROWED = [
-    "device_id",
-    "session_id",
-    "os",
-    "os_version",
-    "browser",
-    "browser_version",
-    "device",
-    "brand",
-    "model",
-    "city",
-    "country",
-    "region",
-    "longitude",
-    "latitude",
-]
+_BORROWED = ("device_id", "session_id", *SYSTEM, *PLACE)
 
 
 def ingested(values: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Rows of the newer Insights lists: columns as the event store names them, moments as UTC text with a blank.
+"""Rows of the newer Insights lists: columns with the event store's names, times as UTC text with a space.
 
-Groups and their members are the exception, written as the dashboard reads them. Which rows are listed is decided in
-`lookups`.
+Groups and their members are different: they are written in camelCase, as the dashboard reads them. `newer_insights`
+decides which rows are listed.
 """
 
 from datetime import UTC, datetime
@@ -9,57 +9,16 @@ from typing import Any
 
 from connector.sandbox.openpanel.insights_sums import Row
 from connector.sandbox.openpanel.sessions import Session
-from connector.sandbox.openpanel.store import Event, Group, Profile, Project, flat
+from connector.sandbox.openpanel.store import PLACE, REFERRER, SYSTEM, Event, Group, Profile, Project, flat
 from connector.sandbox.openpanel.timestamps import iso
 
-_EVENT_COLUMNS = [
-    "id",
-    "name",
-    "sdk_name",
-    "sdk_version",
-    "device_id",
-    "profile_id",
-    "project_id",
-    "session_id",
-    "groups",
-    "path",
-    "origin",
-    "referrer",
-    "referrer_name",
-    "referrer_type",
-    "revenue",
-    "duration",
-    "properties",
-    "created_at",
-    "country",
-    "city",
-    "region",
-    "longitude",
-    "latitude",
-    "os",
-    "os_version",
-    "browser",
-    "browser_version",
-    "device",
-    "brand",
-    "model",
-    "imported_at",
-]
-_PLACE = [
-    "country",
-    "region",
-    "city",
-    "longitude",
-    "latitude",
-    "device",
-    "brand",
-    "model",
-    "browser",
-    "browser_version",
-    "os",
-    "os_version",
-]
-_CAMPAIGN = ["utm_medium", "utm_source", "utm_campaign", "utm_content", "utm_term"]
+_EVENT_COLUMNS = (
+    *("id", "name", "sdk_name", "sdk_version", "device_id", "profile_id", "project_id", "session_id", "groups"),
+    *("path", "origin", *REFERRER, "revenue", "duration", "properties", "created_at", *PLACE, *SYSTEM, "imported_at"),
+)
+_SESSION_PLACE = ("country", "region", "city", "longitude", "latitude")
+_SESSION_SYSTEM = ("device", "brand", "model", "browser", "browser_version", "os", "os_version")
+_SESSION_UTM = ("utm_medium", "utm_source", "utm_campaign", "utm_content", "utm_term")
 
 
 def _blank(at: int) -> str:
@@ -68,7 +27,7 @@ def _blank(at: int) -> str:
 
 
 def event_row(event: Event) -> Row:
-    """One stored event, every column."""
+    """One stored event with every column."""
     row: dict[str, Any] = {name: getattr(event, name) for name in _EVENT_COLUMNS}
     row["created_at"] = _blank(event.at)
     if event.imported_at is not None:
@@ -77,7 +36,7 @@ def event_row(event: Event) -> Row:
 
 
 def session_row(session: Session) -> Row:
-    """One visit; the real table may hold several versions of it."""
+    """One session. The real table may contain several versions of it."""
     entry = session.entry
     return {
         "id": session.id,
@@ -96,18 +55,16 @@ def session_row(session: Session) -> Row:
         "revenue": session.revenue,
         "event_count": session.others,
         "duration": session.duration,
-        **{name: getattr(entry, name) for name in _PLACE},
-        **{name: entry.properties.get(f"__query.{name}", "") for name in _CAMPAIGN},
-        "referrer": entry.referrer,
-        "referrer_name": entry.referrer_name,
-        "referrer_type": entry.referrer_type,
+        **{name: getattr(entry, name) for name in (*_SESSION_PLACE, *_SESSION_SYSTEM)},
+        **{name: entry.properties.get(f"__query.{name}", "") for name in _SESSION_UTM},
+        **{name: getattr(entry, name) for name in REFERRER},
         "sign": 1,
         "version": 2,
     }
 
 
 def profile_row(project: Project, profile: Profile) -> Row:
-    """A person, properties flat."""
+    """A person, with flat properties."""
     return {
         "id": profile.id,
         "first_name": profile.first_name,
@@ -119,23 +76,6 @@ def profile_row(project: Project, profile: Profile) -> Row:
         "is_external": profile.is_external,
         "created_at": _blank(profile.created_at),
         "last_seen_at": _blank(profile.last_seen_at),
-        "groups": profile.groups,
-    }
-
-
-def member_row(project: Project, profile: Profile) -> Row:
-    """A person as a member of a group, properties nested."""
-    return {
-        "firstName": profile.first_name,
-        "lastName": profile.last_name,
-        "isExternal": profile.is_external,
-        "properties": profile.properties,
-        "createdAt": iso(profile.created_at),
-        "lastSeenAt": iso(profile.last_seen_at),
-        "projectId": project.id,
-        "id": profile.id,
-        "email": profile.email,
-        "avatar": profile.avatar,
         "groups": profile.groups,
     }
 

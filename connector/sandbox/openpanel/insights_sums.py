@@ -13,26 +13,13 @@ from connector.sandbox.openpanel.filters import Times, compile_filters
 from connector.sandbox.openpanel.periods import Buckets, Interval, Period, metric_buckets
 from connector.sandbox.openpanel.rounding import Number, mean, plain, rounded, seconds, share
 from connector.sandbox.openpanel.sessions import Session, Sessions
-from connector.sandbox.openpanel.store import NO_COUNTRY, Event, Project
+from connector.sandbox.openpanel.store import NO_COUNTRY, REFERRER, UTM, Event, Project
 
 Row = dict[str, Any]
-UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 PREFIXES = {"region": "country", "city": "country", "browser_version": "browser", "os_version": "os"}
 DIMENSIONS = (
-    "referrer",
-    "referrer_name",
-    "referrer_type",
-    *UTM,
-    "region",
-    "country",
-    "city",
-    "device",
-    "brand",
-    "model",
-    "browser",
-    "browser_version",
-    "os",
-    "os_version",
+    *(*REFERRER, *UTM, "region", "country", "city"),
+    *("device", "brand", "model", "browser", "browser_version", "os", "os_version"),
 )
 FILTERS = frozenset({*DIMENSIONS, "path", "origin", "revenue"})
 MOST_ROWS = 1000

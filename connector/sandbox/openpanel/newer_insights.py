@@ -12,7 +12,8 @@ from urllib.parse import unquote
 from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel import insights_sums
 from connector.sandbox.openpanel.answers import as_json, server_error
-from connector.sandbox.openpanel.insights_rows import event_row, group_row, member_row, profile_row, session_row
+from connector.sandbox.openpanel.export_rows import profile_json
+from connector.sandbox.openpanel.insights_rows import event_row, group_row, profile_row, session_row
 from connector.sandbox.openpanel.insights_sums import Report
 from connector.sandbox.openpanel.periods import newer_period
 from connector.sandbox.openpanel.report_query import Given
@@ -253,7 +254,7 @@ class NewerInsights:
         if group is None:
             return server_error()
         members = [profile for profile in project.profiles.values() if named in profile.groups]
-        shown = [member_row(project, profile) for profile in members[:limit]]
+        shown = [profile_json(project, profile) for profile in members[:limit]]
         return as_json({"group": group_row(project, group), "member_count": len(members), "members": shown})
 
 

@@ -19,35 +19,9 @@ from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, js_date, midni
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
 RANGES = [
-    "30min",
-    "lastHour",
-    "last24h",
-    "today",
-    "yesterday",
-    "7d",
-    "30d",
-    "3m",
-    "6m",
-    "12m",
-    "monthToDate",
-    "lastMonth",
-    "yearToDate",
-    "lastYear",
-    "custom",
+    *("30min", "lastHour", "last24h", "today", "yesterday", "7d", "30d", "3m", "6m", "12m"),
+    *("monthToDate", "lastMonth", "yearToDate", "lastYear", "custom"),
 ]
-DOCUMENTED_RANGES = [
-    *RANGES,
-    "90d",
-    "last_7_days",
-    "last_30_days",
-    "this_month",
-    "last_month",
-    "this_year",
-    "last_year",
-    "all_time",
-]
-_STEPS = {"minute": 60_000, "hour": 3_600_000}
-_DATE_LENGTH = len("2026-03-04")
 _SAME = {
     "last_7_days": "7d",
     "last_30_days": "30d",
@@ -55,8 +29,10 @@ _SAME = {
     "last_month": "lastMonth",
     "this_year": "yearToDate",
     "last_year": "lastYear",
-    "custom": "30d",
 }
+DOCUMENTED_RANGES = [*RANGES, "90d", *_SAME, "all_time"]
+_STEPS = {"minute": 60_000, "hour": 3_600_000}
+_DATE_LENGTH = len("2026-03-04")
 
 
 @dataclass(frozen=True)
@@ -197,7 +173,7 @@ def preset(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
 
 def _documented_range(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
     """Seven days are seven days, and the last one ends before midnight."""
-    name = _SAME.get(range_, range_)
+    name = "30d" if range_ == "custom" else _SAME.get(range_, range_)
     today = datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date()
     if name == "all_time":
         return datetime(2000, 1, 1), datetime.combine(today, time(23, 59, 59))

@@ -23,16 +23,8 @@ from connector.sandbox.openpanel.periods import DOCUMENTED_RANGES, RANGES
 
 INTERVALS = ["minute", "day", "hour", "week", "month"]
 SEGMENTS = [
-    "event",
-    "user",
-    "session",
-    "group",
-    "user_average",
-    "one_event_per_user",
-    "property_sum",
-    "property_average",
-    "property_max",
-    "property_min",
+    *("event", "user", "session", "group", "user_average", "one_event_per_user"),
+    *("property_sum", "property_average", "property_max", "property_min"),
 ]
 
 

@@ -169,9 +169,7 @@ class Jobs:
 
     def _detail(self, job: Job) -> dict[str, Any]:
         chunks, done = self._chunks(job)
-        behind = (
-            len(chunks) * 2 // 5 if job.ended else min(done, len(chunks) * 2 // 5)
-        )  # it lags behind
+        behind = len(chunks) * 2 // 5 if job.ended else min(done, len(chunks) * 2 // 5)  # it lags behind
         detail = {
             "app_token": self.state.app_token,
             "completed_chunks": [day.isoformat() for day in chunks[:done]],
