@@ -1,7 +1,7 @@
-"""The vendors, simulated: small HTTP servers for demos, and the judges of our client in tests.
+"""Simulated vendors: small HTTP servers that demos run on and that tests check our client against.
 
-They are built from contracts and recorded answers, never from our client: a wrong belief there must not be copied
-into its judge. This room imports nothing else of the package.
+They are built from contracts and recorded answers, never from our client, so that a mistake in the client is not
+repeated here. For the same reason this package imports nothing else of ours.
 """
 
 from connector.sandbox.environment_variables import vendor_variables

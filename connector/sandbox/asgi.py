@@ -1,7 +1,7 @@
 """The ASGI application of a simulated vendor, and the faults that only the socket can produce.
 
 A vendor answers synchronously from memory; this module receives the request and sends the answer. Where an ordinary
-server would refuse to misbehave, it writes to the socket itself. It knows no vendor's rules.
+server would not misbehave enough, it writes to the socket itself. It knows no vendor's rules.
 """
 
 import asyncio
@@ -98,7 +98,7 @@ def _start(answer: Answer) -> dict[str, Any]:
 
 
 async def _still_there(receive: Receive, seconds: float) -> bool:
-    """Wait, and say whether the caller was patient enough."""
+    """Wait; True if the client is still connected afterwards."""
     try:
         await asyncio.wait_for(receive(), timeout=seconds)
     except TimeoutError:
@@ -107,7 +107,7 @@ async def _still_there(receive: Receive, seconds: float) -> bool:
 
 
 async def _drip(answer: Answer, fault: Fault, send: Send) -> None:
-    """Send the whole body, correctly announced, spread over ``seconds``."""
+    """Send the whole body in small pieces over ``seconds``, with the right length announced."""
     pieces = max(1, min(20, len(answer.body)))
     size = max(1, -(-len(answer.body) // pieces))
     await send(_start(answer))
@@ -118,7 +118,7 @@ async def _drip(answer: Answer, fault: Fault, send: Send) -> None:
 
 
 async def _go_on(answer: Answer, fault: Fault, receive: Receive, send: Send) -> None:
-    """The body again and again, of no announced length, until the caller has enough or ``seconds`` are over."""
+    """Send the body again and again, without a length, until the client disconnects or ``seconds`` are over."""
     loop = asyncio.get_running_loop()
     until, gone = loop.time() + fault.seconds, asyncio.ensure_future(receive())
     try:
@@ -132,7 +132,7 @@ async def _go_on(answer: Answer, fault: Fault, receive: Receive, send: Send) -> 
 
 
 def _packed_twice(answer: Answer, size: int) -> Answer:
-    """Blanks that unpack a thousand times a thousand times their size."""
+    """Spaces compressed twice, to about a millionth of their size."""
     piece = gzip.compress(b" " * min(2**24, size), 9)
     packed = gzip.compress(piece * -(-size // 2**24), 9)
     extra = {"content-encoding": "gzip, gzip"}
@@ -140,7 +140,7 @@ def _packed_twice(answer: Answer, size: int) -> Answer:
 
 
 async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
-    """Write to the socket past the server, which would not let a wrong length or a broken connection through."""
+    """Write to the socket directly, because the server would prevent a wrong length or a broken connection."""
     cycle = getattr(send, "__self__", None)
     transport = getattr(cycle, "transport", None)
     if transport is None:
@@ -161,7 +161,7 @@ async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
     lines += [f"content-length: {announced}", "connection: close", "", ""]
     transport.write("\r\n".join(lines).encode("latin-1") + body)
     if fault.kind == "reset":
-        await asyncio.sleep(0.05)  # let the head arrive, so that the reset falls inside the body
+        await asyncio.sleep(0.05)  # so that the headers arrive and the reset comes within the body
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
@@ -169,6 +169,6 @@ async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
 
 
 async def _closed(transport: asyncio.Transport, cycle: object) -> None:
-    transport.close()  # after an abort it does nothing
+    transport.close()  # has no effect after an abort
     while not getattr(cycle, "disconnected", True):
         await asyncio.sleep(0.002)

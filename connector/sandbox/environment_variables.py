@@ -1,15 +1,15 @@
-"""The environment variables by which this package takes the sandbox for its vendors."""
+"""The environment variables that point this package at the sandbox."""
 
 from connector.sandbox.openpanel import READ
 from connector.sandbox.userpilot import USERPILOT_KEY
 
 
 def vendor_variables(*, openpanel: str = "", userpilot: str = "") -> dict[str, str]:
-    """What a process needs to be told: names and values, of those vendors whose address is given.
+    """Names and values of the environment variables, for the vendors whose address is given.
 
     Args:
-        openpanel: a URL as :func:`serve` gives it.
-        userpilot: the first one of :func:`serve_userpilot`.
+        openpanel: the URL that :func:`serve` gives.
+        userpilot: the first URL that :func:`serve_userpilot` gives.
     """
     found: dict[str, str] = {}
     if openpanel:

@@ -7,7 +7,7 @@ import pytest
 
 from connector.sandbox import READ, ROOT, WRITE, OpenPanel, event_id
 from connector.sandbox.openpanel.request_budget import Budget
-from connector.sandbox.openpanel.timestamps import uuid_order
+from connector.sandbox.openpanel.store import uuid_order
 
 BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"

@@ -1,8 +1,8 @@
-"""What a chart counts: the events of one series, split by breakdown values and buckets.
+"""The counts of a chart: the events of one series by breakdown values and buckets.
 
-The traps of the real query are kept: an empty breakdown value vanishes and the next one takes its place, two buckets
-with one label are one (the first), and an empty bucket of a breakdown by country makes a series of two NULs. Values of
-a property that are no numbers are left out. How an answer looks is decided in `charts`.
+The faults of the real query are repeated here. An empty breakdown value is dropped and the next value takes its
+position. Of two buckets with the same label only the first is shown. An empty bucket of a breakdown by country makes
+an extra series named by two NULs. Property values that are not numbers are left out.
 """
 
 import math
@@ -22,7 +22,7 @@ ANYTHING = "*"
 
 @dataclass
 class Line:
-    """One series of an answer: its names and the count of every label, in order."""
+    """One series of an answer: its names, and the counts by label in order of time."""
 
     names: list[str]
     counts: dict[str, Number]
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass
 class _Cell:
-    """What one bucket of one value has collected."""
+    """What one bucket of one combination of breakdown values has collected."""
 
     events: int = 0
     people: set[str] = field(default_factory=set)
@@ -41,7 +41,7 @@ class _Cell:
 
 
 class Counting:
-    """The question of one series."""
+    """Counts the events of one series."""
 
     def __init__(self, project: Project, series: SeriesQuery, breakdowns: list[str]) -> None:
         self.project = project
@@ -53,13 +53,13 @@ class Counting:
         self._value = _value(series.property) if self.segment.startswith("property_") else None
 
     def cells(self, period: Period, buckets: Buckets) -> tuple[dict[tuple[str, ...], dict[int, _Cell]], dict[Any, int]]:
-        """By breakdown values and bucket what was found, and the distinct people by breakdown values."""
+        """The cells by breakdown values and bucket, and the numbers of distinct people by breakdown values."""
         cells: dict[tuple[str, ...], dict[int, _Cell]] = {}
         people: dict[tuple[str, ...], set[str]] = {}
         labels = [read for _, read in self.labels]
         value, last_of = self._value, self.segment == "one_event_per_user"
         seen: set[str] = set()
-        low, high, place = 0, 0, 0  # the bucket at hand; neighbours in time mostly share it
+        low, high, place = 0, 0, 0  # the current bucket; the next event is usually in it too
         for event, group in self._rows(period):
             if last_of:
                 if event.profile_id in seen:
@@ -95,7 +95,7 @@ class Counting:
         return cells, {key: len(found) for key, found in people.items()}
 
     def _rows(self, period: Period) -> Iterator[tuple[Event, Group | None]]:
-        """The events of the series, newest first: once for every matching group where groups matter."""
+        """The events of the series, newest first. A series by group has each event once per matching group."""
         name, times = self.series.name, self._times
         for part in self.project.events.parts(period.since, period.until + 1):
             for event in part:
@@ -113,7 +113,7 @@ class Counting:
                         yield event, None
 
     def count(self, cell: _Cell) -> Number:
-        """The number a bucket shows."""
+        """The number shown for a cell."""
         match self.segment:
             case "user":
                 return len(cell.people)
@@ -136,15 +136,15 @@ class Counting:
 
 
 def lines(project: Project, series: SeriesQuery, breakdowns: list[str], period: Period, buckets: Buckets) -> list[Line]:
-    """The series of one definition, as the server finds them. A definition without events has none."""
+    """The series of one definition on the real server. A definition without events has no series."""
     counting = Counting(project, series, breakdowns)
     cells, people = counting.cells(period, buckets)
-    if not cells and not buckets.filled and breakdowns:  # nothing at all came back: asked again, undivided
+    if not cells and not buckets.filled and breakdowns:  # without any row, the vendor asks again without breakdowns
         counting = Counting(project, series, [])
         cells, people = counting.cells(period, buckets)
     taken = {place for by_place in cells.values() for place in by_place}
     places = [place for place in range(len(buckets.starts)) if place < buckets.filled or place in taken]
-    shown = dict.fromkeys([buckets_label(buckets, place) for place in places], 0)  # two buckets of one label are one
+    shown = dict.fromkeys([buckets_label(buckets, place) for place in places], 0)  # two buckets may have one label
     merged: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for key in cells:
         merged.setdefault((series.name, *filter(None, key)), []).append(key)
@@ -165,7 +165,7 @@ def lines(project: Project, series: SeriesQuery, breakdowns: list[str], period: 
 def documented_lines(
     project: Project, series: SeriesQuery, breakdowns: list[str], period: Period, buckets: Buckets
 ) -> list[Line]:
-    """The series as the documentation promises them: every bucket is there, and there is always a series."""
+    """The series as documented: no bucket is missing, and there is always a series."""
     counting = Counting(project, series, breakdowns)
     cells, people = counting.cells(period, buckets)
     if not cells and not breakdowns:
@@ -174,7 +174,9 @@ def documented_lines(
         Line(
             [series.name, *key],
             {
-                str(at): counting.count(by_place[at]) if at in by_place else 0  # places, for their labels may be twins
+                str(at): counting.count(by_place[at])
+                if at in by_place
+                else 0  # two labels may be equal
                 for at in range(len(buckets.starts))
             },
             people[key],
@@ -189,7 +191,7 @@ def buckets_label(buckets: Buckets, place: int) -> str:
 
 
 def _label(name: str, project: Project) -> Label | None:
-    """How to read a breakdown value; None for a name that is ignored."""
+    """A reader of breakdown values; None for a name that the vendor ignores."""
     column = ALIASES.get(name, name)
     if name in UTM:
         name = f"properties.__query.{name}"
@@ -214,7 +216,7 @@ def _label(name: str, project: Project) -> Label | None:
 
 
 def _of_person(name: str, project: Project) -> Label | None:
-    known: dict[str, str] = {}  # properties are flattened once per person and question
+    known: dict[str, str] = {}  # flatten the properties of each person only once
 
     def read(event: Event, _: Group | None) -> str:
         found = known.get(event.profile_id)
@@ -233,7 +235,7 @@ def _of_person(name: str, project: Project) -> Label | None:
 
 
 def _value(name: str | None) -> Callable[[Event], float | None] | None:
-    """How to read the number of a property segment; None where it silently counts events instead."""
+    """A reader of the numbers of a property; None for names where the vendor silently counts events instead."""
     if name is None:
         return None
     if name.startswith("properties."):

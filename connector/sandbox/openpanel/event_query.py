@@ -1,7 +1,7 @@
 """The query string as the vendor rewrites and validates it.
 
-Every value is rewritten before validation: text that looks like a number becomes one, JSON becomes what it means.
-That is why an id of digits is refused unless it is sent in JSON quotes. This room knows no events.
+Every value is rewritten before it is validated: text that looks like a number becomes a number, and JSON is decoded.
+That is why an id of digits is refused unless it is sent in JSON quotes.
 """
 
 import json
@@ -76,7 +76,7 @@ def _not_json(constant: str) -> Any:
 
 
 def event_query(params: Params, most: int, wording: ServerWording) -> EventQuery:
-    """The query of ``/export/events``, or a 400. Unknown parameters are dropped without a word."""
+    """The query of ``/export/events``, or a 400. Unknown parameters are ignored silently."""
     given = rewritten(params)
     problems: Problems = []
     snake = text_of(given, "project_id", problems)
@@ -103,9 +103,9 @@ def event_query(params: Params, most: int, wording: ServerWording) -> EventQuery
 
 
 def documented_query(params: Params, most: int, wording: ServerWording) -> EventQuery:
-    """The query as the documentation pages describe it.
+    """The query as documented. Texts are not rewritten.
 
-    Texts stay texts; lists may be JSON, repeated or, for ``includes``, separated by commas.
+    Lists may be JSON, repeated or, for ``includes``, separated by commas.
     """
     problems: Problems = []
 
@@ -146,7 +146,7 @@ def _last(params: Params, name: str) -> str | None:
 
 
 def kind_of(value: Any) -> str:
-    """The word the validator uses for what it got."""
+    """The validator's word for the type of a value."""
     if value is None:
         return "undefined"
     if isinstance(value, bool):
@@ -159,12 +159,12 @@ def kind_of(value: Any) -> str:
 
 
 def expected(wanted: str, value: Any) -> str:
-    """The validator's text for a value of the wrong kind."""
+    """The validator's message about a value of the wrong type."""
     return f"Invalid input: expected {wanted}, received {kind_of(value)}"
 
 
 def text_of(given: Mapping[str, Any], name: str, problems: Problems) -> str | None:
-    """A text, or a problem."""
+    """A text; None if it is missing or wrong, which is noted in ``problems``."""
     value = given.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -222,7 +222,7 @@ def _includes(given: Mapping[str, Any], problems: Problems) -> frozenset[str]:
 
 
 def filters_of(given: Mapping[str, Any], problems: Problems, path: str = "filters") -> list[Filter]:
-    """The filters of a query or, under its path, of one item in it."""
+    """The filters of a query, or those of one item at ``path`` in it."""
     items = given.get("filters")
     if items is None:
         return []
@@ -254,7 +254,7 @@ def _filter(item: Any, path: str, problems: Problems) -> Filter | None:
 
 
 def one_of(names: list[str] | tuple[str, ...]) -> str:
-    """The validator's text for a value that is none of these."""
+    """The validator's message about a value that is not one of these."""
     listed = "|".join(f'"{name}"' for name in names)
     return f"Invalid option: expected one of {listed}"
 

@@ -12,8 +12,8 @@ from typing import Any
 from connector.sandbox.messages import RefusalError
 from connector.sandbox.openpanel.answers import server_error
 from connector.sandbox.openpanel.event_query import Filter
-from connector.sandbox.openpanel.store import REFERRER, SYSTEM, UTM, Event, Group, Project, flat
-from connector.sandbox.openpanel.timestamps import clickhouse_time, uuid_order
+from connector.sandbox.openpanel.store import REFERRER, SYSTEM, UTM, Event, Group, Project, flat, uuid_order
+from connector.sandbox.openpanel.timestamps import clickhouse_time
 
 Times = Callable[[Event], int]
 Test = Callable[[Any], bool]

@@ -1,7 +1,7 @@
 """From an accepted Track payload to stored rows: properties, times, sessions.
 
-A session ends half an hour after its last event, is noticed by a job that runs every five minutes, and its
-``session_end`` is stamped one second after that last event: a row inserted into the past. Nothing here answers.
+A session ends half an hour after its last event. A job that runs every five minutes notices that and inserts a
+``session_end`` row, whose time is one second after that last event, so it lies in the past.
 """
 
 import json
@@ -23,7 +23,7 @@ _BORROWED = ("device_id", "session_id", *SYSTEM, *PLACE)
 
 
 def ingested(values: Mapping[str, Any]) -> dict[str, str]:
-    """Properties after ingestion: flat, trimmed, JSON text opened, empty and half-open JSON text lost."""
+    """Properties after ingestion: flat and trimmed, JSON text decoded, empty and unfinished JSON text dropped."""
     found: dict[str, str] = {}
     for key, text in flat({key: _opened(value) for key, value in values.items()}).items():
         trimmed = text.strip()
@@ -51,7 +51,7 @@ def _opened(value: Any) -> Any:
 
 
 def event_time(properties: Mapping[str, Any], now: int) -> tuple[int, bool]:
-    """The instant an event is stored under, and whether it counts as being from the past."""
+    """The time an event is stored with, and whether it counts as a past event."""
     asked = properties.get("__timestamp")
     moment = js_date(asked) if isinstance(asked, str) else as_ms(asked) if isinstance(asked, int) else None
     if moment is None or moment > now + FUTURE_MS:
@@ -61,7 +61,7 @@ def event_time(properties: Mapping[str, Any], now: int) -> tuple[int, bool]:
 
 @dataclass
 class LiveSession:
-    """A visit in progress."""
+    """A session in progress."""
 
     id: str
     device_id: str
@@ -74,7 +74,7 @@ class LiveSession:
 
 
 class LiveSessions:
-    """The visits of one server, by device."""
+    """The sessions in progress on one server, by device."""
 
     def __init__(
         self,
@@ -88,18 +88,18 @@ class LiveSessions:
         self._live: dict[tuple[str, str], LiveSession] = {}
 
     def live(self, project: str, device_id: str) -> LiveSession | None:
-        """The visit in progress on a device."""
+        """The session in progress on a device."""
         return self._live.get((project, device_id))
 
     def of_profile(self, project: str, profile_id: str) -> LiveSession | None:
-        """The visit in progress of a known person."""
+        """The session in progress of a known person."""
         for (owner, _), session in self._live.items():
             if owner == project and session.profile_id == profile_id:
                 return session
         return None
 
     def keep_visit(self, project: Project, event: Event, session_id: str) -> None:
-        """Store an event of a browser, with the start of its session if it is the first one."""
+        """Store an event from a browser. The first event of a session also stores its ``session_start``."""
         key = (project.id, event.device_id)
         session = self._live.get(key)
         if session is not None and event.at - session.last.at > IDLE_MS:
@@ -121,7 +121,7 @@ class LiveSessions:
         self._keep(project, event)
 
     def keep_server(self, project: Project, event: Event) -> None:
-        """Store an event a server sent: it borrows the live session of its person, and its latest page."""
+        """Store an event from a server, with session, device, place and page of its person's live session."""
         session = self.of_profile(project.id, event.profile_id) if event.profile_id else None
         if session is not None:
             for column in _BORROWED:
@@ -152,11 +152,11 @@ class LiveSessions:
 
 
 def moved(event: Event, at: int) -> Event:
-    """The same event at another instant."""
+    """Change the time of an event; returns the event."""
     event.at, event.created_at = at, iso(at)
     return event
 
 
 def _reaped(last: int) -> int:
-    """When the job that looks for idle sessions will find this one."""
+    """The time of the first run of the job that finds a session idle."""
     return -(-(last + IDLE_MS) // REAPER_MS) * REAPER_MS

@@ -1,8 +1,7 @@
 """The sums behind the Insights routes: totals and series of ``metrics``, rows of the dimensions, rows of the pages.
 
-Sessions answer everything but pages and what a ``path`` filter asks for, which read the event table. Names of
-filters that a route does not know are dropped without a word. How dates are read and how many rows a caller sees is
-decided elsewhere.
+Everything is computed from sessions, except pages and reports with a filter on ``path``, which read the event table.
+Filters with unknown names are ignored silently.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,13 +36,13 @@ class Report:
         self.sessions = self._kept(sessions)
 
     def _kept(self, sessions: Sessions) -> list[Session]:
-        """Path and origin of a session are those of its entry."""
+        """The sessions that pass the filters; path and origin of a session are those of its entry."""
         found = sessions.within(self.period)
         times = self._times
         return found if times is None else [session for session in found if times(session.entry)]
 
     def views(self) -> Iterator[Event]:
-        """The pageviews, newest first; path and origin are their own."""
+        """The pageviews that pass the filters with their own path and origin, newest first."""
         times = self._times
         for part in self.project.events.parts(self.period.since, self.period.until + 1):
             for event in part:
@@ -55,7 +54,7 @@ class Report:
 
 
 def metrics(report: Report, interval: Interval) -> tuple[Row, list[Row]]:
-    """Totals and series. A period without any session loses the first bucket of its series."""
+    """Totals and series. In a period without sessions, the first bucket of the series is missing."""
     buckets = metric_buckets(report.period, interval)
     if report.by_page:
         return _page_metrics(report, buckets)
@@ -95,9 +94,10 @@ def _totals(sessions: list[Session]) -> Row:
 
 
 def _page_metrics(report: Report, buckets: Buckets) -> tuple[Row, list[Row]]:
-    """With a filter on the path: pageviews of the page, but bounces and durations of sessions that entered there.
+    """Metrics with a filter on the path: the pageviews of that page.
 
-    Revenue is theirs too. The totals of durations and views per session are means of the buckets, whatever these weigh.
+    Bounces, durations and revenue are those of the sessions that entered on the page. The totals of durations and of
+    views per session are unweighted averages of the buckets.
     """
     sessions: dict[int, list[Session]] = {}
     for session in report.sessions:
@@ -147,7 +147,7 @@ def _page_metrics(report: Report, buckets: Buckets) -> tuple[Row, list[Row]]:
 
 
 def by_column(sessions: list[Session], column: str) -> list[tuple[str | None, str, list[Session]]]:
-    """The sessions of every value of a dimension, most sessions first: prefix (or None), value, sessions."""
+    """Prefix (or None), value and sessions of every value of a dimension, most sessions first."""
     read = _reader(column)
     prefix = PREFIXES.get(column)
     groups: dict[tuple[str | None, str], list[Session]] = {}
@@ -166,7 +166,7 @@ def _reader(column: str) -> Callable[[Event], str]:
 
 
 def dimension(sessions: list[Session], column: str) -> list[Row]:
-    """Rows as today's server writes them, cut at a thousand without a sign."""
+    """The rows of today's server: at most a thousand, and nothing says that there are more."""
     rows = []
     for prefix, value, found in by_column(sessions, column)[:MOST_ROWS]:
         row: Row = {} if prefix is None else {"prefix": prefix}
@@ -181,7 +181,7 @@ def dimension(sessions: list[Session], column: str) -> list[Row]:
 
 
 def rates(sessions: list[Session], duration: str = "avg_session_duration") -> Row:
-    """The columns that older servers and the documentation have instead of pageviews and revenue."""
+    """The columns of older servers and of the documentation, instead of pageviews and revenue."""
     return {
         "sessions": len(sessions),
         "bounce_rate": share(sum(session.is_bounce for session in sessions), len(sessions)),
@@ -190,7 +190,7 @@ def rates(sessions: list[Session], duration: str = "avg_session_duration") -> Ro
 
 
 def by_page(views: Iterable[Event]) -> list[tuple[str, str, list[Event]]]:
-    """Pageviews with a path, by origin and path, the page with most sessions first."""
+    """Origin, path and pageviews of every page, most sessions first."""
     groups: dict[tuple[str, str], list[Event]] = {}
     for event in views:
         if event.path:
@@ -200,12 +200,12 @@ def by_page(views: Iterable[Event]) -> list[tuple[str, str, list[Event]]]:
 
 
 def visits_of(views: list[Event]) -> int:
-    """Distinct sessions of some rows."""
+    """The number of distinct sessions."""
     return len({event.session_id for event in views})
 
 
 def pages(report: Report) -> list[Row]:
-    """Rows as today's server writes them."""
+    """The rows of today's server."""
     return [
         {
             "origin": origin,
@@ -219,7 +219,7 @@ def pages(report: Report) -> list[Row]:
 
 
 def older_pages(report: Report) -> list[Row]:
-    """Rows as older servers wrote them: the newest title, the bounces of sessions that entered there, seconds."""
+    """The rows of older servers: the newest title, the bounce rate of sessions that entered there, seconds."""
     entered: dict[tuple[str, str], list[Session]] = {}
     for session in report.sessions:
         entered.setdefault((session.entry.origin, session.entry.path), []).append(session)

@@ -1,6 +1,6 @@
-"""``GET /documentation/json``: the part of the server's own description a client can use to learn its abilities.
+"""``GET /documentation/json``: the server's own description, as far as a client can learn from it what a server has.
 
-It lists routes and parameters, no schemas of bodies.
+It lists routes and parameters, but no schemas of bodies.
 """
 
 from collections.abc import Iterable
@@ -19,11 +19,11 @@ _PAGED = (*_REPORT, "cursor", "limit")
 
 
 def openapi(dimensions: Iterable[str], newer: Iterable[str]) -> dict[str, Any]:
-    """An OpenAPI 3.1 description of the routes this server has.
+    """An OpenAPI 3.1 description of the routes.
 
     Args:
-        dimensions: the documented routes under Insights that list values.
-        newer: the routes under Insights that came with this description.
+        dimensions: the documented Insights routes that list the values of a column.
+        newer: the other Insights routes of servers that have this description.
     """
     insights = {"metrics": _REPORT, "live": (), **dict.fromkeys(["pages", *dimensions], _PAGED)}
     insights |= dict.fromkeys(newer, _PERIOD)

@@ -1,9 +1,9 @@
-"""Which instants a report is about, and the buckets they are cut into.
+"""The period of a report, and the buckets it is divided into.
 
-The vendor reads the same two parameters in four ways: charts take instants and turn them into wall time of the
-organisation; the documented Insights take whole local days, both included; the newer Insights take what is written as
-wall time, so a last day without a time ends as it begins; the documentation promises whole local days everywhere.
-Nothing here knows the event export, whose days are UTC.
+The vendor reads the same two date parameters in four ways. Charts read instants and convert them to wall time of the
+organisation. The documented Insights read whole local days, both included. The newer Insights read wall time exactly as
+written, so a last day without a time is left out. The documentation promises whole local days everywhere. The event
+export, whose days are UTC, does not use this module.
 """
 
 import calendar
@@ -37,7 +37,7 @@ _DATE_LENGTH = len("2026-03-04")
 
 @dataclass(frozen=True)
 class Period:
-    """Wall time in a zone, both ends included; of its last second only the beginning."""
+    """Wall time in a zone, both ends included. Events after the beginning of the last second are not in it."""
 
     first: datetime
     last: datetime
@@ -54,7 +54,7 @@ class Period:
         return as_ms(self.last.replace(tzinfo=ZoneInfo(self.zone)))
 
     def previous(self) -> "Period":
-        """The period compared with: the same length of wall time, one second more where that length is odd."""
+        """The period before, for comparison. An odd length in seconds makes it begin and end one second earlier."""
         length = self.last - self.first
         if length.total_seconds() % 2:
             length += timedelta(milliseconds=1)
@@ -66,17 +66,17 @@ class Period:
 
 
 def chart_period(start: str | None, end: str | None, range_: str, now: int, zone: str) -> Period:
-    """Charts: instants (a day is its midnight UTC) as wall time in whole seconds. A start alone is ignored."""
+    """Charts: instants (a day means midnight UTC), converted to whole seconds of wall time. A lone start is ignored."""
     return _period(_instant(start, zone), _instant(end, zone), range_, now, zone)
 
 
 def local_period(start: str | None, end: str | None, range_: str, now: int, zone: str) -> Period:
-    """The documented Insights: whole local days, both included. A start alone is ignored."""
+    """The documented Insights: whole local days, both included. A lone start is ignored."""
     return _period(_wall(start, time(0, 0)), _wall(end, time(23, 59, 59)), range_, now, zone)
 
 
 def newer_period(start: str | None, end: str | None, range_: str | None, now: int, zone: str) -> Period:
-    """The newer Insights: as written, so a last day without a time is left out; by default thirty days."""
+    """The newer Insights: wall time as written, so a last day without a time is left out. Default: thirty days."""
     if range_ is not None and not start:
         return local_period(None, end, range_, now, zone)
     today = datetime.fromtimestamp(now // 1000, UTC).replace(tzinfo=None)
@@ -89,7 +89,7 @@ def newer_period(start: str | None, end: str | None, range_: str | None, now: in
 def documented_period(
     start: str | None, end: str | None, range_: str, now: int, zone: str, wording: ServerWording
 ) -> Period:
-    """What the documentation promises: local days, both included, each end on its own."""
+    """As documented: local days, both included; each end may be given alone."""
     ends = []
     for name, text, default in (("startDate", start, time(0, 0)), ("endDate", end, time(23, 59, 59))):
         if text is not None and js_date(text) is None:
@@ -116,7 +116,7 @@ def _instant(text: str | None, zone: str) -> datetime | None:
 
 
 def _wall(text: str | None, of_day: time) -> datetime | None:
-    """A day, or a moment that is taken for wall time after its zone was turned into UTC."""
+    """A day at ``of_day``; or a time, which is converted to UTC and then read as wall time."""
     if not text:
         return None
     moment = js_date(text)
@@ -127,7 +127,7 @@ def _wall(text: str | None, of_day: time) -> datetime | None:
 
 
 def preset(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
-    """First and last wall time of a named range; most of them end with the next midnight, included."""
+    """First and last wall time of a named range. Most ranges include the next midnight."""
 
     def ago(days: int = 0, months: int = 0) -> datetime:
         moment = _months_before(datetime.fromtimestamp(now / 1000, UTC), months) - timedelta(days=days)
@@ -172,7 +172,7 @@ def preset(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
 
 
 def _documented_range(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
-    """Seven days are seven days, and the last one ends before midnight."""
+    """As documented: ``7d`` is seven days, and the last one ends before midnight."""
     name = "30d" if range_ == "custom" else _SAME.get(range_, range_)
     today = datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date()
     if name == "all_time":
@@ -210,8 +210,8 @@ class Buckets:
 
     Attributes:
         starts: the instants at which they begin.
-        walls: the same as wall time; on the day the clock goes back, two are equal.
-        filled: the first so many are answered even when they are empty.
+        walls: the same as wall time; two are equal on the day the clock goes back.
+        filled: how many buckets, from the first on, are answered even if they are empty.
     """
 
     starts: list[int]
@@ -224,13 +224,13 @@ class Buckets:
 
 
 def chart_buckets(period: Period, interval: Interval) -> Buckets:
-    """Weeks begin on Monday; the bucket the end lies in is not filled."""
+    """The buckets of charts. Weeks begin on Monday; the bucket that contains the end is not filled."""
     starts, walls = _cut(period, interval, first_weekday=0)
     return Buckets(starts, walls, max(0, bisect_right(starts, period.until) - 1))
 
 
 def metric_buckets(period: Period, interval: Interval) -> Buckets:
-    """Weeks begin on Sunday; the bucket the end lies in is filled unless it begins there."""
+    """The buckets of Insights. Weeks begin on Sunday; the last bucket is filled unless it begins at the end."""
     starts, walls = _cut(period, interval, first_weekday=6)
     if interval in ("week", "month"):
         filled = sum(wall.date() < period.last.date() for wall in walls)

@@ -1,6 +1,6 @@
-"""Names of the countries and regions the sample knows, for the dialect that writes names instead of codes.
+"""Names of the countries and regions in the sample, for the documented dialect, which writes names instead of codes.
 
-Codes it does not know are written as they are.
+A code without a name here is written unchanged.
 """
 
 COUNTRIES = {

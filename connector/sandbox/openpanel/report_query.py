@@ -1,7 +1,7 @@
-"""The query strings of reports, validated in the vendor's words.
+"""The query strings of reports, validated with the vendor's messages.
 
-Values are rewritten before they are validated, as for events. Dates are only checked to be text here: what they mean
-differs from route to route, and a text that is no date fails later, with 500.
+Values are rewritten before they are validated, as for events. Dates only have to be text here: the routes read them
+differently, and a text that is not a date fails later, with 500.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ SEGMENTS = [
 
 
 class Given:
-    """The rewritten values of one request and the problems found with them."""
+    """The rewritten values of one request, and the problems found in them."""
 
     def __init__(self, params: Params, wording: ServerWording, *, documented: bool = False) -> None:
         self.values = rewritten(params)
@@ -38,7 +38,7 @@ class Given:
         self._ranges = DOCUMENTED_RANGES if documented else RANGES
 
     def text(self, name: str) -> str | None:
-        """A text; an empty one counts as not given."""
+        """A text; None if it is missing or empty."""
         return text_of(self.values, name, self.problems) or None
 
     def texts(self, name: str) -> list[str] | None:
@@ -77,11 +77,11 @@ class Given:
         return default
 
     def choice(self, name: str, options: list[str], default: str) -> str:
-        """One of a few words."""
+        """One of some options."""
         return self.choice_or_none(name, options) or default
 
     def choice_or_none(self, name: str, options: list[str]) -> str | None:
-        """One of a few words, if it is given."""
+        """One of some options; None if it is not given."""
         value = self.values.get(name)
         if value is None or value in options:
             return None if value is None else str(value)
@@ -93,7 +93,7 @@ class Given:
         return self.choice("range", self._ranges, default)
 
     def range_or_none(self) -> str | None:
-        """A named range, if it is given."""
+        """A named range; None if it is not given."""
         return self.choice_or_none("range", self._ranges)
 
     def filters(self) -> list[Filter]:
@@ -108,7 +108,7 @@ class Given:
         return value is True
 
     def done(self) -> None:
-        """A 400 if anything was wrong."""
+        """Raise a 400 if there is any problem."""
         if self.problems:
             raise RefusalError(self._wording.invalid("querystring", self.problems))
 
@@ -144,7 +144,7 @@ def report_query(
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesQuery:
-    """What one series of a chart counts."""
+    """One series of a chart: which events, and how they are counted."""
 
     name: str
     filters: list[Filter]
@@ -167,7 +167,7 @@ class ChartQuery:
 
 
 def chart_query(params: Params, wording: ServerWording, *, documented: bool = False) -> ChartQuery:
-    """The query of ``/export/charts``, or a 400. ``series`` wins over ``events``, its older name."""
+    """The query of ``/export/charts``, or a 400. ``series`` takes precedence over its older name ``events``."""
     given = Given(params, wording, documented=documented)
     snake = given.text("project_id")
     project = given.text("projectId") or snake
@@ -205,7 +205,7 @@ def _series(given: Given, name: str) -> list[SeriesQuery] | None:
 
 
 def _objects(given: Given, name: str) -> list[dict[str, Any]]:
-    """A list of objects that have a name; the faulty ones are noted and left out."""
+    """A list of objects with a name; the wrong ones are left out and noted as problems."""
     items = given.values.get(name)
     if items is None:
         return []

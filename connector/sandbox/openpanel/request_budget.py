@@ -1,6 +1,6 @@
 """The request budget: one fixed window per client id, shared by every family of routes.
 
-The window opens with its first request and is not prolonged by refusals. Track and Import have no limit; requests
+The window opens with its first request, and refusals do not extend it. Track and Import have no limit. Requests
 without a route are not counted.
 """
 
@@ -19,7 +19,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one request learnt about its budget."""
+    """The state of the budget after one request."""
 
     headers: dict[str, str]
     seconds: int
@@ -35,7 +35,7 @@ class Budget:
         self._windows: dict[str, _Window] = {}
 
     def spend(self, key: str, *, manage: bool = False) -> Spent:
-        """Count one request; every routed answer carries the headers."""
+        """Count one request. Its answer must carry the headers, even if it is refused."""
         if self.limit is None:
             return Spent({}, 0, False)
         most, seconds = self.limit
@@ -56,7 +56,7 @@ class Budget:
 
 
 def key_of(headers: dict[str, str], host: str) -> str:
-    """Whose budget a request spends."""
+    """The key of the budget a request spends."""
     for name in ("openpanel-client-id", "x-real-ip", "x-client-ip", "x-forwarded-for"):
         if headers.get(name):
             return headers[name]

@@ -1,6 +1,6 @@
-"""Numbers as the vendor rounds, averages and writes them.
+"""Sums, averages and percentages, rounded as the vendor rounds them.
 
-A whole number is written without a fraction, whatever computed it. No event is read here.
+A whole number is always written without a fraction.
 """
 
 import math
@@ -10,7 +10,7 @@ Number = float | int
 
 
 def plain(value: Number) -> Number:
-    """A whole number as one: ``46.0`` is written ``46``."""
+    """A whole number as an integer: ``46.0`` is written ``46``."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -26,17 +26,17 @@ def total(values: Iterable[Number]) -> Number:
 
 
 def mean(values: Sequence[Number]) -> Number:
-    """The average of what is not zero."""
+    """The average of the values that are not zero."""
     kept = [value for value in values if value]
     return plain(sum(kept) / len(kept)) if kept else 0
 
 
 def share(part: Number, whole: Number) -> Number:
-    """A percentage with two digits."""
+    """A percentage with two decimals."""
     return plain(round(part * 100 / whole, 2)) if whole else 0
 
 
 def seconds(milliseconds: Sequence[int]) -> Number | None:
-    """The average of those that are not zero, in seconds; None where there is none."""
+    """The average of the positive values, in seconds; None if there is none."""
     kept = [value for value in milliseconds if value > 0]
     return plain(round(sum(kept) / len(kept), 2) / 1000) if kept else None

@@ -1,6 +1,7 @@
-"""A sample of visits for any day: product analytics with a weekly rhythm, the same for the same seed.
+"""Sample events for any day: product analytics with a weekly rhythm. The same seed gives the same sample.
 
-Known people of the companies use the product, strangers read the public pages. No day depends on another one.
+Known people of the companies use the product, and anonymous visitors read the public pages. Every day is independent
+of the others.
 """
 
 import random
@@ -31,7 +32,7 @@ _FEATURES = ("report_exported", "project_created", "invite_sent", "filter_saved"
 
 @dataclass
 class Sample:
-    """Rows and mappings ready to be stored by a vendor; ``records`` are notes about event names."""
+    """What a vendor stores for a sample, as keyword arguments; ``records`` are notes about event names."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Sample:
 
 
 def sample(first: date, last: date, seed: int = 1) -> Sample:
-    """Everything about the days ``first`` to ``last``, events in order of time within each day."""
+    """The sample of the days ``first`` to ``last``; within each day, events are in order of time."""
     found = Sample()
     known = people(seed)
     for offset in range((last - first).days + 1):
@@ -80,7 +81,7 @@ def sample_day(day: date, seed: int = 1, known: list[Person] | None = None) -> l
 
 
 def _store_twice(chance: random.Random, rows: list[dict[str, Any]]) -> None:
-    """Rows stored twice, as a repeated flush leaves them (same id) and as a repeated delivery does (another id)."""
+    """Add duplicates: some rows with the same id, as after a repeated flush, and one redelivered with another id."""
     rows += [dict(row) for row in chance.sample(rows, max(1, len(rows) // 300))]
     redelivered = dict(chance.choice(rows))
     redelivered["id"] = _uuid(chance)
@@ -127,7 +128,7 @@ def _visit(
 def _steps(
     chance: random.Random, person: Person | None, signing_up: bool
 ) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Name, path, properties and extra columns of every event of a visit."""
+    """Name, path, properties and extra columns of each event of a visit."""
 
     def view(path: str) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
         title = path.strip("/").replace("/", " - ").replace("-", " ").title() or "Home"
@@ -177,7 +178,7 @@ def _common(
     source: tuple[Any, ...],
     person: Person | None,
 ) -> dict[str, Any]:
-    """The columns every event of a visit shares; one visit in ten has no known place."""
+    """The columns that all events of a visit share. One visit in ten has no known place."""
     found: dict[str, Any] = {
         "device_id": device_id,
         "profile_id": person.id if person else device_id,

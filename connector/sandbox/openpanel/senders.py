@@ -1,7 +1,7 @@
-"""Who sent an event, read from a request: address, browser, page and where they came from.
+"""The sender of an event, read from its request: address, browser, page and referrer.
 
-A handful of browsers and referrers is enough for a demonstration; the real server carries long tables. It looks no
-address up, so tracked events have no country.
+Only a few browsers and referrers are known, which is enough for a demonstration; the real server has long tables.
+Addresses are not looked up, so tracked events have no country.
 """
 
 import hashlib
@@ -73,17 +73,17 @@ class Visitor:
 
     @property
     def is_program(self) -> bool:
-        """Whether the vendor takes the sender for a server: no browser at all, or ``name/1.2``."""
+        """Whether the vendor treats the sender as a server: no known browser, or ``name/1.2``."""
         return not self.agent or _PROGRAM.fullmatch(self.agent) is not None or not _read(self.agent)
 
     def device_id(self, project: str, day: str) -> str:
-        """32 hexadecimal digits, new every day; empty without a user agent."""
+        """32 hexadecimal digits, different every day; empty without a user agent."""
         if not self.agent:
             return ""
         return hashlib.md5(f"{project}:{self.address}:{self.agent}:{day}".encode(), usedforsecurity=False).hexdigest()
 
     def columns(self, overrides: Mapping[str, Any]) -> dict[str, str]:
-        """The device columns of an event; an SDK may override what the user agent says."""
+        """The device columns of an event. Properties of an SDK override the user agent."""
         if self.is_program:
             return {"device": "server"}
         found = _read(self.agent)
@@ -94,7 +94,7 @@ class Visitor:
 
 
 def visitor_of(headers: Mapping[str, str], host: str) -> Visitor:
-    """The sender: the first public address of the headers that may carry one, else the peer's."""
+    """The sender: the first public address in the headers that may contain one, or else the peer's."""
     for name in _ADDRESS_HEADERS:
         for part in headers.get(name, "").split(","):
             if _public(part.strip()):
@@ -127,7 +127,7 @@ def _read(agent: str) -> dict[str, str]:
 
 
 def bot_of(agent: str) -> dict[str, str] | None:
-    """Name and type of a known robot."""
+    """Name and type of a known bot; None for any other user agent."""
     for pattern, name, kind in _BOTS:
         if pattern.search(agent):
             return {"name": name, "type": kind}
@@ -145,7 +145,7 @@ def page_of(address: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def referrer_of(address: str, origin: str, properties: Mapping[str, str]) -> dict[str, str]:
-    """The referrer columns: a campaign names its source, a page of the same site is no referrer."""
+    """The referrer columns. A campaign sets the source; a page of the same site does not count as a referrer."""
     columns = {"referrer": "", "referrer_name": "", "referrer_type": ""}
     host = urlsplit(address).netloc
     if address and host != urlsplit(origin).netloc:

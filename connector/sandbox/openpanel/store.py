@@ -5,6 +5,8 @@ and checks no credentials.
 """
 
 import itertools
+import re
+import uuid
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +15,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, event_id, iso, uuid_order
+from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, iso
 
 NO_COUNTRY = "\0\0"  # the column is two bytes wide; an unknown country reads as two NULs
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NAMES = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
 ClientType = Literal["read", "write", "root"]
 
@@ -151,6 +156,18 @@ def newest_first(event: Event) -> tuple[int, int]:
 def newest_first_by_text(event: Event) -> tuple[int, str]:
     """The same order for ids that are not UUIDs."""
     return (-event.at, event.id)
+
+
+def event_id(name: str) -> str:
+    """The UUID of an event that was added as ``name``; a UUID is only turned to lower case."""
+    lower = name.lower()
+    return lower if _UUID.fullmatch(lower) else str(uuid.uuid5(_NAMES, name))
+
+
+def uuid_order(text: str) -> int:
+    """The sort key of a UUID in the event store, which compares the second half first."""
+    number = int(text.replace("-", ""), 16)
+    return (number & 0xFFFF_FFFF_FFFF_FFFF) << 64 | number >> 64
 
 
 class Events:

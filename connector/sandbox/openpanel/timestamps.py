@@ -1,20 +1,16 @@
-"""Instants, days and identifiers as the vendor writes, reads and orders them.
+"""Instants and days as the vendor reads and writes them.
 
-Instants are whole milliseconds since 1970 UTC everywhere in this room. It converts text; it never asks what time
-it is.
+An instant is always a whole number of milliseconds since 1970 UTC. Nothing here reads a clock.
 """
 
 import calendar
 import re
-import uuid
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_NAMES = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 _JS_DATE = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s*(Z|[+-]\d\d:?\d\d)?)?"
 )
@@ -22,7 +18,7 @@ _CLICKHOUSE = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?")
 
 
 def as_ms(value: str | datetime | int) -> int:
-    """Milliseconds of an ISO text (without a zone: UTC), a datetime or a number that already is one."""
+    """Milliseconds of an ISO text (without a zone: UTC) or of a datetime; a number is returned unchanged."""
     if isinstance(value, int):
         return value
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -43,15 +39,15 @@ def day_of(ms: int) -> date:
 
 
 def midnight(day: date, zone: str = "UTC") -> int:
-    """The instant a day begins in a zone."""
+    """The instant at which a day begins in a zone."""
     return as_ms(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)))
 
 
 def js_date(text: str) -> int | None:
     """What ``new Date(text)`` makes of a text in a process that runs in UTC; None where it gives an invalid date.
 
-    A day that its month does not have runs over into the next month, as it does there. The free forms that language
-    also takes (``April 15``) are not known here and count as invalid.
+    A day beyond the end of its month is a day of the next month, as in JavaScript. The free forms that JavaScript also
+    accepts (``April 15``) count as invalid here.
     """
     match = _JS_DATE.fullmatch(text.strip())
     if match is None:
@@ -81,15 +77,3 @@ def clickhouse_time(text: str) -> int | None:
         return as_ms(f"{day}T{time}") + int((fraction or "0").ljust(3, "0")[:3])
     except ValueError:
         return None
-
-
-def event_id(name: str) -> str:
-    """The UUID under which an event added as ``name`` is stored; a UUID stays what it is, in lower case."""
-    lower = name.lower()
-    return lower if _UUID.fullmatch(lower) else str(uuid.uuid5(_NAMES, name))
-
-
-def uuid_order(text: str) -> int:
-    """The place of a UUID in the event store's order: its second half counts first."""
-    number = int(text.replace("-", ""), 16)
-    return (number & 0xFFFF_FFFF_FFFF_FFFF) << 64 | number >> 64

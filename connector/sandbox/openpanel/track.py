@@ -265,7 +265,7 @@ def _id(value: Any) -> str:
 
 
 def _profile_text(value: Any) -> str:
-    """A property of a profile or group as it is stored: text; what is nested becomes JSON text."""
+    """A property of a profile or group as it is stored: as text; nested values become JSON text."""
     if value is None:
         return ""
     if isinstance(value, str):

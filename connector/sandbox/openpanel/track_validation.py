@@ -1,6 +1,6 @@
-"""What Track accepts: the shape of every type of body, and the validator's words for what is wrong with one.
+"""The bodies that Track accepts, and the validator's messages about the others.
 
-It checks shapes only; whether a profile exists or a client may send is decided elsewhere.
+Only the shape of a body is checked here, not whether a profile exists or a client may send.
 """
 
 import json
@@ -36,7 +36,7 @@ def _unreadable(message: str) -> Any:
 
 
 def problems_of(body: Any) -> Problems:
-    """Everything that is wrong with a body of ``POST /track``; empty if it is fine."""
+    """All problems of a body of ``POST /track``; empty if it is valid."""
     problems: Problems = []
     if not isinstance(body, dict):
         return [("", expected("object", body))]

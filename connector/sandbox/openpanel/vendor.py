@@ -58,10 +58,10 @@ class OpenPanel(State):
         return vendor
 
     def add(self, id: str, *, at: str, name: str = "screen_view", project: str = "demo", **fields: Any) -> str:
-        """Store one event row, readable at once, and give the id it has in answers.
+        """Store one event row, readable at once; returns the id it has in answers.
 
-        A name that is no UUID gets one of its own (`event_id`); the ``pages`` dialect keeps it as it is. The same
-        id may be added twice: the event store has no unique key.
+        An id that is not a UUID is replaced by one (`event_id`); the ``pages`` dialect keeps it. The same id may be
+        added twice, because the event store has no unique key.
         """
         with self.lock:
             target = self.projects[project]
@@ -70,22 +70,22 @@ class OpenPanel(State):
             return event.id
 
     def load(self, rows: Iterable[Mapping[str, Any]], project: str = "demo") -> int:
-        """Store many rows (``at`` or ``created_at``, names in either case); the number stored."""
+        """Store many rows (``at`` or ``created_at``, names in camelCase or snake_case); returns their number."""
         with self.lock:
             return self.projects[project].store(rows)
 
     def remove(self, id: str, project: str = "demo") -> int:
-        """Drop every row with this id; the number dropped."""
+        """Delete every row with this id; returns their number."""
         with self.lock:
             target = self.projects[project]
             wanted = target.event({"id": id, "at": 0}).id
             return target.events.remove(lambda event: event.id == wanted)
 
     def load_sample(self, first: date, last: date, *, seed: int = 1, project: str = "demo") -> int:
-        """Store the sample of the days ``first`` to ``last``, its people and companies; the number of events stored.
+        """Store the sample of the days ``first`` to ``last``, people and companies included; returns the events stored.
 
-        What lies in the clock's future arrives when its time comes, the end of a session half an hour late, so a
-        demonstration that includes today keeps growing.
+        Events in the future of the clock are stored when the clock reaches them, and the end of a session half an hour
+        later, so a demonstration that includes today keeps growing.
         """
         found = sample(first, last, seed)
         with self.lock:
@@ -109,7 +109,7 @@ class OpenPanel(State):
             return stored
 
     def count(self, day: date | str, project: str = "demo") -> int:
-        """The raw rows of a UTC day: the truth a test compares with."""
+        """The number of stored rows of a UTC day: what a test compares an export with."""
         with self.lock:
             return len(self.projects[project].day(day))
 
@@ -122,12 +122,12 @@ class OpenPanel(State):
         return found
 
     def sessions(self, project: str = "demo") -> list[dict[str, Any]]:
-        """The sessions behind the reports, in the order in which they began."""
+        """The sessions behind the reports, in the order of their beginnings."""
         with self.lock:
             return [session.as_dict() for session in self.sessions_of(self.projects[project]).all]
 
     def add_project(self, id: str, *, organisation: str = "demo-org", timezone: str | None = None) -> Project:
-        """Make a project; its organisation is made with it, if it is new."""
+        """Create a project, and its organisation if that is new."""
         owner = self.organisations.setdefault(organisation, Organisation(organisation))
         owner.timezone = timezone or owner.timezone
         by_uuid = not self.documented
@@ -145,7 +145,7 @@ class OpenPanel(State):
         organisation: str | None = None,
         ignore_cors_and_secret: bool = False,
     ) -> Client:
-        """Make a client of a project, or of a whole organisation (``project`` None)."""
+        """Create a client of a project, or of a whole organisation (``project`` None)."""
         owner = organisation or (self.projects[project].organisation.id if project else "demo-org")
         client = self.clients[id] = Client(
             id=id,
@@ -158,17 +158,17 @@ class OpenPanel(State):
         return client
 
     def add_profile(self, id: str, *, project: str = "demo", **fields: Any) -> Profile:
-        """Make a person known, with the fields of `Profile`."""
+        """Create a profile with the fields of `Profile`."""
         profile = self.projects[project].profiles[id] = Profile(id=id, **fields)
         return profile
 
     def add_group(self, id: str, *, project: str = "demo", **fields: Any) -> Group:
-        """Make a group known, with the fields of `Group`."""
+        """Create a group with the fields of `Group`."""
         group = self.projects[project].groups[id] = Group(id=id, **fields)
         return group
 
     def add_record(self, name: str, *, project: str = "demo", **fields: Any) -> EventRecord:
-        """Note something about an event name; rows of that name then carry ``meta``."""
+        """Create a note about an event name; rows of that name then have ``meta``."""
         record = EventRecord(id=self.new_id(), name=name, **fields)
         self.projects[project].records[name] = record
         return record

@@ -1,7 +1,7 @@
-"""A simulated Userpilot: its bulk export, the host of the exported files, and its lookups, in memory.
+"""A simulated Userpilot in memory: its bulk export, the host of the exported files, and its lookups.
 
-Built from the vendor's pages, read twice: as they stand, and as strictly or strangely as they allow. It holds no
-client code and keeps nothing on disk; it has no realtime API, no import and no erasure by HTTP.
+It is built from the vendor's pages in two readings: literally, and as strictly or strangely as the text allows. It
+contains no client code and writes nothing to disk. It has no realtime API, no import and no erasure by HTTP.
 """
 
 from connector.sandbox.userpilot.behaviour import DOCUMENTED, ODD, World

@@ -70,7 +70,7 @@ def no_route() -> Answer:
 
 
 def with_fault(fault: Fault | None, proper: Callable[[], Answer], standard: Callable[[int], Answer]) -> Answer:
-    """The proper answer, spoilt by a fault if there is one; ``standard`` gives a host's usual answer with a status."""
+    """The proper answer, or what a fault makes of it; ``standard`` gives a host's usual answer with a status."""
     if fault is None or fault.kind not in INSTEAD:
         return proper().with_fault(fault)
     if fault.kind == "redirect":

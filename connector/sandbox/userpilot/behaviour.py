@@ -1,7 +1,7 @@
-"""How the vendor behaves where its pages are silent, contradict each other or were never observed.
+"""Settings for the behaviour on which the vendor's pages are silent or contradictory, or that was never observed.
 
-Two consistent worlds: ``documented`` does what the vendor's page says literally, ``odd`` takes the stricter or
-stranger reading everywhere. Every manner can also be set alone. This room decides nothing itself.
+There are two consistent sets, called worlds: ``documented`` follows the vendor's page literally, ``odd`` takes the
+stricter or stranger reading everywhere. Every setting can also be changed alone.
 """
 
 from dataclasses import dataclass
@@ -14,50 +14,50 @@ Body = Literal["gzip", "members", "plain", "encoded"]
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """All manners of one reading; the defaults are the documented ones.
+    """All settings of one reading; the defaults are the documented ones.
 
     Attributes:
         slash: POST with and without the trailing slash: ``either`` spelling works, it is ``required`` (without it
             there is no such route), or with it the answer is this status (301, 308 or 404).
         formats: values of ``format``; the first one is the default.
-        exclusions_as_text: ``"true"`` is taken as well as ``true``.
-        invalid_status: of a body that is refused (undocumented: 400 or 422).
-        plan_status: of a key whose plan lacks the feature.
-        created_status: of a created job.
+        exclusions_as_text: ``"true"`` is accepted as well as ``true``.
+        invalid_status: the status that refuses a body (undocumented: 400 or 422).
+        plan_status: the status for a key whose plan lacks the feature.
+        created_status: the status of a created job.
         links_work: ``links`` of a created job is the path to it.
-        app_field: what the environment's token is called in a created job.
-        zone: whose days ``from`` and ``to`` mean.
+        app_field: the name of the environment's token in a created job.
+        zone: the timezone of ``from`` and ``to``.
         to_included: the last day is part of the export.
-        hidden_looks: how often a new job is neither listed nor found (a replica that lags).
+        hidden_looks: how often a new job is neither listed nor found at first (a lagging replica).
         first_words: status words before ``in_progress``.
         newest_first: the order of the list.
         seconds_as_text: ``elapsed_time_seconds`` is a string.
-        listed_type: the list says the type of a job, too.
-        urls_before: ``presigned_urls`` while a job runs, look by look (the last one stays).
-        fresh_urls: URLs are signed anew at every look; otherwise once, when the job ends.
+        listed_type: the list contains the type of a job.
+        urls_before: ``presigned_urls`` of a running job at each look; the last value stays.
+        fresh_urls: URLs are signed again at every look; otherwise once, when the job ends.
         chunk_span: what one label of ``all_chunks`` covers.
         file_span: what one file covers, and is named after.
         file_rows: a longer file is cut into parts.
         empty_span: a span without rows makes no file, or a gzip of ``nothing``.
-        empty_range: what becomes of a job without any rows.
-        bleed: rows this close to a border lie in the file of the neighbour, or in both.
+        empty_range: how a job without any rows ends.
+        bleed: rows this close to a border of a file are in the next file, or in both.
         oldest_first: the order of the rows in a file.
         bodies: how files are packed, one file after the other: ``gzip``; gzip of several ``members``; ``plain`` text
-            under the same name; gzip ``encoded`` for the transport, which libraries undo unasked.
+            with the same name; gzip declared as a content ``encoded``, which HTTP libraries undo by themselves.
         etags: files have an ETag, and ``Range`` works.
-        named_in_path: the files' path has an escape in it that must be kept.
+        named_in_path: the files' path contains an escape that a client must not change.
         spaced_time: ``inserted_at`` as ``2024-07-28 08:55:35.874555``.
         metadata_as_text: ``metadata`` as a JSON text, and as ``[]`` when empty.
         event_ids: ``internal_event_id`` is absent, a ``string`` or a ``number``.
         nulls: a column without a value is null; otherwise "" or 0.
         sessions: rows have a ``session``.
-        extra_columns: rows have columns nobody wrote down.
+        extra_columns: rows have undocumented columns.
         paged: lookups that answer with pages; the others answer with a bare array.
-        limit_heeded: ``limit`` changes the size of a page.
-        cap_told: pages say ``total_count_cap_exceeded``.
-        text_ids: which lookups write their ids as strings.
+        limit_heeded: ``limit`` sets the size of a page; otherwise it is ignored.
+        cap_told: pages contain ``total_count_cap_exceeded``.
+        text_ids: the lookups whose ids are strings.
         embeds: the twelfth lookup exists.
-        tasks: checklists have tasks; otherwise they look like features.
+        tasks: checklists have tasks; otherwise they have the shape of features.
     """
 
     slash: Literal["either", "required", 301, 308, 404] = "either"

@@ -1,7 +1,6 @@
-"""From events to files: where a range is cut, what a file is called, how it is packed.
+"""The files of an export: which events they contain, their names, and how they are packed.
 
-Labels and names are the vendor's own affair and say nothing certain about what is inside. This room knows no jobs
-and no URLs.
+A client cannot rely on the name of a file to know which days are in it.
 """
 
 import csv
@@ -24,7 +23,7 @@ _US = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class ExportFile:
-    """One file: its name, its bytes (made when first read), and whether the transport is told they are compressed."""
+    """One file. Its bytes are made when they are first read; ``encoded``: gzip is declared as content encoding."""
 
     filename: str
     make: Callable[[], bytes]
@@ -37,20 +36,20 @@ class ExportFile:
 
 
 def label(day: date, span: Span) -> date:
-    """The first day of the span a day lies in."""
+    """The first day of the span that contains a day."""
     if span == "month":
         return day.replace(day=1)
     return day - timedelta(days=day.weekday()) if span == "week" else day
 
 
 def labels(first: date, last: date, span: Span) -> list[date]:
-    """The spans a range touches, by their first days; the first one may begin before the range."""
+    """The first days of all spans that overlap a range; the first span may begin before the range."""
     days = (first + timedelta(days=offset) for offset in range((last - first).days + 1))
     return sorted({label(day, span) for day in days})
 
 
 def reach(first: date, last: date, world: World) -> tuple[int, int]:
-    """The instants between which a range of dates is cut, a little too far where rows bleed."""
+    """First instant and end of a range of dates in microseconds, extended on both sides where rows bleed."""
     bleed = world.bleed // _US
     start = as_us(datetime(first.year, first.month, first.day, tzinfo=world.zone))
     end = as_us(datetime(last.year, last.month, last.day, tzinfo=world.zone))
@@ -74,7 +73,7 @@ def export_files(
 
 
 def _sliced(events: list[Event], first: date, last: date, world: World) -> Iterator[tuple[str, list[Event]]]:
-    """Names without ending, and what lies in each file."""
+    """Names without ending, and the events of each file."""
     spans: dict[date, list[Event]] = {}
     if world.empty_span == "nothing":
         spans = {span: [] for span in labels(first, last, world.file_span)}
@@ -93,7 +92,7 @@ def _sliced(events: list[Event], first: date, last: date, world: World) -> Itera
 
 
 def _homes(event: Event, world: World) -> set[date]:
-    """Just before a border a row goes to the next file, just after it into both."""
+    """The spans whose files contain an event: just before a border the next one, just after it both."""
     here = moment(event.at)
     if not world.bleed:
         return {label(here.astimezone(world.zone).date(), world.file_span)}
@@ -118,7 +117,7 @@ def _body(events: list[Event], form: str, how: Body, world: World, app_token: st
 
 
 def _csv(rows: list[dict[str, Any]]) -> list[bytes]:
-    """A header row first, unless there is nothing under it; objects and arrays are written as JSON."""
+    """The rows under a header, or nothing at all; objects and arrays are written as JSON."""
     if not rows:
         return []
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,7 +1,6 @@
-"""The body of a request for an export: what it asks for, and what is refused.
+"""The body of a request for an export: parsing, refusals, and the filters it sets.
 
-Keys the vendor does not know are ignored without a word, so a misspelt filter filters nothing. Nothing is started
-here.
+Unknown keys are ignored silently, so a misspelt filter filters nothing.
 """
 
 import json
@@ -18,7 +17,7 @@ from connector.sandbox.userpilot.store import DEFAULT_TYPES, Event
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """One parse_export_request request; ``unknown`` are the keys that were ignored."""
+    """A valid request for an export; ``unknown`` are the keys that were ignored."""
 
     first: date
     last: date
@@ -36,13 +35,13 @@ KNOWN = ("from", "to", "emails", "event_type", "user_id", "company_id", "segment
 
 
 def parse_export_request(request: Request, world: World, segments: Mapping[str, Set[str]]) -> ExportRequest:
-    """Read the body of a POST.
+    """The request in the body of a POST.
 
     Raises:
-        RefusalError: 400 or 422 with a text that names the key.
+        RefusalError: 400 or 422; its text names the key.
     """
     body: Any = {}
-    if "json" in request.headers.get("content-type", ""):  # anything else is not even parsed
+    if "json" in request.headers.get("content-type", ""):  # other content types are not parsed
         try:
             body = json.loads(request.body or b"{}")
         except ValueError as error:
@@ -80,7 +79,7 @@ def parse_export_request(request: Request, world: World, segments: Mapping[str, 
 def matching(
     events: list[Event], asked: ExportRequest, segments: Mapping[str, Set[str]], excluded: tuple[Set[str], Set[str]]
 ) -> list[Event]:
-    """The events that pass the filters; ``excluded`` are users and companies excluded in the web app."""
+    """The events that pass the filters; ``excluded`` are the users and companies excluded in the web app."""
 
     def passes(row: dict[str, Any]) -> bool:
         user, company = row.get("user_id", ""), row.get("company_id", "")
@@ -101,7 +100,7 @@ def _day(body: dict[str, Any], name: str, world: World) -> date:
         found = date.fromisoformat(text if isinstance(text, str) else "")
     except ValueError as error:
         raise _wrong(world, f"{name} must be a date, YYYY-MM-DD: {text!r}") from error
-    if found.isoformat() != text:  # 20240502 and 2024-W18-4 are dates elsewhere
+    if found.isoformat() != text:  # fromisoformat also accepts 20240502 and 2024-W18-4
         raise _wrong(world, f"{name} must be a date, YYYY-MM-DD: {text!r}")
     return found
 

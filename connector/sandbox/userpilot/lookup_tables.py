@@ -1,7 +1,4 @@
-"""What the lookups list: the features, flows and properties that the sample's events refer to.
-
-Names and ids only; how they are served is the business of `lookups`.
-"""
+"""The items of the lookups: the features, flows and properties that the events of the sample refer to."""
 
 import copy
 from typing import Any
@@ -73,7 +70,7 @@ def _properties(kind: str, listed: tuple[tuple[str, str, str], ...]) -> list[Ite
 
 
 def _features(world: World) -> list[Item]:
-    """Tagged features by number, tracked events by name; only one reading gives features an id."""
+    """Tagged features by number and tracked events by name. They have an id in only one of the readings."""
     found: list[Item] = [
         {"display_name": title, "key": str(number), "data_type": "track_feature"} for number, title in FEATURES
     ]
@@ -85,7 +82,7 @@ def _features(world: World) -> list[Item]:
 
 
 def _events_properties() -> list[Item]:
-    """Fifty-three of them: two pages of the usual size; ``key`` repeats, built-in ids are negative."""
+    """Fifty-three event properties, two pages of the usual size. A ``key`` repeats; built-in ids are negative."""
     every = {"display_name": "All events", "id": None}
     found = [
         _event_property(-2 - place, key, every, "string", place, automatic=True) for place, key in enumerate(AUTOMATIC)
@@ -122,7 +119,7 @@ def _segments() -> list[Item]:
 
 
 def _surveys() -> list[Item]:
-    """With modules, and with the three ways of having none."""
+    """Surveys: one with modules, and one for each of the three ways to have none."""
     modules = [
         {"id": 310, "order": 1, "type": "nps", "question": SURVEYS[0][1]},
         {"id": 311, "order": 2, "type": "open_text", "question": "Why?"},
