@@ -1,18 +1,23 @@
-"""The world of the recorded answers, rebuilt from the answers themselves.
+"""A vendor that must answer the recorded requests as recorded, and a client that sends them again.
 
-Every row that was recorded is stored as it was; unremarkable rows are added where nobody looks, until the totals and
-the places of the recorded rows in their pages are the recorded ones. Then the same questions have the same answers.
+Every recorded row is stored as it is. Filler rows are added until the totals, and the positions of the recorded rows
+in their pages, are the recorded ones. Then the same requests have the same answers.
 """
 
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from connector.sandbox import OpenPanel
+import httpx
+
+from connector.sandbox import OpenPanel, serve
+from tests.sandbox.factory import Clock
 
 RECORDED = Path(__file__).parent.parent / "recorded" / "openpanel"
 CLIENTS = {
@@ -23,16 +28,17 @@ CLIENTS = {
     "read_num": ("55555555-5555-4555-8555-555555555555", "sec_read_num"),
     "read_ny": ("66666666-6666-4666-8666-666666666666", "sec_read_ny"),
 }
+START = 1_795_216_800.0  # 2026-11-20T23:20:00Z
 DAYS = [f"2026-11-{day}" for day in range(11, 21)]
-# Rows that did not exist yet when most of the questions were asked (they are made by the sequence of Track calls), and
-# lists that hold no events.
+# Answers with rows that did not exist yet when most requests were sent (Track calls create them), and answers without
+# events.
 LATER = ("ev53", "tr", "im", "mg")
 Row = dict[str, Any]
 
 
 @cache
 def recorded(name: str) -> dict[str, Any]:
-    """One recorded question and answer; treat it as read only."""
+    """One recorded request and its answer; it is shared, so do not change it."""
     found: dict[str, Any] = json.loads((RECORDED / f"{name}.trimmed.json").read_text("utf-8"))
     return found
 
@@ -43,7 +49,7 @@ def names(*prefixes: str) -> list[str]:
     return [name for name in found if name.startswith(prefixes)]
 
 
-def client_of(request: dict[str, Any]) -> dict[str, str]:
+def client_of(request: Row) -> dict[str, str]:
     """The headers a recorded request was sent with."""
     headers: dict[str, str] = {}
     if request["client"]:
@@ -52,7 +58,52 @@ def client_of(request: dict[str, Any]) -> dict[str, str]:
     return headers | request.get("extra_headers", {})
 
 
-def empty_world(**settings: Any) -> OpenPanel:
+class Replay:
+    """Sends recorded requests to a simulated vendor again."""
+
+    def __init__(self, vendor: OpenPanel, base: str, clock: Clock, http: httpx.Client) -> None:
+        self.vendor, self.base, self.clock, self.http = vendor, base, clock, http
+
+    def send(self, name: str) -> httpx.Response:
+        """Send one recorded request."""
+        request = recorded(name)["request"]
+        path, _, query = request["url"].removeprefix("{BASE}").partition("?")
+        url = httpx.URL(self.base, raw_path=f"{path}{'?' if query else ''}{quote(query, safe='=&+,:[]%')}".encode())
+        headers = {"accept-encoding": "identity", **client_of(request)}
+        content = None
+        if request["method"] not in ("GET", "HEAD"):
+            content = httpx.Response(200, json=request.get("body")).content
+            headers["content-type"] = "application/json"
+        return self.http.request(request["method"], url, headers=headers, content=content)
+
+    def ask(self, name: str, *, after: float = 11) -> httpx.Response:
+        """Send one recorded request; status, headers and a text body must be the recorded ones.
+
+        Before that, the clock moves ``after`` seconds; with eleven, no request budget is ever spent.
+        """
+        self.clock.now += after
+        got, expected = self.send(name), recorded(name)
+        assert got.status_code == expected["status"], got.text[:300]
+        headers = {key: value for key, value in got.headers.items() if key not in ("date", "connection")}
+        assert headers.keys() == expected["headers"].keys()
+        for header in ("content-type", "vary", "access-control-allow-origin", "x-ratelimit-limit"):
+            assert headers.get(header) == expected["headers"].get(header)
+        if got.request.method != "HEAD":
+            assert int(headers["content-length"]) == len(got.content)
+        assert "body" in expected or got.text == expected["body_text"]
+        return got
+
+
+@contextmanager
+def replay(make: Callable[..., OpenPanel], now: float = START, **settings: Any) -> Iterator[Replay]:
+    """A vendor on a socket, and the client that asks it."""
+    clock = Clock(now)
+    vendor = make(clock=clock, **settings)
+    with serve(vendor.app) as base, httpx.Client() as http:
+        yield Replay(vendor, base, clock, http)
+
+
+def without_events(**settings: Any) -> OpenPanel:
     """The recorded projects and clients, without events."""
     vendor = OpenPanel(**settings)
     for project in ("acme-web", "acme-wide", "acme-big", "acme-empty", "2048"):
@@ -85,9 +136,9 @@ def _recorded_rows() -> Iterator[tuple[str, Row]]:
             yield name, known
 
 
-def full_world(**settings: Any) -> OpenPanel:
+def with_events(**settings: Any) -> OpenPanel:
     """The recorded projects with their events."""
-    vendor = empty_world(**settings)
+    vendor = without_events(**settings)
     rows: dict[str, Row] = {}
     for _, row in _recorded_rows():
         rows.setdefault(row["id"], {}).update(row)
@@ -128,7 +179,7 @@ def _ms(text: str) -> int:
 
 
 def _fill(vendor: OpenPanel) -> None:
-    """Unremarkable rows, until totals and places are the recorded ones."""
+    """Add filler rows until totals and positions are the recorded ones."""
     serial = iter(range(1_000_000))
 
     def rows(project: str = "acme-web", days: list[str] = DAYS) -> list[Row]:
@@ -159,7 +210,10 @@ def _fill(vendor: OpenPanel) -> None:
         pad("16T00:10:00Z", total, named(name), name=name)
     source = {"__query.utm_source": "google"}
     pad("16T00:11:00Z", 1070, lambda row: source.items() <= row["properties"].items(), properties=source)
-    stitched = recorded("ev38_profileId")["body"]["data"][0]["deviceId"]  # anonymous rows of a device of user_1
+    # user_1's device, which also has anonymous rows
+    stitched = recorded("ev38_profileId")["body"]["data"][0][
+        "deviceId"
+    ]
     pad("16T00:12:00Z", 31, lambda row: row["profile_id"] == "user_1", profile_id="user_1", device_id=stitched)
     pad("16T00:12:00Z", 20, lambda row: row["profile_id"] == "12345", profile_id="12345")
     device = "5bbfdb3a5759a68f707215d1951c9a81"

@@ -8,17 +8,18 @@ York), a world with those sums is built and the bodies are compared whole.
 import itertools
 import uuid
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
 import pytest
 
-from connector.sandbox import OpenPanel, serve
-
-from .recorded_vendor import empty_world, recorded
-from .test_openpanel_recorded import REPORTS, Clock, ask, assert_same_frame
+from connector.sandbox import OpenPanel
+from connector.sandbox.openpanel.charts import slug
+from tests.sandbox.factory import Clock
+from tests.sandbox.recorded_vendor import Replay, recorded, replay, without_events
+from tests.sandbox.test_openpanel_recorded import REPORTS
 
 VIEWS = dict(zip(range(11, 21), [723, 764, 741, 678, 721, 814, 786, 759, 706, 731], strict=True))
 EVENTS = dict(zip(range(11, 20), [1851, 1951, 1914, 1773, 7890, 1993, 1993, 1993, 1837], strict=True))
@@ -102,8 +103,8 @@ def rows(day: int, views: int, serial: Iterator[int]) -> Iterator[dict[str, Any]
         at += timedelta(seconds=200)
 
 
-def reports_world(clock: Clock) -> OpenPanel:
-    vendor = empty_world(clock=clock)
+def reports_vendor(clock: Clock) -> OpenPanel:
+    vendor = without_events(clock=clock)
     ids, serial = itertools.count(), itertools.count()
 
     def load(project: str, found: Any) -> None:
@@ -158,25 +159,19 @@ def new_york() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def asked() -> Iterator[tuple[httpx.Client, str, OpenPanel, Clock]]:
-    clock = Clock()
-    vendor = reports_world(clock)
-    with serve(vendor.app) as base, httpx.Client() as client:
-        yield client, base, vendor, clock
+def asked() -> Iterator[Replay]:
+    with replay(reports_vendor) as asker:
+        yield asker
 
 
-def answer(asked: tuple[httpx.Client, str, OpenPanel, Clock], name: str) -> Any:
-    client, base, vendor, clock = asked
-    clock.now += 11
-    vendor.event_store_down = name.startswith("er02")
+def answer(asked: Replay, name: str) -> Any:
+    """The body of a recorded request's answer; None if it is a text, which is then compared here."""
+    asked.vendor.event_store_down = name.startswith("er02")
     try:
-        got = ask(client, base, name)
+        got = asked.ask(name)
     finally:
-        vendor.event_store_down = False
-    assert_same_frame(name, got)
-    expected = recorded(name)
-    assert "body" in expected or got.text == expected["body_text"]
-    return got.json() if "body" in expected else None
+        asked.vendor.event_store_down = False
+    return got.json() if "body" in recorded(name) else None
 
 
 def without_people(body: Any) -> Any:
@@ -196,12 +191,6 @@ def trimmed(value: Any) -> Any:
     return [trimmed(item) for item in value[:5]] if isinstance(value, list) else value
 
 
-def copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_are_equal(name, asked):
     body, wanted = answer(asked, name), recorded(name).get("body")
@@ -212,7 +201,7 @@ def test_refusals_are_equal(name, asked):
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_bodies_are_equal(name, asked):
-    wanted = copied(recorded(name)["body"])
+    wanted = deepcopy(recorded(name)["body"])
     body = answer(asked, name)
     for path, length in recorded(name).get("trimmed_original_lengths", {}).items():
         assert len(body["series"][0]["data"] if path.endswith("data") else body["series"]) == length
@@ -287,7 +276,7 @@ def test_shapes_are_equal(name, asked):
 
 def test_new_york_days_are_local_and_their_label_says_utc(asked):
     """in40: the same days in charts (ch28) begin five hours earlier and lose an evening."""
-    wanted = copied(recorded("in40_ny_metrics")["body"])
+    wanted = deepcopy(recorded("in40_ny_metrics")["body"])
     body = answer(asked, "in40_ny_metrics")
     for row in (body["metrics"], wanted["metrics"], *body["series"], *wanted["series"]):
         row.pop("avg_session_duration")
@@ -297,8 +286,6 @@ def test_new_york_days_are_local_and_their_label_says_utc(asked):
 
 def test_ids_of_series_are_the_recorded_ones():
     """Every recorded series: its id follows from its names."""
-    from connector.sandbox.openpanel.charts import slug
-
     seen = 0
     for name in REPORTS:
         body = recorded(name).get("body")

@@ -10,9 +10,8 @@ import pytest
 
 from connector.sandbox import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot
 from connector.sandbox.userpilot.store import DEFAULT_TYPES
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS, WORLDS
 
-WORLDS = pytest.mark.parametrize("world", ["documented", "odd"])
 DAY = 86_400
 UUID = r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 

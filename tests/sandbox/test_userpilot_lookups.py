@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS
 
 ELEVEN = {
     "user_properties",

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from connector.sandbox import USERPILOT_KEY, Userpilot, companies, people
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS
 
 FIRST, LAST = date(2026, 2, 23), date(2026, 3, 4)
 NOON = 1_772_712_000.0  # of the day after

@@ -190,11 +190,11 @@ class Tracker:
     def _keep(self, project: Project, event: Event) -> None:
         self._when_flushed(lambda: project.events.add(event))
 
-    def _when_flushed(self, deed: Callable[[], object]) -> None:
+    def _when_flushed(self, action: Callable[[], object]) -> None:
         if self.state.visible_after <= 0:
-            deed()
+            action()
         else:
-            self.state.later(self.state.now() + int(self.state.visible_after * 1000), deed)
+            self.state.later(self.state.now() + int(self.state.visible_after * 1000), action)
 
     def _identify(self, project: Project, visitor: Visitor, payload: Mapping[str, Any]) -> None:
         given = {**(payload.get("properties") or {}), **visitor.columns({})}

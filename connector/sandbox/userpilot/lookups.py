@@ -63,9 +63,9 @@ class Lookups:
         if name not in self.world.paged:
             return answers.as_json(self.tables[name])
         before, after = _place(request)
-        deed = self.before_page.pop(before + 1, None)
-        if deed is not None:
-            deed()
+        hook = self.before_page.pop(before + 1, None)
+        if hook is not None:
+            hook()
         items = sorted(self.tables[name], key=_key)
         rest = items if after is None else [item for item in items if _key(item) > after]
         size = self._size(request)

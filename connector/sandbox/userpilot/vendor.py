@@ -55,7 +55,7 @@ class Userpilot(State):
         rate_limit: tuple[int, float] | None = None,
         prefix: str = "",
         seed: int = 0,
-        **manners: Any,
+        **changes: Any,
     ) -> None:
         """Make an environment without events.
 
@@ -70,10 +70,10 @@ class Userpilot(State):
             rate_limit: requests and seconds of a fixed window; None: no limit.
             prefix: path in front of every route of the API.
             seed: for the ids of jobs.
-            manners: single fields of `World` to change.
+            changes: single fields of `World` to change.
         """
         super().__init__(
-            world=replace(WORLDS[world] if isinstance(world, str) else world, **manners),
+            world=replace(WORLDS[world] if isinstance(world, str) else world, **changes),
             clock=clock,
             keys={key: "full", USERPILOT_KEY_WITHOUT_PLAN: "none"},
             polls_to_complete=polls_to_complete,
