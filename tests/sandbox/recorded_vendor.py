@@ -211,9 +211,7 @@ def _fill(vendor: OpenPanel) -> None:
     source = {"__query.utm_source": "google"}
     pad("16T00:11:00Z", 1070, lambda row: source.items() <= row["properties"].items(), properties=source)
     # user_1's device, which also has anonymous rows
-    stitched = recorded("ev38_profileId")["body"]["data"][0][
-        "deviceId"
-    ]
+    stitched = recorded("ev38_profileId")["body"]["data"][0]["deviceId"]
     pad("16T00:12:00Z", 31, lambda row: row["profile_id"] == "user_1", profile_id="user_1", device_id=stitched)
     pad("16T00:12:00Z", 20, lambda row: row["profile_id"] == "12345", profile_id="12345")
     device = "5bbfdb3a5759a68f707215d1951c9a81"

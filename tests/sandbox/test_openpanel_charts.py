@@ -8,17 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from connector.sandbox import ROOT
-from tests.sandbox.factory import (
-    AUTUMN,
-    NULS,
-    SPRING,
-    around,
-    counts,
-    local,
-    midnight,
-    refused,
-    stored,
-)
+from tests.sandbox.factory import AUTUMN, NULS, SPRING, around, counts, local, midnight, refused, stored
 
 VIEWS = {"name": "screen_view"}
 

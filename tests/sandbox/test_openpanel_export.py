@@ -161,12 +161,7 @@ def test_fields_are_absent_until_they_are_named(openpanel):
 
 
 @pytest.mark.parametrize(
-    "params",
-    [
-        {"includes": "device,region"},
-        {"includes": ["device", "region"]},
-        {"includes": '["device","region"]'},
-    ],
+    "params", [{"includes": "device,region"}, {"includes": ["device", "region"]}, {"includes": '["device","region"]'}]
 )
 def test_three_ways_to_name_fields(openpanel, params):
     ask = openpanel()
