@@ -1,4 +1,4 @@
-"""Charts, computed again from the stored rows, and every trap of them on its own."""
+"""Charts, computed again from the stored rows, and each fault of the real query on its own."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def events(vendor, day, seed=5):
 
 
 def instants(first, last):
-    """Local days as instants with a zone, the last one up to its last second."""
+    """Local days as instants with a zone; the last day ends at its last second."""
     end = midnight(last + timedelta(days=1)) - timedelta(seconds=1)
     return {"startDate": f"{midnight(first):%Y-%m-%dT%H:%M:%SZ}", "endDate": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
 
@@ -107,7 +107,7 @@ def test_the_latest_event_of_every_person(stockholm):
 
 @pytest.mark.parametrize(("middle", "hours", "lost"), [(SPRING, 23, False), (AUTUMN, 24, True)])
 def test_hours_of_the_day_the_clock_changes(stockholm, middle, hours, lost):
-    """In autumn two hours have one label, and the second one is lost; no event is counted elsewhere for it."""
+    """In autumn two hours have one label. The events of the second hour are in no bucket."""
     events(stockholm.vendor, middle)
     rows = [row for row in stored(stockholm.vendor, middle) if local(row).date() == middle]
     expected = Counter(f"{local(row):%Y-%m-%d %H}:00:00" for row in rows if not (lost and local(row).fold))
@@ -124,7 +124,7 @@ def test_weeks_and_months(stockholm):
     weeks = Counter(f"{local(row).date() - timedelta(days=local(row).weekday())}" for row in rows)
     found = counts(stockholm.series({"name": "*"}, interval="week", **span))
     assert {date: count for date, count in found.items() if count} == weeks
-    assert min(found) == "2026-02-23"  # a Monday before the period
+    assert min(found) == "2026-02-23"  # the Monday before the period
     months = Counter(f"{local(row):%Y-%m}-01" for row in rows)
     assert counts(stockholm.series({"name": "*"}, interval="month", **span)) == months
 
@@ -140,7 +140,7 @@ def hourly(vendor, first, last):
 
 
 def test_a_last_day_without_a_time_is_left_out(stockholm, openpanel):
-    """Dates are midnights of UTC: with another timezone the first and the last bucket are parts of a day."""
+    """A date means midnight UTC; in another timezone, the first and the last bucket are parts of a day."""
     utc = openpanel()
     for ask in (utc, stockholm):
         hourly(ask.vendor, "2026-03-01", "2026-03-06")
@@ -148,7 +148,7 @@ def test_a_last_day_without_a_time_is_left_out(stockholm, openpanel):
     assert counts(utc.series(VIEWS, **span)) == {
         "2026-03-02 00:00:00": 24,
         "2026-03-03 00:00:00": 24,
-        "2026-03-04 00:00:00": 1,  # the event of midnight itself
+        "2026-03-04 00:00:00": 1,  # the event at midnight
     }
     assert counts(stockholm.series(VIEWS, **span)) == {
         "2026-03-02 00:00:00": 23,
@@ -203,15 +203,18 @@ def test_series_without_events_are_absent_and_lengths_differ(openpanel):
         (["(A) screen_view"], "A"),
         (["(C) purchase"], "C"),
     ]
-    assert [len(series["data"]) for series in body["series"]] == [2, 3]  # the last bucket is there if it has events
+    assert [len(series["data"]) for series in body["series"]] == [
+        2,
+        3,
+    ]  # an empty last bucket is not shown
     assert ask.chart({"name": "nothing"}, **span) == {
         "series": [],
         "metrics": {"sum": 0, "average": 0, "min": 0, "max": 0},
     }
 
 
-def test_breakdowns(openpanel):
-    """Sums by value, most first; the ids of two values may be one, only the breakdown tells them apart."""
+def test_breakdowns_are_sorted_by_sum(openpanel):
+    """Series are sorted by sum. Two of them may have one id; only the breakdown distinguishes them."""
     ask = openpanel()
     for number, path in enumerate(["/a-b", "/ab", "/ab", "/東京", "/東京", "/東京"]):
         ask.vendor.add(f"e{number}", at=f"2026-03-0{1 + number % 2}T10:00:00Z", path=path, profile_id=f"u{number}")
@@ -235,7 +238,7 @@ def test_empty_values_shift_the_next_one_to_the_wrong_key(openpanel):
     body = ask.chart(VIEWS, breakdowns=["city", "os"], **span)
     found = {tuple(s["names"][1:]): (s["event"].get("breakdowns"), s["metrics"]["sum"]) for s in body["series"]}
     assert found == {
-        ("macOS",): ({"city": "macOS"}, 1),  # two values are one, and the second one's bucket is lost
+        ("macOS",): ({"city": "macOS"}, 1),  # two values are merged, and the second one's bucket is lost
         ("Oslo", "macOS"): ({"city": "Oslo", "os": "macOS"}, 1),
         (): (None, 1),
     }
@@ -258,7 +261,7 @@ def test_an_empty_bucket_makes_a_country_of_two_nuls(openpanel):
 
 
 def test_people_and_groups(openpanel):
-    """Without a group an event is in no series; in two groups it is in both, and twice in a filtered one."""
+    """An event without a group is in no series by group; one in two groups is in both, and counts twice in a filter."""
     ask = openpanel()
     ask.vendor.add_group("g1", type="company", name="One")
     ask.vendor.add_group("g2", type="company", name="Two")
@@ -287,7 +290,7 @@ def test_filters_and_ignored_names(openpanel):
 
     assert (total("path"), total("colour")) == (2, 3)
     both = {"series": json.dumps([{"name": "nothing"}])}
-    assert ask.chart(VIEWS, **both, **span)["series"] == []  # the newer spelling wins
+    assert ask.chart(VIEWS, **both, **span)["series"] == []  # the newer parameter takes precedence
 
 
 def test_property_segments_without_a_property_count(openpanel):
@@ -363,7 +366,7 @@ def test_the_documentation_promises_instants_whole_days_and_every_bucket(openpan
 
 
 def test_sums_of_a_sample_agree_with_its_rows(openpanel):
-    """What a client lands and what the vendor reports are the same numbers, by day and by value."""
+    """The chart has the same numbers as the stored rows, by day and by value."""
     ask = openpanel()
     ask.vendor.add_project("demo", timezone="Europe/Stockholm")
     ask.vendor.load_sample(date(2026, 2, 27), date(2026, 3, 3))

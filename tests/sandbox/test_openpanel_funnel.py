@@ -11,7 +11,7 @@ from tests.sandbox.factory import SPRING, local, refused, seconds_of, stored
 
 
 def reached(rows, steps, hours, group):
-    """By trying every combination of rows, strictly later each time."""
+    """How many groups reach each step, by trying every combination of rows in strict order of time."""
     groups = defaultdict(list)
     for row in rows:
         groups[row[group]].append((seconds_of(row), row["name"]))
@@ -82,7 +82,7 @@ def test_funnel_refusals(openpanel, params, message):
 
 
 def test_a_server_has_one_funnel_or_the_other_or_none(openpanel):
-    """The documented one answers in its documented shape."""
+    """Each server has at most one of the two routes; the documented one answers in its documented shape."""
     old = {"events": '[{"name":"a"},{"name":"b"}]', "projectId": "demo"}
 
     def statuses(**settings):

@@ -15,7 +15,7 @@ MARKS = ("session_start", "session_end")
 
 
 def visits(vendor, day, *, marked=True, seed=3):
-    """Three local days of visits around a day, some of them across midnight."""
+    """Store visits on three local days around a day, some of them across midnight."""
     chance = random.Random(seed)
     first = midnight(day - timedelta(days=1))
     for number in range(120):
@@ -66,7 +66,7 @@ def span(middle):
 
 
 def sessions(rows):
-    """Visits, computed here: rows of one session in order, without their marks."""
+    """The rows of each session in order, without `session_start` and `session_end`."""
     found = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["created_at"]):
         if row["session_id"] and row["name"] not in MARKS:
@@ -95,7 +95,7 @@ def summed(visits):
 
 @pytest.mark.parametrize("middle", [SPRING, AUTUMN])
 def test_metrics_of_every_day_and_of_all_of_them(stockholm, middle):
-    """A session belongs to the local day of its first event, however late it ends."""
+    """A session belongs to the local day of its first event, even if it ends on the next day."""
     visits(stockholm.vendor, middle)
     found = sessions(stored(stockholm.vendor, middle))
     assert len(found) == 120
@@ -116,7 +116,7 @@ def test_metrics_of_every_day_and_of_all_of_them(stockholm, middle):
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_every_dimension(stockholm, marked):
-    """The values of the first event of a session, with or without rows that mark sessions."""
+    """Dimensions are those of a session's first event, with or without `session_start` and `session_end` rows."""
     visits(stockholm.vendor, AUTUMN, marked=marked)
     found = sessions(stored(stockholm.vendor, AUTUMN))
     for column in DIMENSIONS:
@@ -138,7 +138,7 @@ def test_every_dimension(stockholm, marked):
 
 
 def test_pages_read_the_event_table(stockholm):
-    """Pages count pageviews where they happened, even of rows without a session, and a row stored twice twice."""
+    """Pages also count pageviews without a session, and a row that is stored twice counts twice."""
     visits(stockholm.vendor, AUTUMN)
     stockholm.vendor.add("3-5-0", at="2026-10-25T12:00:00Z", path="/twice", session_id="s")
     stockholm.vendor.add("3-5-0", at="2026-10-25T12:00:00Z", path="/twice", session_id="s")
@@ -183,12 +183,12 @@ def test_long_periods_are_cut_into_weeks_from_sunday_and_months(stockholm):
     }
     labels = {days: [point["date"][:10] for point in body["series"]] for days, body in series.items()}
     assert len(labels[92]) == 92
-    assert labels[93][:2] == ["2025-12-28", "2026-01-04"]  # the first one begins before the period
+    assert labels[93][:2] == ["2025-12-28", "2026-01-04"]  # the first week begins before the period
     assert labels[300][:2] == ["2026-01-01", "2026-02-01"]
 
 
 def test_how_dates_are_read(stockholm):
-    """A start alone is ignored, a zone is taken off, and seven days are eight."""
+    """A start alone is ignored, a timezone is converted to UTC, and ``7d`` is eight days."""
     for hour in range(0, 12 * 24, 3):
         at = datetime(2026, 2, 22, tzinfo=UTC) + timedelta(hours=hour)
         stockholm.vendor.add(f"e{hour}", at=at.isoformat(), session_id=f"s{hour}")
@@ -215,7 +215,7 @@ def test_how_dates_are_read(stockholm):
 
 
 def test_filters_know_a_list_of_names_and_ignore_the_rest(stockholm):
-    """Path and origin are those of the entry; a name they do not know changes nothing."""
+    """Path and origin are those of the entry; an unknown name filters nothing."""
     visits(stockholm.vendor, AUTUMN)
     three_days = span(AUTUMN)
     found = sessions(stored(stockholm.vendor, AUTUMN))
@@ -258,7 +258,7 @@ def many(vendor, count):
     vendor.load(rows)
 
 
-def test_today_nothing_pages_and_a_thousand_rows_are_the_end(openpanel):
+def test_todays_routes_have_no_pages_and_at_most_a_thousand_rows(openpanel):
     ask = openpanel()
     many(ask.vendor, 1200)
     for route in ("browser", "pages"):
@@ -303,7 +303,7 @@ def test_the_documentation_writes_names_of_places(openpanel):
 
 
 def test_the_path_does_not_matter_to_a_read_client(openpanel):
-    """It gets its own project, which looks like the other one's data; root clients get a 500 for a wrong name."""
+    """A read client gets its own project for any path; root clients get a 500 for a wrong project."""
     ask = openpanel()
     ask.vendor.add_project("other")
     ask.vendor.add_project("foreign", organisation="elsewhere")
@@ -316,7 +316,7 @@ def test_the_path_does_not_matter_to_a_read_client(openpanel):
         assert (answer.status_code, answer.text) == (500, "Internal server error")
     old = openpanel(insights="paged")
     old.vendor.add_project("foreign", organisation="elsewhere")
-    assert old.insights("browser", project="foreign") == []  # any project, before there was a check
+    assert old.insights("browser", project="foreign") == []  # any project: old servers do not check
     assert old.send("GET", "/insights/nowhere/browser").status_code == 500
     documented = openpanel(dialect="pages")
     assert documented.send("GET", "/insights/other/browser").status_code == 403
@@ -357,7 +357,7 @@ def test_live_counts_people_of_the_last_five_minutes(openpanel):
 
 
 def test_sessions_follow_the_rows(openpanel):
-    """What is derived is derived again when rows come or go."""
+    """Sessions are computed again after rows are added or removed."""
     ask = openpanel()
     day = {"startDate": "2026-03-04", "endDate": "2026-03-04"}
 

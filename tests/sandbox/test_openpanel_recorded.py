@@ -26,9 +26,9 @@ from tests.sandbox.recorded_vendor import (
 )
 
 NOT_COMPARED: dict[str, str] = {}
-# Charts, Insights, Funnel and Manage: asked in test_openpanel_reports, of a world of their own.
+# Charts, Insights, Funnel and Manage: test_openpanel_reports compares them, with a vendor of its own.
 REPORTS = [name for name in names("ch", "in", "fn", "mg", "er02") if name not in NOT_COMPARED]
-# What Insights say of the people and groups that Track made known.
+# What Insights answer about the people and groups that Track created.
 PEOPLE = ["tr32_profile_after", "tr33_group_after", "tr34_live_visitors", "tr35_profile_after_increment"]
 APART = ["ev53_profileId_count_mismatch", "er01_event_store_down", "er03_health_event_store_down"]  # own tests below
 SETTLED = [name for name in names("ev", "au", "pg", "er") if name not in (*APART, *REPORTS, *NOT_COMPARED)]
@@ -44,7 +44,7 @@ def asked() -> Iterator[Replay]:
 
 
 def compared(row: dict[str, Any], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A row without what differs between two honest answers: the request time in a placeholder profile."""
+    """A row without the times in a placeholder profile, which are the time of the request."""
     kept = {key: value for key, value in row.items() if key not in ignored}
     profile = kept.get("profile")
     if profile and not profile["isExternal"]:
@@ -56,7 +56,7 @@ def compared(row: dict[str, Any], ignored: tuple[str, ...] = ()) -> dict[str, An
 
 @pytest.mark.parametrize("name", SETTLED)
 def test_same_question_same_answer(name: str, asked: Replay) -> None:
-    """Bodies are equal: rows, totals, pages, and every word of a refusal."""
+    """Bodies are equal: rows, totals, pages, and the text of refusals."""
     got, expected = asked.ask(name), recorded(name)
     if "body" not in expected:
         return
@@ -73,7 +73,7 @@ def test_same_question_same_answer(name: str, asked: Replay) -> None:
 
 
 def test_walk_without_dates_loses_the_recorded_34_rows(asked: Replay) -> None:
-    """The recorded walk: 903 announced, 869 delivered, page sizes 66, 100, ..., 3, and not one answer but 200."""
+    """As recorded: 903 rows announced, 869 delivered, page sizes 66, 100, ..., 3, and every answer is 200."""
     asked.clock.now += 11
     headers = client_of(recorded("pg01_nodates_limit100_page1")["request"])
     sizes, seen = [], set()
@@ -167,8 +167,8 @@ def test_track_as_recorded() -> None:
 def _assert_stored(vendor: OpenPanel) -> None:
     """What the vendor has stored after all recorded Track calls."""
     known = vendor.projects["acme-web"].profiles["live-1"]
-    assert known.properties["nested"] == '{"a":1}'  # what is nested is kept as text
-    assert known.properties["visits"] == "0"  # the second step read what the first had not written yet
+    assert known.properties["nested"] == '{"a":1}'  # nested values are stored as text
+    assert known.properties["visits"] == "0"  # the second increment read the value before the first was written
     assert "empty" not in known.properties
     assert known.groups == ["org_live"]
     assert vendor.projects["acme-web"].groups["org_live"].properties == {"plan": "enterprise", "seats": "25"}
@@ -197,11 +197,11 @@ def _assert_tracked(name: str, got: httpx.Response) -> None:
 
 
 def _assert_known(name: str, got: httpx.Response) -> None:
-    """tr32 to tr35: everything but moments, made ids, and the visits, which were read between two steps."""
+    """tr32 to tr35 are equal except times, generated ids, and the property ``visits``, which was read too early."""
     body, wanted = got.json(), recorded(name)["body"]
     if name == "tr34_live_visitors":
         assert list(body) == ["visitors"]
-        assert body["visitors"] == 3  # this test's people of the last five minutes
+        assert body["visitors"] == 3  # the people of the last five minutes in this test
         return
     assert list(body) == list(wanted)
     made = {"created_at", "last_seen_at", "createdAt", "lastSeenAt", "updatedAt", "id", "device_id", "session_id"}
@@ -235,8 +235,8 @@ def test_import_as_recorded() -> None:
         assert compared(row, ("importedAt",)) == compared(expected, ("importedAt",))
 
 
-def test_every_recorded_answer_is_judged_or_excused() -> None:
-    """No recorded file is forgotten without a reason."""
+def test_every_recorded_answer_is_compared_or_excluded() -> None:
+    """Every recorded file is compared, or excluded with a reason."""
     judged = {*SETTLED, *APART, *TRACKED, *PEOPLE, *REPORTS, *names("rl", "im")}
     assert judged | NOT_COMPARED.keys() == set(names(""))
     assert not judged & NOT_COMPARED.keys()

@@ -7,7 +7,7 @@ from connector.sandbox.openpanel.request_budget import Budget
 
 
 def test_order_of_checks(openpanel):
-    """Budget, then query, then credentials, then project."""
+    """The checks in their order: budget, query, credentials, project."""
     ask = openpanel(rate_limit=(3, 10.0))
     wrong = {"openpanel-client-secret": "wrong"}
     statuses = [
@@ -25,8 +25,8 @@ def test_who_may_read(openpanel, client, status):
     assert openpanel().events(client).status_code == status
 
 
-def test_window_is_fixed_and_shared_by_nobody_else(openpanel):
-    """It opens with the first request, refusals do not prolong it, and requests without a route do not count."""
+def test_window_is_fixed_and_belongs_to_one_client(openpanel):
+    """The window opens with the first request, is not extended by refusals, and counts only requests with a route."""
     ask = openpanel(rate_limit=(2, 10.0))
     first = ask.events()
     assert [first.headers[f"x-ratelimit-{part}"] for part in ("limit", "remaining", "reset")] == ["2", "1", "10"]
@@ -43,7 +43,7 @@ def test_window_is_fixed_and_shared_by_nobody_else(openpanel):
 
 
 def test_manage_refuses_at_twenty_calls_of_any_family():
-    """One counter for all families; only the ceiling differs."""
+    """All families of routes share one counter; only the limit differs."""
     budget = Budget((100, 10.0), lambda: 0.0)
     spent = [budget.spend("a client") for _ in range(20)]
     assert not any(one.refused for one in spent)

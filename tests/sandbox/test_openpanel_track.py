@@ -53,7 +53,7 @@ def test_device_that_comes_back_ends_its_old_session(openpanel):
 
 
 def test_tracked_events_are_readable_after_a_while(openpanel):
-    """200 means queued: the row, its session and a profile can be read some seconds later."""
+    """200 means queued: a row, its session and a profile can be read some seconds later."""
     ask = openpanel(visible_after=7)
     ask.track(WRITE, tracked(), user_agent=BROWSER)
     assert ask.day("2026-03-05").json()["meta"]["totalCount"] == 0

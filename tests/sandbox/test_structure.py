@@ -29,7 +29,7 @@ def test_no_import_circles(graph):
 
 
 def test_a_circle_is_found(graph):
-    """The search would find a circle: with one import more there is one."""
+    """The search finds a circle that is added to the graph."""
     state, vendor = f"{SANDBOX}.openpanel.state", f"{SANDBOX}.openpanel.vendor"
     graph.add_import(importer=state, imported=vendor)
     try:

@@ -56,7 +56,7 @@ def test_urls_are_good_to_the_last_byte(pilot, change):
 
 
 def test_path_with_an_escape(userpilot):
-    """Odd: the path is signed as it is spelt."""
+    """In the odd world, the path is signed exactly as it is written."""
     ask = userpilot("odd")
     _, url = ask.one_file()
     assert "/job%3D" in url
@@ -72,7 +72,7 @@ def test_path_with_an_escape(userpilot):
 
 @pytest.mark.parametrize(("world", "refreshed"), [("documented", 403), ("odd", 200)])
 def test_urls_expire_after_two_days(userpilot, world, refreshed):
-    """Documented: signed once, so on the third day the job is known and its URLs are dead. Odd: anew at every look."""
+    """Documented: signed once, so a job outlives its URLs. Odd: signed again at every look."""
     ask = userpilot(world)
     job_id, url = ask.one_file()
     ask.clock.now += 2 * DAY - 1
@@ -125,7 +125,7 @@ def test_ranges_as_documented(userpilot):
 
 
 def test_no_ranges_without_an_etag(userpilot):
-    """Odd: nothing to resume with; the whole file comes again."""
+    """In the odd world a download cannot be resumed: the whole file is sent again."""
     answer, body = (ask := userpilot("odd")).get(ask.one_file()[1], range="bytes=5-")
     assert answer.status_code == 200
     assert body[:2] == b"\x1f\x8b"
@@ -152,7 +152,7 @@ FILES = "/exports/*"
     ],
 )
 def test_faulty_file(pilot, kind, options, status, length):
-    """One bad answer, then a good one; a cut gzip arrives with the right length."""
+    """One bad answer, then a good one. A cut gzip has the announced length."""
     _, url = pilot.one_file()
     pilot.vendor.faults.add(kind, FILES, **options)
     answer, body = pilot.get(url)
@@ -178,7 +178,7 @@ def test_broken_connection(userpilot, kind, where):
         act()
     ask.http.timeout = 2
     if where == "post":
-        assert ask.trigger().status_code == 409  # half an answer, a whole job
+        assert ask.trigger().status_code == 409  # the answer was lost, the job exists
     else:
         act()
 

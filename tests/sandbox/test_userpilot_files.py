@@ -1,6 +1,6 @@
-"""The exported files: where a range is cut, how rows are written, how files are packed, and who may fetch them.
+"""The exported files: which events they contain, how rows are written, and how files are packed.
 
-Where the contract is undecided, the test names the world that does the one or the other.
+Where the contract is undecided, the test names the world (`World`) that shows each reading.
 """
 
 import csv
@@ -31,13 +31,13 @@ from tests.sandbox.factory import WORLDS
         ("2026-03-03T23:59:59.999999Z", False, True),
         ("2026-03-04T00:00:00Z", True, True),
         ("2026-03-04T20:59:00Z", True, True),
-        ("2026-03-04T21:06:00Z", True, False),  # asked for by its UTC date, and missing
+        ("2026-03-04T21:06:00Z", True, False),  # in the range by its UTC date, but missing
         ("2026-03-04T23:59:59.999999Z", True, False),
         ("2026-03-05T00:00:00Z", False, False),
     ],
 )
 def test_dates_are_utc_days_or_an_account_zones(userpilot, world, at, documented, odd):
-    """Documented: both dates included, UTC. Odd: both included at +03:00, and rows bleed over the borders."""
+    """Documented: UTC days, both included. Odd: days at +03:00, both included, and rows bleed over the borders."""
     ask = userpilot(world, polls_to_complete=0)
     ask.vendor.add_event(at=at, event_name="here")
     assert set(ask.names("2026-03-04", "2026-03-04")) == (
@@ -66,7 +66,7 @@ def test_documented_files_are_weeks_named_after_mondays(userpilot):
 
 
 def test_odd_files_are_days_that_share_rows(userpilot):
-    """Just before a border a row lies in the next file only, just after it in both."""
+    """A row just before a border is in the next file only; one just after it is in both files."""
     ask = userpilot("odd")
     for at in ("20:50", "20:58", "21:02", "21:10"):
         ask.vendor.add_event(at=f"2026-03-02T{at}:00Z", event_name=at)
@@ -76,7 +76,7 @@ def test_odd_files_are_days_that_share_rows(userpilot):
     }
     assert found == {"2026-03-02.json.gz": ["21:02", "20:50"], "2026-03-03.json.gz": ["21:10", "21:02", "20:58"]}
     ask.vendor.add_event(at="2026-03-03T20:58:00Z", event_name="last")
-    assert "2026-03-04.json.gz" in ask.files("2026-03-02", "2026-03-03")  # named after a day behind the range
+    assert "2026-03-04.json.gz" in ask.files("2026-03-02", "2026-03-03")  # named after a day beyond the range
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_spans_without_rows_and_long_spans(userpilot, settings, names):
     ],
 )
 def test_range_without_rows(userpilot, world, settings, status, files):
-    """Nobody knows; both worlds complete without a file, the other readings can be set."""
+    """Not documented: both worlds complete without a file, and other readings can be set."""
     ask = userpilot(world, **settings)
     assert ask.files() == files
     assert ask.jobs()[0]["status"] == status
@@ -164,8 +164,8 @@ def test_row_as_documented(userpilot):
     assert ask.vendor.events("2026-03-03") == [row]
 
 
-def test_row_otherwise(userpilot):
-    """Odd: ClickHouse's spelling, metadata as text, ids too long for a number, nulls, columns nobody wrote down."""
+def test_row_in_the_odd_world(userpilot):
+    """Odd: ClickHouse's time format, metadata as text, ids too long for a number, nulls, undocumented columns."""
     ask = userpilot("odd")
     ask.vendor.add_event(at="2026-03-03T08:55:35.874555Z", metadata={"plan": "größer"})
     ask.vendor.add_event(at="2026-03-03T08:55:36Z")
@@ -182,7 +182,7 @@ def test_row_otherwise(userpilot):
 
 @pytest.mark.parametrize("kind", [str, int])
 def test_event_id_is_a_hash_of_the_natural_key(userpilot, kind):
-    """It cannot tell apart two events that differ in their metadata only."""
+    """Two events that differ only in their metadata have the same id."""
     ask = userpilot("odd", event_ids="string" if kind is str else "number")
     for second, number in ((0, 1), (0, 2), (1, 1)):
         ask.vendor.add_event(at=f"2026-03-03T10:00:0{second}Z", metadata={"n": number})
@@ -222,7 +222,7 @@ def test_events_without_a_time_are_a_mistake_of_the_test(pilot):
 
 
 def test_csv(pilot):
-    """A header first, metadata as text."""
+    """A CSV file has a header; metadata is JSON text."""
     pilot.vendor.add_event(at="2026-03-03T10:00:00Z", metadata={"a": 'quote " and, comma'}, event_name="x\ny")
     (text,) = (text for text in pilot.files(format="csv").values() if text)
     (row,) = csv.DictReader(io.StringIO(text.decode()))
@@ -268,14 +268,14 @@ def test_odd_files_are_packed_in_every_way(userpilot):
     assert len(items) == 4
     members, plain, encoded, whole = [ask.get(item["url"]) for item in items]
     one = zlib.decompressobj(wbits=31)
-    assert one.decompress(members[1]).count(b"\n") == 2  # a reader that stops at the first end loses two thirds
+    assert one.decompress(members[1]).count(b"\n") == 2  # a reader of the first member only loses two thirds
     assert one.unused_data
     assert gzip.decompress(members[1]).count(b"\n") == 6
     assert plain[1].startswith(b'{"app_token"')
     assert plain[0].url.path.endswith("2026-03-03.json.gz")
     assert encoded[0].headers["content-encoding"] == "gzip"
     assert gzip.decompress(encoded[1]).count(b"\n") == 6
-    assert ask.http.get(items[2]["url"]).text.count("\n") == 6  # undone unasked
+    assert ask.http.get(items[2]["url"]).text.count("\n") == 6  # the HTTP library unpacks it by itself
     assert "content-encoding" not in whole[0].headers
     assert gzip.decompress(whole[1]).count(b"\n") == 6
 
@@ -291,8 +291,8 @@ def test_odd_days_without_rows_are_gzips_of_nothing(userpilot):
 
 
 @WORLDS
-def test_sample_leaves_and_arrives(userpilot, world):
-    """Every row of the days asked for is in some file, at least as often as the vendor has it."""
+def test_sample_is_exported_completely(userpilot, world):
+    """Every row of the requested days is exported, at least as often as the vendor has it."""
     ask = userpilot(world)
     ask.vendor.load_sample(date(2026, 2, 27), date(2026, 3, 5))
     types = ["identify_user", "identify_company", "page_view", "track", "track_feature", "interaction", "session_start"]

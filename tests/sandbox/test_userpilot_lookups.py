@@ -1,4 +1,4 @@
-"""Lookups: bare arrays and pages, cursors that must be encoded, pages that move, ids of every kind."""
+"""Lookups: bare arrays and pages, cursors that must be encoded, items that move between pages, ids of both types."""
 
 import base64
 
@@ -26,7 +26,7 @@ def look(ask, name, **params):
 
 
 def walked(ask, name, **params):
-    """Every item of a paged lookup, page by page."""
+    """The ids of a paged lookup, page by page."""
     pages, cursor = [], None
     while True:
         body = look(ask, name, **params, **({"after_cursor": cursor} if cursor else {})).json()
@@ -41,7 +41,7 @@ def walked(ask, name, **params):
     [("documented", {"events_properties", "segments"}), ("odd", {"events_properties", "features_events"})],
 )
 def test_shapes(userpilot, world, paged):
-    """Documented: two are paged. Odd: another two; a bare array may become pages, and pages an array."""
+    """In each world two lookups are paged, and not the same two; the others are bare arrays."""
     ask = userpilot(world)
     bodies = {name: look(ask, name).json() for name in ELEVEN}
     assert {name for name, body in bodies.items() if isinstance(body, dict)} == paged
@@ -74,8 +74,8 @@ def test_walk_as_documented(userpilot):
     assert second["metadata"]["cursor"]["before"]
 
 
-def test_walk_otherwise(userpilot):
-    """Odd: the limit changes nothing, and nobody says whether the total is capped."""
+def test_walk_in_the_odd_world(userpilot):
+    """Odd: ``limit`` is ignored, and the answer does not say whether the total is capped."""
     ask = userpilot("odd")
     body = look(ask, "events_properties", limit=7).json()
     assert body["metadata"].keys() == {"cursor", "limit", "total_count"}
@@ -88,7 +88,7 @@ def test_cursor_must_be_encoded_exactly_once(userpilot):
     assert {"+", "/", "="} <= set(cursor)
     assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
     path = f"{EXPORTS}/lookups/events_properties?after_cursor="
-    raw = ask.send("GET", path + cursor)  # a plus in a query is a blank
+    raw = ask.send("GET", path + cursor)  # a plus in a query is a space
     twice = look(ask, "events_properties", after_cursor=cursor.replace("+", "%2B"))
     short = look(ask, "events_properties", after_cursor=cursor.rstrip("="))
     alien = look(ask, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
@@ -106,7 +106,7 @@ def test_total_may_be_capped(userpilot):
 
 
 def test_items_move_among_the_pages(userpilot):
-    """Seen again while we walk: an item of page one comes twice, one of page two never."""
+    """An item that moves to a later page while pages are read comes twice; one that moves to an earlier page never."""
     ask = userpilot()
     lookups = ask.vendor.lookups
     first, second = walked(ask, "events_properties", limit=30)
@@ -126,7 +126,7 @@ def test_items_move_among_the_pages(userpilot):
 
 @pytest.mark.parametrize("fault", ["stuck", "hollow"])
 def test_cursor_that_never_ends(userpilot, fault):
-    """The same cursor again and again; empty pages that still have one."""
+    """The same cursor again and again, or empty pages with a cursor."""
     ask = userpilot()
     getattr(ask.vendor.lookups, fault).add("events_properties")
     seen, cursor = [], None
@@ -143,7 +143,7 @@ def test_cursor_that_never_ends(userpilot, fault):
 
 
 def test_ids_are_strings_or_numbers(userpilot):
-    """Documented: text where the page shows text ("-2"), numbers elsewhere. Odd: numbers everywhere."""
+    """Documented: strings where the page shows strings ("-2"), numbers elsewhere. Odd: numbers everywhere."""
     for world, kind in (("documented", str), ("odd", int)):
         ask = userpilot(world)
         ids = [item for page in walked(ask, "events_properties") for item in page]
@@ -152,13 +152,13 @@ def test_ids_are_strings_or_numbers(userpilot):
         assert {type(item["id"]) for item in look(ask, "flows").json()} == {int}
 
 
-def test_key_is_no_key(userpilot):
+def test_key_is_not_unique(userpilot):
     rows = look(userpilot(), "events_properties", limit=100).json()["data"]
     assert sum(row["key"] == "url" for row in rows) == 2
 
 
 def test_children(userpilot):
-    """Surveys with modules and with three ways of having none; checklists with tasks, or looking like features."""
+    """Surveys with modules, and without them in three ways; checklists with tasks, or in the shape of features."""
     ask, odd = userpilot(), userpilot("odd")
     surveys = look(ask, "surveys").json()
     assert [len(item["modules"] or []) for item in surveys[:3]] == [2, 0, 0]

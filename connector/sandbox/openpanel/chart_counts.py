@@ -174,9 +174,7 @@ def documented_lines(
         Line(
             [series.name, *key],
             {
-                str(at): counting.count(by_place[at])
-                if at in by_place
-                else 0  # two labels may be equal
+                str(at): counting.count(by_place[at]) if at in by_place else 0  # two labels may be equal
                 for at in range(len(buckets.starts))
             },
             people[key],
