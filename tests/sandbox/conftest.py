@@ -26,6 +26,12 @@ def openpanel() -> Iterator[Callable[..., Asker]]:
 
 
 @pytest.fixture
+def ask(openpanel) -> Asker:
+    """A server with the usual settings."""
+    return openpanel()
+
+
+@pytest.fixture
 def stockholm(openpanel) -> Asker:
     """A server without a request budget, whose organisation is in Stockholm."""
     ask = openpanel(rate_limit=None)
@@ -69,3 +75,15 @@ def userpilot(stages) -> Iterator[Callable[..., Exporter]]:
 def pilot(request, userpilot) -> Exporter:
     """The same question in both worlds."""
     return userpilot(request.param)
+
+
+@pytest.fixture
+def documented(userpilot) -> Exporter:
+    """An environment that behaves as documented."""
+    return userpilot()
+
+
+@pytest.fixture
+def odd(userpilot) -> Exporter:
+    """An environment with the other reading of everything."""
+    return userpilot("odd")

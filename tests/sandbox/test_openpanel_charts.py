@@ -159,8 +159,7 @@ def test_a_last_day_without_a_time_is_left_out(stockholm, openpanel):
     assert set(counts(stockholm.series(VIEWS, **full)).values()) == {24}
 
 
-def test_an_end_of_midnight_counts_its_event_twice_and_the_last_second_is_lost(openpanel):
-    ask = openpanel()
+def test_an_end_of_midnight_counts_its_event_twice_and_the_last_second_is_lost(ask):
     ask.vendor.add("midnight", at="2026-03-03T00:00:00Z")
     ask.vendor.add("late", at="2026-03-03T23:59:59.500Z")
     for start, end, found in (
@@ -193,8 +192,7 @@ def test_presets_are_local_and_a_start_alone_is_ignored(stockholm):
 # ---------- traps
 
 
-def test_series_without_events_are_absent_and_lengths_differ(openpanel):
-    ask = openpanel()
+def test_series_without_events_are_absent_and_lengths_differ(ask):
     ask.vendor.add("a", at="2026-03-01T10:00:00Z")
     ask.vendor.add("b", at="2026-03-03T10:00:00Z", name="purchase")
     span = utc_days(1, 3)
@@ -213,9 +211,8 @@ def test_series_without_events_are_absent_and_lengths_differ(openpanel):
     }
 
 
-def test_breakdowns_are_sorted_by_sum(openpanel):
+def test_breakdowns_are_sorted_by_sum(ask):
     """Series are sorted by sum. Two of them may have one id; only the breakdown distinguishes them."""
-    ask = openpanel()
     for number, path in enumerate(["/a-b", "/ab", "/ab", "/東京", "/東京", "/東京"]):
         ask.vendor.add(f"e{number}", at=f"2026-03-0{1 + number % 2}T10:00:00Z", path=path, profile_id=f"u{number}")
     span = utc_days(1, 2)
@@ -230,8 +227,7 @@ def test_breakdowns_are_sorted_by_sum(openpanel):
     assert (unknown["names"], unknown["metrics"]["sum"]) == (["screen_view"], 6)
 
 
-def test_empty_values_shift_the_next_one_to_the_wrong_key(openpanel):
-    ask = openpanel()
+def test_empty_values_shift_the_next_one_to_the_wrong_key(ask):
     for number, (city, system) in enumerate([("", "macOS"), ("Oslo", "macOS"), ("macOS", ""), ("", "")]):
         ask.vendor.add(f"e{number}", at="2026-03-01T10:00:00Z", city=city, os=system)
     span = utc_days(1, 1)
@@ -244,8 +240,7 @@ def test_empty_values_shift_the_next_one_to_the_wrong_key(openpanel):
     }
 
 
-def test_an_empty_bucket_makes_a_country_of_two_nuls(openpanel):
-    ask = openpanel()
+def test_an_empty_bucket_makes_a_country_of_two_nuls(ask):
     ask.vendor.add("a", at="2026-03-01T10:00:00Z", country="SE")
     ask.vendor.add("b", at="2026-03-03T10:00:00Z")
     span = utc_days(1, 3)
@@ -260,9 +255,8 @@ def test_an_empty_bucket_makes_a_country_of_two_nuls(openpanel):
     assert len(ask.chart(VIEWS, breakdowns=["country"], **span)["series"]) == 2
 
 
-def test_people_and_groups(openpanel):
+def test_people_and_groups(ask):
     """An event without a group is in no series by group; one in two groups is in both, and counts twice in a filter."""
-    ask = openpanel()
     ask.vendor.add_group("g1", type="company", name="One")
     ask.vendor.add_group("g2", type="company", name="Two")
     ask.vendor.add_profile("u", properties={"plan": {"tier": "pro"}})
@@ -278,8 +272,7 @@ def test_people_and_groups(openpanel):
     assert ask.series(VIEWS | {"filters": [company]}, **span)["metrics"]["sum"] == 3
 
 
-def test_filters_and_ignored_names(openpanel):
-    ask = openpanel()
+def test_filters_and_ignored_names(ask):
     for number, path in enumerate(["/a", "/a", "/b"]):
         ask.vendor.add(f"e{number}", at="2026-03-01T10:00:00Z", path=path)
     span = utc_days(1, 1)
@@ -293,8 +286,7 @@ def test_filters_and_ignored_names(openpanel):
     assert ask.chart(VIEWS, **both, **span)["series"] == []  # the newer parameter takes precedence
 
 
-def test_property_segments_without_a_property_count(openpanel):
-    ask = openpanel()
+def test_property_segments_without_a_property_count(ask):
     ask.vendor.add("a", at="2026-03-01T10:00:00Z", properties={"total": 7}, revenue=3)
     span = utc_days(1, 1)
     for name, found in ((None, 1), ("revenue", 3), ("properties.total", 7), ("colour", 1)):
@@ -302,8 +294,7 @@ def test_property_segments_without_a_property_count(openpanel):
         assert ask.chart(asked, **span)["metrics"]["sum"] == found
 
 
-def test_previous_is_matched_by_place(openpanel):
-    ask = openpanel()
+def test_previous_is_matched_by_place(ask):
     for number, day in enumerate([1, 2, 2, 3, 3, 3, 4]):
         ask.vendor.add(f"e{number}", at=f"2026-03-0{day}T10:00:00Z", profile_id=f"u{number}")
     span = utc_days(3, 4)
@@ -335,8 +326,7 @@ def test_refusals(openpanel, params, message):
     assert refused(answer) == (400, message)
 
 
-def test_the_project_is_checked_as_for_events(openpanel):
-    ask = openpanel()
+def test_the_project_is_checked_as_for_events(ask):
     ask.vendor.add_project("other")
     assert ask.send("GET", "/export/charts", params={"projectId": "other"}).status_code == 403
     assert ask.send("GET", "/export/charts", ROOT, params={"projectId": "nowhere"}).status_code == 404
@@ -365,9 +355,8 @@ def test_the_documentation_promises_instants_whole_days_and_every_bucket(openpan
     assert (place["id"], place["names"]) == ("x-sweden", ["x", "Sweden"])
 
 
-def test_sums_of_a_sample_agree_with_its_rows(openpanel):
+def test_sums_of_a_sample_agree_with_its_rows(ask):
     """The chart has the same numbers as the stored rows, by day and by value."""
-    ask = openpanel()
     ask.vendor.add_project("demo", timezone="Europe/Stockholm")
     ask.vendor.load_sample(date(2026, 2, 27), date(2026, 3, 3))
     expected = defaultdict(Counter)

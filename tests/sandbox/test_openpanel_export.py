@@ -22,9 +22,8 @@ def hourly(vendor, count, day=DAY, **fields):
 # ---------- paging
 
 
-def test_late_events_repeat_rows_and_hide_others_while_the_total_fits(openpanel):
+def test_late_events_repeat_rows_and_hide_others_while_the_total_fits(ask):
     """Offset paging over a day that still grows: 13 rows announced, 13 delivered, only 10 of them distinct."""
-    ask = openpanel()
     hourly(ask.vendor, 10)
     ask.vendor.before_page[2] = lambda: [ask.vendor.add(f"late{n}", at=f"{DAY}T20:0{n}:00Z") for n in range(3)]
     first = ask.day(limit=5)
@@ -37,17 +36,15 @@ def test_late_events_repeat_rows_and_hide_others_while_the_total_fits(openpanel)
     assert ask.vendor.count(DAY) == 13
 
 
-def test_total_may_change_between_the_two_queries_of_one_page(openpanel):
+def test_total_may_change_between_the_two_queries_of_one_page(ask):
     """Rows and total are two queries without a snapshot, so a total can include a row that no page has."""
-    ask = openpanel()
     hourly(ask.vendor, 3)
     ask.vendor.before_count[1] = lambda: ask.vendor.add("late", at=f"{DAY}T23:00:00Z")
     assert ask.day().json()["meta"] == {"count": 3, "totalCount": 4, "pages": 1, "current": 1}
 
 
-def test_without_both_dates_page_one_looks_back_and_the_others_do_not(openpanel):
+def test_without_both_dates_page_one_looks_back_and_the_others_do_not(ask):
     """Every answer is 200 and every page but the first is full, but the rows in between are never delivered."""
-    ask = openpanel()
     hourly(ask.vendor, 8, day="2026-03-05")
     hourly(ask.vendor, 24, day="2026-02-01")
     for half in ({}, {"start": "2026-01-01"}, {"end": "2026-12-31"}, {"startDate": DAY, "endDate": DAY, "range": "7d"}):
@@ -66,8 +63,7 @@ def test_old_servers_cut_page_one_even_with_both_dates(openpanel):
     assert ask.send("GET", "/documentation/json").status_code == 404
 
 
-def test_limit_and_page_are_clamped_silently(openpanel):
-    ask = openpanel()
+def test_limit_and_page_are_clamped_silently(openpanel, ask):
     ask.vendor.load({"id": f"e{n}", "at": f"{DAY}T10:00:00Z"} for n in range(1100))
     sent = {5000: 1000, 1000: 1000, 0: 1, -5: 1, "": 1, "1e2": 100}
     assert {limit: ask.day(limit=limit).json()["meta"]["count"] for limit in sent} == sent
@@ -80,9 +76,8 @@ def test_limit_and_page_are_clamped_silently(openpanel):
     assert old.day(limit=1000).json()["meta"] == {"count": 50, "totalCount": 72, "pages": 2, "current": 1}
 
 
-def test_rows_stored_twice_may_be_on_two_pages(openpanel):
+def test_rows_stored_twice_may_be_on_two_pages(ask):
     """An id that is stored twice is returned twice, here as the last row of a page and the first of the next."""
-    ask = openpanel()
     hourly(ask.vendor, 4)
     ask.vendor.add("e1", at=f"{DAY}T01:00:00Z")
     pages = [ids(ask.day(limit=3, page=page)) for page in (1, 2)]
@@ -90,9 +85,8 @@ def test_rows_stored_twice_may_be_on_two_pages(openpanel):
     assert ask.day().json()["meta"]["totalCount"] == 5
 
 
-def test_ties_are_ordered_by_the_second_half_of_the_uuid_first(openpanel):
+def test_ties_are_ordered_by_the_second_half_of_the_uuid_first(ask):
     """The event store orders UUIDs differently from their text."""
-    ask = openpanel()
     low_text = "00000000-0000-4000-bfff-ffffffffffff"
     high_text = "ffffffff-ffff-4fff-8000-000000000000"
     for name in (low_text, high_text):
@@ -114,24 +108,21 @@ def test_ties_are_ordered_by_the_second_half_of_the_uuid_first(openpanel):
         ("2026-03-05", DAY, 0),
     ],
 )
-def test_dates_mean_whole_utc_days_both_included(openpanel, start, end, found):
-    ask = openpanel()
+def test_dates_mean_whole_utc_days_both_included(ask, start, end, found):
     hourly(ask.vendor, 24)
     hourly(ask.vendor, 24, day="2026-03-03")
     assert ask.events(start=start, end=end).json()["meta"]["totalCount"] == found
 
 
 @pytest.mark.parametrize("text", ["yesterday", "20260304", "1772582400000", "2026-13-01", f"{DAY}T00:00:00 02:00"])
-def test_bad_dates_are_500_as_text(openpanel, text):
-    ask = openpanel()
+def test_bad_dates_are_500_as_text(ask, text):
     answer = ask.events(start=text, end=DAY)
     assert (answer.status_code, answer.text) == (500, "Internal server error")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert ask.events(start=text).status_code == 200  # a start alone is not read
 
 
-def test_day_is_the_event_stores_and_not_the_organisations(openpanel):
-    ask = openpanel()
+def test_day_is_the_event_stores_and_not_the_organisations(openpanel, ask):
     ask.vendor.projects["demo"].organisation.timezone = "America/New_York"
     ask.vendor.add("evening", at=f"{DAY}T02:00:00Z")
     assert len(ids(ask.day())) == 1
@@ -144,8 +135,7 @@ def test_day_is_the_event_stores_and_not_the_organisations(openpanel):
 # ---------- fields
 
 
-def test_fields_are_absent_until_they_are_named(openpanel):
-    ask = openpanel()
+def test_fields_are_absent_until_they_are_named(ask):
     ask.vendor.add("e", at=f"{DAY}T10:00:00Z", groups=["c-01"], properties={"a": {"b": [1, True, None]}}, importedAt=0)
     row = ask.day().json()["data"][0]
     assert row["groups"] == []
@@ -163,15 +153,13 @@ def test_fields_are_absent_until_they_are_named(openpanel):
 @pytest.mark.parametrize(
     "params", [{"includes": "device,region"}, {"includes": ["device", "region"]}, {"includes": '["device","region"]'}]
 )
-def test_three_ways_to_name_fields(openpanel, params):
-    ask = openpanel()
+def test_three_ways_to_name_fields(ask, params):
     ask.vendor.add("e", at=f"{DAY}T10:00:00Z")
     assert {"device", "region"} <= ask.day(**params).json()["data"][0].keys()
     assert "device" not in ask.day(**{"includes[]": "device"}).json()["data"][0]
 
 
-def test_placeholder_profile_changes_with_every_request(openpanel):
-    ask = openpanel()
+def test_placeholder_profile_changes_with_every_request(ask):
     ask.vendor.add("e", at=f"{DAY}T10:00:00Z", profile_id="someone")
     before = ask.day(includes="profile").json()["data"][0]["profile"]
     ask.clock.now += 1
@@ -202,8 +190,7 @@ def test_placeholder_profile_changes_with_every_request(openpanel):
         ("event=A", []),
     ],
 )
-def test_event_names(openpanel, query, names):
-    ask = openpanel()
+def test_event_names(ask, query, names):
     for name in ("a", "b", "123"):
         ask.vendor.add(name, at=f"{DAY}T10:00:00Z", name=name)
     answer = ask.send("GET", f"/export/events?start={DAY}&end={DAY}&{query}")
@@ -226,16 +213,14 @@ def test_event_names(openpanel, query, names):
         ("filters=nonsense", "querystring/filters Invalid input: expected array, received string"),
     ],
 )
-def test_refused_parameters_and_their_words(openpanel, query, message):
-    ask = openpanel()
+def test_refused_parameters_and_their_words(openpanel, ask, query, message):
     answer = ask.send("GET", f"/export/events?{query}", headers={"openpanel-client-secret": "wrong"})
     assert answer.status_code == 400  # before the credentials are checked
     assert answer.json() == {"status": 400, "error": "Error", "message": message}
 
 
-def test_profile_lists_more_than_it_counts(openpanel):
+def test_profile_lists_more_than_it_counts(ask):
     """The anonymous rows of a profile's devices are listed but not counted, so reading by pages loses them."""
-    ask = openpanel()
     for hour in range(6):
         ask.vendor.add(f"anonymous{hour}", at=f"{DAY}T{hour:02d}:00:00Z", device_id="d1", profile_id="d1")
     for hour in range(3):
@@ -255,8 +240,7 @@ def rule(name, operator, *value, **more):
     return {"name": name, "operator": operator, "value": list(value), **more}
 
 
-def test_created_at_slices_a_day_to_the_millisecond(openpanel):
-    ask = openpanel()
+def test_created_at_slices_a_day_to_the_millisecond(ask):
     for ms in range(5):
         ask.vendor.add(f"e{ms}", at=f"{DAY}T10:00:00.00{ms}Z")
     cut = [rule("created_at", "gte", f"{DAY} 10:00:00.001"), rule("createdAt", "lt", f"{DAY} 10:00:00.003")]
@@ -292,8 +276,7 @@ def test_created_at_slices_a_day_to_the_millisecond(openpanel):
         (rule("country", "is"), {"se", "us", "nowhere"}),
     ],
 )
-def test_filters_that_work_and_filters_that_are_ignored(openpanel, one, found):
-    ask = openpanel()
+def test_filters_that_work_and_filters_that_are_ignored(ask, one, found):
     add, at = ask.vendor.add, f"{DAY}T10:00:00Z"
     add("se", at=at, country="SE", path="/pricing", properties={"a.b": "x", "n": "9", "__query.utm_source": "google"})
     add("us", at=at, country="US", path="/docs", revenue=100, properties={"n": "10"}, profile_id="u-1", device_id="d")
@@ -302,8 +285,7 @@ def test_filters_that_work_and_filters_that_are_ignored(openpanel, one, found):
     assert set(ids(filtered(ask, one))) == {event_id(name) for name in found}
 
 
-def test_event_of_two_matching_groups_comes_twice_and_counts_twice(openpanel):
-    ask = openpanel()
+def test_event_of_two_matching_groups_comes_twice_and_counts_twice(ask):
     for name in ("c-01", "c-02"):
         ask.vendor.add_group(name, type="company", name=name)
     ask.vendor.add("e", at=f"{DAY}T10:00:00Z", groups=["c-01", "c-02", "unknown"])

@@ -258,8 +258,7 @@ def many(vendor, count):
     vendor.load(rows)
 
 
-def test_todays_routes_have_no_pages_and_at_most_a_thousand_rows(openpanel):
-    ask = openpanel()
+def test_todays_routes_have_no_pages_and_at_most_a_thousand_rows(ask):
     many(ask.vendor, 1200)
     for route in ("browser", "pages"):
         bodies = [
@@ -302,9 +301,8 @@ def test_the_documentation_writes_names_of_places(openpanel):
 # ---------- whose data
 
 
-def test_the_path_does_not_matter_to_a_read_client(openpanel):
+def test_the_path_does_not_matter_to_a_read_client(openpanel, ask):
     """A read client gets its own project for any path; root clients get a 500 for a wrong project."""
-    ask = openpanel()
     ask.vendor.add_project("other")
     ask.vendor.add_project("foreign", organisation="elsewhere")
     ask.vendor.add("mine", at="2026-03-04T10:00:00Z", session_id="s", browser="Mine")
@@ -322,8 +320,7 @@ def test_the_path_does_not_matter_to_a_read_client(openpanel):
     assert documented.send("GET", "/insights/other/browser").status_code == 403
 
 
-def test_all_families_spend_one_budget(openpanel):
-    ask = openpanel()
+def test_all_families_spend_one_budget(ask):
     ask.day()
     ask.insights("live")
     answer = ask.send("GET", "/export/charts")
@@ -333,15 +330,13 @@ def test_all_families_spend_one_budget(openpanel):
     assert [row["id"] for row in managed.json()["data"]] == ["demo"]
 
 
-def test_faults_reach_reports(openpanel):
-    ask = openpanel()
+def test_faults_reach_reports(ask):
     ask.vendor.faults.add("status", "/insights/*/country", status=503)
     assert ask.send("GET", "/insights/demo/country").status_code == 503
     assert ask.send("GET", "/insights/demo/country").status_code == 200
 
 
-def test_live_counts_people_of_the_last_five_minutes(openpanel):
-    ask = openpanel()
+def test_live_counts_people_of_the_last_five_minutes(ask):
     for name, at, more in (
         ("a", "11:55:00", {"profile_id": "u"}),
         ("b", "11:59:59", {"profile_id": "u"}),
@@ -356,9 +351,8 @@ def test_live_counts_people_of_the_last_five_minutes(openpanel):
     assert ask.insights("live") == {"visitors": 0}
 
 
-def test_sessions_follow_the_rows(openpanel):
+def test_sessions_follow_the_rows(ask):
     """Sessions are computed again after rows are added or removed."""
-    ask = openpanel()
     day = {"startDate": "2026-03-04", "endDate": "2026-03-04"}
 
     def total():

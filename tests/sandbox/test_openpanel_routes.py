@@ -53,8 +53,7 @@ def test_manage_refuses_at_twenty_calls_of_any_family():
     assert not budget.spend("another client", manage=True).refused
 
 
-def test_routes(openpanel):
-    ask = openpanel()
+def test_routes(ask):
     assert ask.send("GET", "/export/events/").json()["message"] == "Route GET:/export/events/ not found"
     assert ask.send("POST", "/export/events", json={}).status_code == 404
     assert ask.send("GET", "/healthcheck").json()["ready"] is True
@@ -74,8 +73,7 @@ def test_prefix_of_a_self_hosted_server(openpanel):
     assert ask.send("GET", "/api/nothing?a=1").json()["message"] == "Route GET:/nothing?a=1 not found"
 
 
-def test_requests_are_remembered(openpanel):
-    ask = openpanel()
+def test_requests_are_remembered(openpanel, ask):
     ask.events(event=["a", "b"], limit=2)
     ask.events(limit="x")
     first, second = ask.vendor.requests

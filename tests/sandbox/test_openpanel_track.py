@@ -17,8 +17,7 @@ def tracked(name="screen_view", profile=None, **properties):
     return {"type": "track", "payload": payload | ({"profileId": profile} if profile else {})}
 
 
-def test_session_end_is_written_late_and_into_the_past(openpanel):
-    ask = openpanel()
+def test_session_end_is_written_late_and_into_the_past(ask):
     ask.track(WRITE, tracked(__path="https://shop.example.com/a?utm_source=google#top"), user_agent=BROWSER)
     ask.clock.now += 60
     ask.track(WRITE, tracked(__path="https://shop.example.com/b"), user_agent=BROWSER)
@@ -43,8 +42,7 @@ def test_session_end_is_written_late_and_into_the_past(openpanel):
     assert rows[0]["profileId"] == rows[0]["deviceId"]
 
 
-def test_device_that_comes_back_ends_its_old_session(openpanel):
-    ask = openpanel()
+def test_device_that_comes_back_ends_its_old_session(ask):
     ask.track(WRITE, tracked(), user_agent=BROWSER)
     ask.clock.now += 31 * 60
     ask.track(WRITE, tracked(), user_agent=BROWSER)
@@ -61,8 +59,7 @@ def test_tracked_events_are_readable_after_a_while(openpanel):
     assert ask.day("2026-03-05").json()["meta"]["totalCount"] == 2
 
 
-def test_past_and_future_timestamps(openpanel):
-    ask = openpanel()
+def test_past_and_future_timestamps(ask):
     for name, moment in (("past", "2026-02-01T01:02:03.004Z"), ("future", "2026-03-05T12:02:00Z"), ("bad", "soon")):
         assert ask.track(WRITE, tracked(name, __timestamp=moment, k="v"), user_agent=BROWSER).status_code == 200
     past = ask.vendor.rows("2026-02-01")[0]
@@ -74,16 +71,14 @@ def test_past_and_future_timestamps(openpanel):
     assert ask.vendor.rows("2026-03-05")[0]["created_at"] == "2026-03-05T12:00:59.000Z"
 
 
-def test_servers_have_no_device_and_no_session(openpanel):
-    ask = openpanel()
+def test_servers_have_no_device_and_no_session(ask):
     answer = ask.track(WRITE, tracked("job_done", "u-1"), user_agent="python-httpx/0.28.1")
     assert answer.json()["deviceId"]
     (row,) = ask.vendor.rows("2026-03-05")
     assert (row["device"], row["device_id"], row["session_id"], row["profile_id"]) == ("server", "", "", "u-1")
 
 
-def test_revenue_and_reserved_names(openpanel):
-    ask = openpanel()
+def test_revenue_and_reserved_names(openpanel, ask):
     body = tracked("revenue", __revenue=4999, currency="USD")
     assert ask.track(WRITE, body, user_agent=BROWSER).status_code == 200
     stored = ask.vendor.rows("2026-03-05")[0]
@@ -107,8 +102,7 @@ def test_bodies_that_are_refused(openpanel, content, error):
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
-def test_deprecated_routes(openpanel):
-    ask = openpanel()
+def test_deprecated_routes(ask):
     named = {"user-agent": BROWSER}
     old = {"name": "old", "properties": {"a": 1}, "timestamp": "2020-01-01T00:00:00Z"}
     answer = ask.send("POST", "/event", WRITE, json=old, headers=named)
@@ -122,8 +116,7 @@ def test_deprecated_routes(openpanel):
     assert ask.send("POST", "/profile/decrement", WRITE, json=step | {"profileId": "x"}).status_code == 404
 
 
-def test_import_validates_nothing_and_stores_all_or_nothing(openpanel):
-    ask = openpanel()
+def test_import_validates_nothing_and_stores_all_or_nothing(ask):
     good = {
         "name": "session_end",
         "properties": {"a": {"b": 1}},
@@ -159,8 +152,7 @@ def test_sample_is_the_same_every_time_and_has_what_a_real_day_has():
     assert OpenPanel.with_sample(["2026-03-07"]).count("2026-03-07") < 600  # a Saturday
 
 
-def test_sample_of_today_grows_with_the_clock(openpanel):
-    ask = openpanel()
+def test_sample_of_today_grows_with_the_clock(ask):
     today = date(2026, 3, 5)
     ask.vendor.load_sample(today, today)
     noon = ask.vendor.count(today)

@@ -108,20 +108,19 @@ def test_vanished_object(pilot):
     assert b"NoSuchKey" in body
 
 
-def test_ranges_as_documented(userpilot):
-    ask = userpilot()
-    _, url = ask.one_file()
-    whole, body = ask.get(url)
+def test_ranges_as_documented(documented):
+    _, url = documented.one_file()
+    whole, body = documented.get(url)
     size, etag = len(body), whole.headers["etag"]
     assert whole.headers["content-length"] == str(size)
     for asked, start, end in ((f"bytes=10-{size}", 10, size), ("bytes=0-3", 0, 4), ("bytes=-5", size - 5, size)):
-        answer, part = ask.get(url, range=asked, **{"if-match": etag})
+        answer, part = documented.get(url, range=asked, **{"if-match": etag})
         assert (answer.status_code, part) == (206, body[start:end])
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
-    assert ask.get(url, range="bytes=1-", **{"if-match": '"another"'})[0].status_code == 412
-    assert ask.get(url, range=f"bytes={size}-")[0].status_code == 416
-    assert ask.get(url, range="bytes=1-", **{"if-range": '"another"'})[0].status_code == 200
-    assert ask.get(url, range="lines=1-")[0].status_code == 200
+    assert documented.get(url, range="bytes=1-", **{"if-match": '"another"'})[0].status_code == 412
+    assert documented.get(url, range=f"bytes={size}-")[0].status_code == 416
+    assert documented.get(url, range="bytes=1-", **{"if-range": '"another"'})[0].status_code == 200
+    assert documented.get(url, range="lines=1-")[0].status_code == 200
 
 
 def test_no_ranges_without_an_etag(userpilot):
@@ -167,18 +166,17 @@ def test_faulty_file(pilot, kind, options, status, length):
 
 @pytest.mark.parametrize("kind", ["drop", "truncate", "reset", "hang"])
 @pytest.mark.parametrize("where", ["file", "list", "post"])
-def test_broken_connection(userpilot, kind, where):
-    ask = userpilot()
-    _, url = ask.one_file()
+def test_broken_connection(documented, kind, where):
+    _, url = documented.one_file()
     path = {"file": FILES, "list": f"{EXPORTS}/jobs", "post": EXPORTS}[where]
-    act = {"file": lambda: ask.get(url), "list": ask.jobs, "post": ask.trigger}[where]
-    ask.vendor.faults.add(kind, path)
-    ask.http.timeout = 0.2
+    act = {"file": lambda: documented.get(url), "list": documented.jobs, "post": documented.trigger}[where]
+    documented.vendor.faults.add(kind, path)
+    documented.http.timeout = 0.2
     with pytest.raises(httpx.TransportError):
         act()
-    ask.http.timeout = 2
+    documented.http.timeout = 2
     if where == "post":
-        assert ask.trigger().status_code == 409  # the answer was lost, the job exists
+        assert documented.trigger().status_code == 409  # the answer was lost, the job exists
     else:
         act()
 

@@ -53,11 +53,10 @@ def test_last_day_may_be_excluded(userpilot, included, found):
     assert ask.names("2026-03-03", "2026-03-04") == found
 
 
-def test_documented_files_are_weeks_named_after_mondays(userpilot):
-    ask = userpilot()
+def test_documented_files_are_weeks_named_after_mondays(documented):
     for day in ("2024-07-29", "2024-08-04", "2024-08-05", "2024-08-26"):
-        ask.vendor.add_event(at=f"{day}T00:00:00Z", event_name=day)
-    found = ask.files("2024-08-01", "2024-08-31")
+        documented.vendor.add_event(at=f"{day}T00:00:00Z", event_name=day)
+    found = documented.files("2024-08-01", "2024-08-31")
     assert {name: text.count(b"\n") for name, text in found.items()} == {
         "2024-07-29.json.gz": 1,  # named after a day before the range
         "2024-08-05.json.gz": 1,
@@ -127,9 +126,8 @@ def test_labels():
 # ---------- rows
 
 
-def test_row_as_documented(userpilot):
-    ask = userpilot()
-    ask.vendor.add_event(
+def test_row_as_documented(documented):
+    documented.vendor.add_event(
         at="2026-03-03T07:45:30.123456Z",
         event_name="Subscription Purchased",
         user_id="user-001",
@@ -139,7 +137,7 @@ def test_row_as_documented(userpilot):
         screen_width=1920,
         metadata={"subscription_id": "sub-001", "Plan": 1, "plan": [None, True]},
     )
-    (row,) = ask.rows()
+    (row,) = documented.rows()
     assert row == {
         "app_token": "NX-51f4acf7",
         "event_type": "track",
@@ -161,7 +159,7 @@ def test_row_as_documented(userpilot):
         "inserted_at": "2026-03-03T07:45:30.123456Z",
         "metadata": {"subscription_id": "sub-001", "Plan": 1, "plan": [None, True]},
     }
-    assert ask.vendor.events("2026-03-03") == [row]
+    assert documented.vendor.events("2026-03-03") == [row]
 
 
 def test_row_in_the_odd_world(userpilot):

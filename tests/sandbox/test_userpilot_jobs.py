@@ -113,9 +113,8 @@ def test_no_such_route(pilot, method, path):
 # ---------- the created job
 
 
-def test_created_as_documented(userpilot):
-    ask = userpilot()
-    answer = ask.trigger()
+def test_created_as_documented(documented):
+    answer = documented.trigger()
     body = answer.json()
     assert answer.status_code == 201
     assert re.fullmatch(UUID, body["job_id"])
@@ -126,7 +125,7 @@ def test_created_as_documented(userpilot):
         "links": f"{EXPORTS}/jobs/{body['job_id']}",
         "start_time": "2026-03-05T12:00:00.000000",
     }
-    assert ask.send("GET", body["links"]).status_code == 200
+    assert documented.send("GET", body["links"]).status_code == 200
 
 
 def test_created_in_the_odd_world(userpilot):

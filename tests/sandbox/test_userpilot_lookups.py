@@ -53,9 +53,8 @@ def test_embeds_exist_or_not(userpilot, world, status):
     assert look(userpilot(world), "embeds").status_code == status
 
 
-def test_walk_as_documented(userpilot):
-    ask = userpilot()
-    body = look(ask, "events_properties").json()
+def test_walk_as_documented(documented):
+    body = look(documented, "events_properties").json()
     assert len(body["data"]) == 50
     assert body["metadata"] == {
         "cursor": {"after": body["metadata"]["cursor"]["after"], "before": None},
@@ -63,13 +62,13 @@ def test_walk_as_documented(userpilot):
         "total_count": 53,
         "total_count_cap_exceeded": False,
     }
-    pages = walked(ask, "events_properties")
+    pages = walked(documented, "events_properties")
     assert [len(page) for page in pages] == [50, 3]
     assert len({item for page in pages for item in page}) == 53
-    assert [len(page) for page in walked(ask, "events_properties", limit=20)] == [20, 20, 13]
-    assert [len(page) for page in walked(ask, "events_properties", limit=5000)] == [53]
-    assert [len(page) for page in walked(ask, "segments", limit=2)] == [2, 1]
-    second = look(ask, "events_properties", after_cursor=body["metadata"]["cursor"]["after"]).json()
+    assert [len(page) for page in walked(documented, "events_properties", limit=20)] == [20, 20, 13]
+    assert [len(page) for page in walked(documented, "events_properties", limit=5000)] == [53]
+    assert [len(page) for page in walked(documented, "segments", limit=2)] == [2, 1]
+    second = look(documented, "events_properties", after_cursor=body["metadata"]["cursor"]["after"]).json()
     assert second["metadata"]["cursor"]["after"] is None
     assert second["metadata"]["cursor"]["before"]
 
@@ -82,34 +81,31 @@ def test_walk_in_the_odd_world(userpilot):
     assert len(body["data"]) == body["metadata"]["limit"] == 50
 
 
-def test_cursor_must_be_encoded_exactly_once(userpilot):
-    ask = userpilot()
-    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
+def test_cursor_must_be_encoded_exactly_once(documented):
+    cursor = look(documented, "events_properties").json()["metadata"]["cursor"]["after"]
     assert {"+", "/", "="} <= set(cursor)
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 200
     path = f"{EXPORTS}/lookups/events_properties?after_cursor="
-    raw = ask.send("GET", path + cursor)  # a plus in a query is a space
-    twice = look(ask, "events_properties", after_cursor=cursor.replace("+", "%2B"))
-    short = look(ask, "events_properties", after_cursor=cursor.rstrip("="))
-    alien = look(ask, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
-    stray = look(ask, "events_properties", after_cursor="%" + cursor)
+    raw = documented.send("GET", path + cursor)  # a plus in a query is a space
+    twice = look(documented, "events_properties", after_cursor=cursor.replace("+", "%2B"))
+    short = look(documented, "events_properties", after_cursor=cursor.rstrip("="))
+    alien = look(documented, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
+    stray = look(documented, "events_properties", after_cursor="%" + cursor)
     assert {answer.status_code for answer in (raw, twice, short, alien, stray)} == {400}
     assert raw.json()["errors"][0]["message"] == "The cursor is invalid."
 
 
-def test_total_may_be_capped(userpilot):
-    ask = userpilot()
-    ask.vendor.lookups.count_cap = 10
-    body = look(ask, "events_properties").json()["metadata"]
+def test_total_may_be_capped(documented):
+    documented.vendor.lookups.count_cap = 10
+    body = look(documented, "events_properties").json()["metadata"]
     assert (body["total_count"], body["total_count_cap_exceeded"]) == (10, True)
-    assert sum(map(len, walked(ask, "events_properties"))) == 53
+    assert sum(map(len, walked(documented, "events_properties"))) == 53
 
 
-def test_items_move_among_the_pages(userpilot):
+def test_items_move_among_the_pages(documented):
     """An item that moves to a later page while pages are read comes twice; one that moves to an earlier page never."""
-    ask = userpilot()
-    lookups = ask.vendor.lookups
-    first, second = walked(ask, "events_properties", limit=30)
+    lookups = documented.vendor.lookups
+    first, second = walked(documented, "events_properties", limit=30)
     twice, never = first[0], second[0]
 
     def move():
@@ -117,7 +113,7 @@ def test_items_move_among_the_pages(userpilot):
         lookups.touch("events_properties", never, "2020-01-01T00:00:00+03:00")
 
     lookups.before_page[2] = move
-    pages = walked(ask, "events_properties", limit=30)
+    pages = walked(documented, "events_properties", limit=30)
     delivered = [item for page in pages for item in page]
     assert delivered.count(twice) == 2
     assert never not in delivered
@@ -125,14 +121,13 @@ def test_items_move_among_the_pages(userpilot):
 
 
 @pytest.mark.parametrize("fault", ["stuck", "hollow"])
-def test_cursor_that_never_ends(userpilot, fault):
+def test_cursor_that_never_ends(documented, fault):
     """The same cursor again and again, or empty pages with a cursor."""
-    ask = userpilot()
-    getattr(ask.vendor.lookups, fault).add("events_properties")
+    getattr(documented.vendor.lookups, fault).add("events_properties")
     seen, cursor = [], None
     for _ in range(4):
         params = {"after_cursor": cursor} if cursor else {}
-        body = look(ask, "events_properties", **params).json()
+        body = look(documented, "events_properties", **params).json()
         cursor = body["metadata"]["cursor"]["after"]
         seen.append((len(body["data"]), cursor))
     assert all(cursor for _, cursor in seen)
@@ -179,13 +174,12 @@ def test_exports_do_not_block_lookups(pilot):
     assert look(pilot, "flows").status_code == 200
 
 
-def test_faults_of_single_pages(userpilot):
-    ask = userpilot()
-    ask.vendor.faults.add("status", f"{EXPORTS}/lookups/events_properties", page=2, status=502)
-    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 502
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
-    ask.vendor.faults.add("extra_field", f"{EXPORTS}/lookups/flows", field="surprise", value=[1])
-    assert look(ask, "flows").json()[0]["surprise"] == [1]
-    ask.vendor.faults.add("missing_data", f"{EXPORTS}/lookups/segments")
-    assert "data" not in look(ask, "segments").json()
+def test_faults_of_single_pages(documented):
+    documented.vendor.faults.add("status", f"{EXPORTS}/lookups/events_properties", page=2, status=502)
+    cursor = look(documented, "events_properties").json()["metadata"]["cursor"]["after"]
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 502
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 200
+    documented.vendor.faults.add("extra_field", f"{EXPORTS}/lookups/flows", field="surprise", value=[1])
+    assert look(documented, "flows").json()[0]["surprise"] == [1]
+    documented.vendor.faults.add("missing_data", f"{EXPORTS}/lookups/segments")
+    assert "data" not in look(documented, "segments").json()
