@@ -1,12 +1,12 @@
-"""`python -m connector.sandbox`: the simulated vendors on their own. They keep nothing after they end."""
+"""`python -m connector.sandbox`: run both simulated vendors until interrupted. Nothing is kept afterwards."""
 
 import argparse
 from datetime import UTC, date, datetime, timedelta
 
+from connector.sandbox.environment_variables import vendor_variables
 from connector.sandbox.openpanel import READ, ROOT, WRITE, OpenPanel
 from connector.sandbox.server import listening, run
 from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilot
-from connector.sandbox.variables import vendor_variables
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dialect", choices=("server", "pages"), default="server")
     parser.add_argument("--prefix", default="", help="path in front of every route, as self-hosted servers have /api")
-    parser.add_argument("--world", choices=("documented", "odd"), default="documented", help="Userpilot's manners")
+    parser.add_argument("--world", choices=("documented", "odd"), default="documented", help="how Userpilot behaves")
     parser.add_argument("--job-seconds", type=float, default=10, help="how long an export of Userpilot runs")
     chosen = parser.parse_args(arguments)
     for port in range(chosen.port, chosen.port + 3):
