@@ -14,13 +14,49 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_public_names_change_only_on_purpose():
-    assert connector.__all__ == sorted(connector.__all__)
-    assert set(connector.__all__) == {
-        "EVENTS", "LOOKUPS", "BusyError", "Column", "ConnectorError", "ContractError", "Exports", "InProgressError",
-        "IncompleteError", "OpenPanel", "OpenPanelSettings", "Page", "Privacy", "Receipt", "RejectedError", "Settings",
-        "SettingsError", "Spool", "Stream", "SuddenDropError", "TransientError", "Userpilot", "UserpilotSettings",
-        "Warehouse", "Window", "frame", "land", "land_newer", "sync_day", "sync_lookup",
-    }  # fmt: skip
+    assert connector.__all__ == sorted(
+        [
+            "EVENTS",
+            "LOOKUPS",
+            "BusyError",
+            "Chart",
+            "Column",
+            "ConnectorError",
+            "ContractError",
+            "Exports",
+            "Filter",
+            "Funnel",
+            "InProgressError",
+            "IncompleteError",
+            "OpenPanel",
+            "OpenPanelSettings",
+            "Outbox",
+            "Page",
+            "Privacy",
+            "Questions",
+            "Receipt",
+            "RejectedError",
+            "Series",
+            "Settings",
+            "SettingsError",
+            "Spool",
+            "Stream",
+            "SuddenDropError",
+            "TransientError",
+            "Userpilot",
+            "UserpilotSettings",
+            "Warehouse",
+            "Window",
+            "doctor",
+            "forget",
+            "frame",
+            "land",
+            "land_newer",
+            "prune",
+            "sync_day",
+            "sync_lookup",
+        ]
+    )
 
 
 def test_shared_rooms_know_no_vendor():

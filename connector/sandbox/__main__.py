@@ -1,6 +1,8 @@
 """`python -m connector.sandbox`: run both simulated vendors until interrupted. Nothing is kept afterwards."""
 
 import argparse
+import io
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 from connector.sandbox.environment_variables import vendor_variables
@@ -11,6 +13,9 @@ from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilo
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a simulated OpenPanel and a simulated Userpilot, filled with sample days, until they are interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character gets its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="python -m connector.sandbox", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8000, help="OpenPanel's; Userpilot takes the next two")
     parser.add_argument("--host", default="127.0.0.1")

@@ -76,6 +76,6 @@ def local_name(job: Job, name: str) -> str:
 
 def names_in(folder: Path) -> list[str] | None:
     try:
-        return [str(name) for name in json.loads((folder / "files.json").read_text())]
+        return [str(name) for name in json.loads((folder / "files.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         return None

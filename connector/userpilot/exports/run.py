@@ -243,7 +243,7 @@ class Exports:
             private_folder(folder)
             unfinished = folder / "files.unfinished"
             unfinished.touch(mode=0o600)
-            unfinished.write_text(json.dumps(list(job.files)))
+            unfinished.write_text(json.dumps(list(job.files)), encoding="utf-8")
             unfinished.replace(folder / "files.json")
         except OSError as fault:
             raise no_room(fault, job.request.where) from None
