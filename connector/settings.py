@@ -1,7 +1,7 @@
-"""Reads the environment once and says in one sentence which variable is wrong.
+"""Reads the environment and config files, and says in one sentence which variable or key is wrong.
 
-Vendors keep their own variables in ``<vendor>/settings.py``; this room knows how to read one, and the three that
-belong to nobody: the warehouse, the first day, the spool. It never looks anything up outside the environment.
+Vendors keep their own variables in ``<vendor>/settings.py``. This module knows how to read a variable and a YAML file,
+and the three variables that both vendors share: the warehouse, the first day, the spool.
 """
 
 import os
@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from connector.errors import SettingsError
-from connector.redaction import conceal
+from connector.redaction import conceal, excerpt
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _YES = {"1", "true", "yes", "on"}
+Shape = TypeVar("Shape")
 
 
 class Secret:
@@ -167,3 +171,64 @@ class Settings:
             start_date=env.day("START_DATE", "2024-01-01"),
             spool_dir=env.folder("SPOOL_DIR", ".spool"),
         )
+
+
+def read_yaml(file: Path, *, texts_only: bool = False, about: str = "", next_step: str = "") -> Any:
+    """What a YAML file holds; None if it is empty.
+
+    Args:
+        texts_only: read every scalar as a text, also ``NO`` and ``1.0``.
+        about, next_step: for the message, if the file's name and "fix the file or its path." do not say enough.
+
+    Raises:
+        SettingsError: it cannot be read, or is no YAML.
+    """
+    import yaml
+
+    loader = yaml.BaseLoader if texts_only else yaml.SafeLoader
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  neither builds objects
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise SettingsError(
+            about or file.name,
+            f"cannot be read: {excerpt(str(fault), 200)}",
+            next_step=next_step or "fix the file or its path.",
+        ) from None
+
+
+def shaped(body: object, shape: type[Shape], where: str) -> Shape:
+    """A part of a config file as the type that describes it; texts become numbers and booleans where these are due.
+
+    Raises:
+        SettingsError: names the path in the file, what is wrong there, and which keys there are.
+    """
+    try:
+        return msgspec.convert(body, shape, strict=False)
+    except msgspec.ValidationError as fault:
+        said, _, path = str(fault).partition(" - at `$")
+        place = where + path.rstrip("`")
+        if unknown := re.match(r"Object contains unknown field `(.*)`", said):
+            keys = ", ".join(field for field in _fields(shape, path) if field != "name" or "[" in path)
+            raise SettingsError(f"{place}: key", f"is {unknown[1]!r}", next_step=f"use one of {keys}.") from None
+        raise SettingsError(place, f"does not fit: {excerpt(said, 160)}", next_step=_hint(said)) from None
+
+
+def _fields(shape: Any, path: str) -> tuple[str, ...]:
+    """The keys of the type that stands at a path such as ``.series[0]``."""
+    for name in re.findall(r"\.(\w+)", path):
+        field = next(field for field in msgspec.structs.fields(shape) if field.encode_name == name)
+        shape = next((one for one in (field.type, *get_args(field.type)) if hasattr(one, "__struct_fields__")), shape)
+    inner = next((one for one in (shape, *get_args(shape)) if hasattr(one, "__struct_fields__")), None)
+    return tuple(field.encode_name for field in msgspec.structs.fields(inner)) if inner else ()
+
+
+def _hint(said: str) -> str:
+    expected = re.match(r"Expected `(\w+)", said)
+    kinds = {
+        "bool": "write true or false.",
+        "array": "write a list.",
+        "object": "write a mapping, key: value.",
+        "int": "write a whole number.",
+        "str": "write a text.",
+    }
+    return kinds.get(expected[1], "fix the value.") if expected else "add what is missing."
