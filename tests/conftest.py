@@ -16,6 +16,7 @@ from connector.http.budget import SharedBudget
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
+ROOT = Path(__file__).parent.parent
 DAY = date(2026, 3, 4)
 
 # The same examples in every run, so that red means that something changed; `make fuzz` draws new ones.
@@ -27,8 +28,15 @@ hypothesis.settings.load_profile("same")
 LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py")
 
 
+# Folders and files whose tests start daemons, kill processes or build dbt projects; `make quick` leaves them out.
+PROCESSES = {"e2e", "soak", "test_killed.py", "test_concurrent.py", "test_timezones.py", "test_dbt.py", *LONGEST}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if PROCESSES & set(item.path.parts):
+            item.add_marker(pytest.mark.processes)
 
 
 @pytest.fixture(scope="session", autouse=True)
