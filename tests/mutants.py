@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant("the project not proven", REPORTS, "            self._verify(meter)\n", "            pass\n", REPORT_TESTS),
     Mutant("a live sample replaces the day's", "connector/sync.py", "        if stream.days == \"none\":\n            return run.append()", "        if False:\n            return run.append()", REPORT_TESTS),
     Mutant("days of another timezone", "connector/dagster/runs.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
-    Mutant("Norway is false", "connector/openpanel/reports/config.py", "yaml.load(file.read_text(encoding=\"utf-8\"), Loader=yaml.BaseLoader)", "yaml.safe_load(file.read_text(encoding=\"utf-8\"))", "tests/openpanel/reports/test_config.py"),
+    Mutant("Norway is false", "connector/openpanel/reports/config.py", "read_yaml(file, texts_only=True)", "read_yaml(file)", "tests/openpanel/reports/test_config.py"),
     Mutant("an empty filter value is sent", "connector/openpanel/reports/config.py", "if not one.value and one.operator not in _NO_VALUE:", "if False:", "tests/openpanel/reports/test_config.py"),
     Mutant("a counter is retried", "connector/openpanel/track/send.py", "at_most_once=not outbox.upserts", "at_most_once=False", "tests/openpanel/track/test_send.py"),
     Mutant("a counter's intent not written first", "connector/openpanel/track/send.py", "            journal.intend(message.keys, message.hashes)", "            pass", "tests/openpanel/track/test_send.py"),

@@ -92,7 +92,7 @@ def test_every_variable_is_in_the_table_and_every_row_is_a_variable():
 
 def test_every_folder_on_the_map_exists():
     map_ = README.split("## The map")[1].split("```")[1]
-    inside = set(re.findall(r"  (\w+)/", map_)) | set(re.findall(r", (\w+)/ ", map_))
+    inside = {name for line in re.findall(r"(?m)^  .*$", map_) for name in re.findall(r"(\w+)/", line)}
     beside = set(re.findall(r"(?m)^(\w+)/", map_))
     assert inside >= {"catalogue", "http", "landing", "warehouse", "dagster", "openpanel"}
     assert all((ROOT / "connector" / name).is_dir() or (ROOT / name).is_dir() for name in inside)
