@@ -9,7 +9,7 @@ import connector.userpilot.exports.machine as machine
 from connector.cli.main import main
 from connector.cli.output import DONE, FAILED, IN_PROGRESS
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
-from tests.userpilot.conftest import DAYS, FIRST, LAST
+from tests.factories import DAYS, FIRST, LAST
 
 DAYS_OF = ["--from", FIRST.isoformat(), "--to", LAST.isoformat()]
 
