@@ -111,7 +111,7 @@ def test_a_file_that_becomes_a_database_while_it_is_opened_is_opened_again(file,
 
 @pytest.mark.parametrize("use", [read, write])
 def test_a_file_that_stays_empty_is_told_with_what_to_do(file, monkeypatch, use):
-    monkeypatch.setattr("connector.warehouse.connection.BIRTH", 0.1)
+    monkeypatch.setattr("connector.warehouse.connection.CREATION_SECONDS", 0.1)
     file.touch()
     with pytest.raises(RejectedError, match=r"is an empty file Next: remove it"):
         use(file)
