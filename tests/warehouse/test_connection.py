@@ -61,7 +61,7 @@ def test_of_two_who_make_it_at_once_both_write_into_one_file(file, monkeypatch, 
 
     def make(name):
         connection = Warehouse(file)
-        connection._make()
+        connection._create()
         done.append(name)
 
     makers = [threading.Thread(target=make, args=(name,)) for name in "ab"]
