@@ -1,7 +1,7 @@
-"""Reads the environment and config files, and says in one sentence which variable or key is wrong.
+"""Reads the environment and config files. Every error names the wrong variable or key in one sentence.
 
-Vendors keep their own variables in ``<vendor>/settings.py``. This module knows how to read a variable and a YAML file,
-and the three variables that both vendors share: the warehouse, the first day, the spool.
+Each vendor's own variables are in ``<vendor>/settings.py``. This module reads any variable or YAML file, and the three
+variables that both vendors share: the warehouse, the first day and the spool.
 """
 
 import os
@@ -25,7 +25,7 @@ Shape = TypeVar("Shape")
 
 
 class Secret:
-    """A value that prints as stars; ``reveal()`` is the only way to the text, and no message of ours repeats it."""
+    """A value that prints as stars. Only ``reveal()`` returns the text, and redaction cuts it out of every message."""
 
     __slots__ = ("_value",)
 
@@ -50,7 +50,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Environment:
-    """Typed access to a mapping of variables; every failure names the variable and the valid form."""
+    """Typed access to a mapping of variables; a SettingsError names the variable and its valid form."""
 
     values: Mapping[str, str]
 
@@ -86,7 +86,7 @@ class Environment:
 
     @property
     def allows_http(self) -> bool:
-        """Whether plain HTTP may leave this machine; anything but a yes is a no."""
+        """Whether plain HTTP may leave this machine: only with 1, true, yes or on."""
         return self.values.get("CONNECTOR_ALLOW_HTTP", "").strip().lower() in _YES
 
     def folder(self, name: str, default: str) -> Path:
@@ -98,7 +98,7 @@ class Environment:
             ) from None
 
     def switch(self, name: str) -> str:
-        """``on``, ``off``, or nothing if it is left out."""
+        """``on``, ``off``, or an empty text if the variable is not set."""
         value = self.text(name, "").lower()
         if value not in {"", "on", "off"}:
             raise SettingsError(name, f"is {value!r}", next_step="set it to on or off, or leave it out.")
@@ -118,11 +118,15 @@ class Environment:
 def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
 
-    Scheme and host come back in lower case, so that whoever looks at the text decides the same for every spelling.
-    Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
+    Scheme and host are returned in lower case, so that equal addresses are equal texts. Plain HTTP is accepted on
+    loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1, because the key is sent in a header.
 
     Args:
-        insecure: whether that is allowed, if it is known without asking the process environment.
+        name: the variable, for messages.
+        insecure: whether plain HTTP is allowed; read from the process environment by default.
+
+    Raises:
+        SettingsError: it is no base URL, or plain HTTP that is not allowed.
     """
     if insecure is None:
         insecure = environment().allows_http
@@ -145,18 +149,18 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
 
 
 def environment() -> Environment:
-    """The process environment, read now: a ``.env`` that Dagster, ``cli.py`` or the shell loaded is part of it."""
+    """The process environment as it is now, with what Dagster, the command line or the shell loaded from ``.env``."""
     return Environment(dict(os.environ))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where rows land, from which day on, and where files wait.
+    """The warehouse, the first day and the spool folder.
 
     Attributes:
-        warehouse: a file path, ``md:<database>`` or ``ducklake:<catalogue>``.
+        warehouse: a file path. ``md:`` and ``ducklake:`` are refused, see :class:`Warehouse`.
         start_date: the first partition.
-        spool_dir: staged files before they are landed.
+        spool_dir: folder for files that are not landed yet.
     """
 
     warehouse: str
@@ -174,14 +178,14 @@ class Settings:
 
 
 def read_yaml(file: Path, *, texts_only: bool = False, about: str = "", next_step: str = "") -> Any:
-    """What a YAML file holds; None if it is empty.
+    """The document of a YAML file; None if it is empty.
 
     Args:
         texts_only: read every scalar as a text, also ``NO`` and ``1.0``.
-        about, next_step: for the message, if the file's name and "fix the file or its path." do not say enough.
+        about, next_step: for the message; by default the file's name, and "fix the file or its path."
 
     Raises:
-        SettingsError: it cannot be read, or is no YAML.
+        SettingsError: the file cannot be read, or is not YAML.
     """
     import yaml
 
@@ -197,10 +201,10 @@ def read_yaml(file: Path, *, texts_only: bool = False, about: str = "", next_ste
 
 
 def shaped(body: object, shape: type[Shape], where: str) -> Shape:
-    """A part of a config file as the type that describes it; texts become numbers and booleans where these are due.
+    """A part of a config file as an object of type ``shape``; texts become numbers and booleans where needed.
 
     Raises:
-        SettingsError: names the path in the file, what is wrong there, and which keys there are.
+        SettingsError: names the path in the file, what is wrong there, and the allowed keys.
     """
     try:
         return msgspec.convert(body, shape, strict=False)
@@ -214,7 +218,7 @@ def shaped(body: object, shape: type[Shape], where: str) -> Shape:
 
 
 def _fields(shape: Any, path: str) -> tuple[str, ...]:
-    """The keys of the type that stands at a path such as ``.series[0]``."""
+    """The allowed keys at a path such as ``.series[0]``."""
     for name in re.findall(r"\.(\w+)", path):
         field = next(field for field in msgspec.structs.fields(shape) if field.encode_name == name)
         shape = next((one for one in (field.type, *get_args(field.type)) if hasattr(one, "__struct_fields__")), shape)
