@@ -1,4 +1,4 @@
-"""The tables in schema `connector`: what the connector writes about its own work, as data."""
+"""The tables in schema `connector`, in which the connector records its own work, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from connector.stream import Column, ColumnType
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table and what a reader should know of it.
+    """One table and its documentation.
 
     Attributes:
-        vendor: whose rows they are; empty for what the connector writes about itself.
-        schema, name: as they stand in the warehouse.
-        grain: "one row per event".
+        vendor: the vendor of its rows; empty for the connector's own tables.
+        schema, name: as in the warehouse.
+        grain: one sentence, such as "one row per event".
         key: columns that identify a row.
         columns: all of them, in order, bookkeeping included.
-        partition: what the column ``_day`` is the day of; empty where the table has no days of its own.
+        partition: the column whose day is in ``_day``; empty if the table has no days.
         late_days: how many closed days are landed again every night because rows arrive late.
-        asset: the asset that lands it; a child's is its parent's. Empty where no asset does.
+        asset: the asset that lands it; for a child table its parent's. Empty if no asset does.
         is_optional: some accounts do not have it.
         is_view: computed when read.
         required: columns that are never NULL; of the connector's own tables.

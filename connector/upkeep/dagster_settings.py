@@ -9,7 +9,7 @@ from connector.redaction import excerpt
 from connector.settings import Environment
 
 _ABOUT = "dagster"
-# Path in dagster.yaml, what is wrong without it, and the line to write.
+# Path in dagster.yaml, the problem without it, and the line to write.
 _WANTED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("concurrency", "pools", "default_limit"),
