@@ -113,7 +113,7 @@ def _lookup(name: str, grain: str, *columns: tuple[str, ColumnType, str]) -> Str
 
 _TITLE: tuple[str, ColumnType, str] = ("title", "VARCHAR", "Title in the web app.")
 _NAMED: tuple[tuple[str, ColumnType, str], ...] = (
-    ("key", "VARCHAR", "Name as it stands in events; not unique."),
+    ("key", "VARCHAR", "Name as in events; not unique."),
     ("display_name", "VARCHAR", "Name in the web app."),
     ("data_type", "VARCHAR", "Type of its values, such as string."),
 )

@@ -80,12 +80,12 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
 
 def _reports(env: Environment) -> Finding:
     try:
-        asked = Questions.from_environment(env, dimensions=DIMENSIONS)
+        config = Questions.from_environment(env, dimensions=DIMENSIONS)
     except SettingsError as error:
         return failed(_REPORTS, error)
     if not env.values.get(_REPORTS, "").strip():
         return ok(_REPORTS, "is not set: no charts, no funnels, all dimensions.")
-    return ok(_REPORTS, f"asks for {len(asked.charts)} charts and {len(asked.funnels)} funnels.")
+    return ok(_REPORTS, f"asks for {len(config.charts)} charts and {len(config.funnels)} funnels.")
 
 
 def _limits(budget: "_RecordingBudget") -> Finding:

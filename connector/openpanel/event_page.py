@@ -126,9 +126,9 @@ def read_envelope(body: bytes, where: str) -> _Envelope:
 
 
 def _sliced(body: bytes, request: DayRequest) -> tuple[_Meta, Rows] | None:
-    """Meta and rows without reading the body twice, if it is spelt the usual way: ``{"meta":{...},"data":[...]}``.
+    """Meta and rows without parsing the body twice, if it has the usual form ``{"meta":{...},"data":[...]}``.
 
-    The rows are proven to be one whole JSON array in their own pass, so a wrong cut cannot go unnoticed.
+    The rows are parsed as one whole JSON array, so a wrong cut is always noticed.
     """
     cut = body.find(b',"data":[', 0, 4096)
     if cut < 0 or not body.endswith(b"]}") or not body.startswith(b'{"meta":'):
@@ -160,7 +160,7 @@ def _same_day(rows: Rows, day: date, where: str) -> None:
 
 
 def _plain_utc(times: Sequence[str]) -> bool:
-    """All spelt ``2024-04-15T23:59:05.123Z``, so that comparing texts compares instants."""
+    """Whether all are written like ``2024-04-15T23:59:05.123Z``, so that texts compare like times."""
     return set(map(len, times)) == {24} and "".join(times).count("Z") == len(times)
 
 

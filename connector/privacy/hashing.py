@@ -24,12 +24,12 @@ class Hash:
         return hmac.digest(self._key, value.encode(), "sha256").hex()[:32] if value else ""
 
     def raw(self, raw: msgspec.Raw) -> msgspec.Raw:
-        asked = bytes(raw)
-        made = self._made.get(asked)
+        value = bytes(raw)
+        made = self._made.get(value)
         if made is None:
             if len(self._made) > REMEMBERED:
                 self._made.clear()
-            made = self._made[asked] = msgspec.Raw(self._encoded(asked))
+            made = self._made[value] = msgspec.Raw(self._encoded(value))
         return made
 
     def _encoded(self, raw: bytes) -> bytes:

@@ -65,7 +65,7 @@ def parse_series(sent: Sequence[Any], chart: Chart, where: str) -> tuple[list[An
             raise ContractError(
                 f"{len(alike)} series of the answer are series {alike[0][1].index + 1} of the chart",
                 where=where,
-                next_step="ask them in charts of their own.",
+                next_step="put them into separate charts.",
             )
         # The server orders series by size. Ordered by content, the same answer gives the same rows again.
         ordered = [series for _, series in sorted(alike, key=lambda each: each[0])]
@@ -146,11 +146,11 @@ def _index_of_series(one: Mapping[str, Any], chart: Chart, where: str) -> int:
         return named[0]
     if name is None and len(chart.series) == 1:
         return 0
-    said = excerpt(json.dumps([event.get("id"), name], default=str), 80)
+    shown = excerpt(json.dumps([event.get("id"), name], default=str), 80)
     raise ContractError(
-        f"a series of the answer, {said}, cannot be told to be one of the chart's",
+        f"a series of the answer, {shown}, cannot be matched to one of the chart's",
         where=where,
-        next_step="ask series of the same event in charts of their own."
+        next_step="put series of the same event into separate charts."
         if named
         else "check that the server has the event; if it has, " + _REPORT,
     )

@@ -178,7 +178,7 @@ def _check_chart(chart: Chart, where: str) -> None:
     if chart.range in ("30min", "lastHour", "last24h"):
         raise SettingsError(
             f"{where}.range",
-            f"is {chart.range}, which ends now and cannot be asked for a day",
+            f"is {chart.range}, which ends now and cannot be requested for a past day",
             next_step="leave it out, or use one of " + ", ".join(RANGES[3:]) + ".",
         )
     _unique([one.label for one in chart.series], f"{where}.series")
@@ -241,21 +241,21 @@ def _unique(names: Sequence[str], where: str) -> None:
 
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
     """The streams of the catalogue with the report config in their queries."""
-    asked = questions or Questions()
+    config = questions or Questions()
 
     def configured(query: Query) -> Query:
         match query:
             case EventsQuery():
-                return replace(query, names=asked.events)
+                return replace(query, names=config.events)
             case MetricsQuery():
-                return replace(query, filters=asked.filters)
+                return replace(query, filters=config.filters)
             case ListQuery(dimensions=dimensions):
-                chosen = asked.dimensions if asked.dimensions and dimensions == DIMENSIONS else dimensions
-                return replace(query, filters=asked.filters, dimensions=chosen)
+                chosen = config.dimensions if config.dimensions and dimensions == DIMENSIONS else dimensions
+                return replace(query, filters=config.filters, dimensions=chosen)
             case ChartsQuery():
-                return replace(query, charts=asked.charts)
+                return replace(query, charts=config.charts)
             case FunnelsQuery():
-                return replace(query, funnels=asked.funnels)
+                return replace(query, funnels=config.funnels)
         return query
 
     return tuple(replace(stream, query=configured(stream.query)) for stream in STREAMS)

@@ -142,12 +142,12 @@ class Reports:
         rows: list[Row] = []
         warning = ""
         for chart_request in chart_requests(chart, period, self._zone):
-            answered, said = parse_series(self._sent(chart, chart_request, request), chart, request.where)
+            answered, numbered = parse_series(self._sent(chart, chart_request, request), chart, request.where)
             due = buckets(chart, chart_request, self._zone)
             ways = bucket_maps(answered, due, request.where)
             bucket_of = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, chart_request, request)]
             rows += self._points(chart, answered, due.due, bucket_of, request.where)
-            warning = warning or (said and f"chart {chart.name!r}: {said}")
+            warning = warning or (numbered and f"chart {chart.name!r}: {numbered}")
         return ReportRows(rows, warning)
 
     def _sent(self, chart: Chart, chart_request: ChartRequest, request: ReportRequest) -> list[Any]:
@@ -175,9 +175,9 @@ class Reports:
             case [(way, _)] if any(one.points for one in answered):
                 return way
         raise ContractError(
-            "the labels of the points can be meant in local time and in UTC",
+            "the labels of the points can be local time or UTC",
             where=request.where,
-            next_step="ask this chart by day; report it with the server's version.",
+            next_step="set this chart's interval to day; report it with the server's version.",
         )
 
     def _points(

@@ -139,14 +139,14 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
     """Write outcomes to ``connector.sent`` and ``connector.rejected`` in one transaction."""
     now = datetime.now(UTC)
     sent = [one for one in outcomes if one.status in ("sent", "unknown")]
-    told = [one for one in outcomes if one.status != "sent"]
+    not_sent = [one for one in outcomes if one.status != "sent"]
     with warehouse.write() as connection:
         create(connection, SENT, REJECTED)
         connection.execute("begin")
         _forget(connection, "sent", outbox, sent)
         _forget(connection, "rejected", outbox, outcomes)
         insert(connection, SENT, [_row(outbox, one, now) for one in sent])
-        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in told])
+        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in not_sent])
         connection.execute("commit")
 
 

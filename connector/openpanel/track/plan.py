@@ -95,7 +95,7 @@ def load_outboxes(file: Path) -> list[Outbox]:
 
 @dataclass(frozen=True)
 class Message:
-    """One request: the keys of the rows it stands for, and its body."""
+    """One request: its body, and the keys and hashes of the rows in it."""
 
     keys: tuple[str, ...]
     hashes: tuple[str, ...]
