@@ -1,7 +1,7 @@
 """OpenPanel and Userpilot product analytics into DuckDB, landed whole by day.
 
-The public names stand in ``__init__.pyi``, once. Each is imported when it is first used: a code location that only
-needs the catalogue does not pay for an HTTP client and a database.
+The public names are listed in ``__init__.pyi`` only. Each is imported on first use, so that a code location that only
+needs the catalogue does not load an HTTP client and a database.
 """
 
 import lazy_loader

@@ -209,12 +209,12 @@ def shaped(body: object, shape: type[Shape], where: str) -> Shape:
     try:
         return msgspec.convert(body, shape, strict=False)
     except msgspec.ValidationError as fault:
-        said, _, path = str(fault).partition(" - at `$")
+        problem, _, path = str(fault).partition(" - at `$")
         place = where + path.rstrip("`")
-        if unknown := re.match(r"Object contains unknown field `(.*)`", said):
+        if unknown := re.match(r"Object contains unknown field `(.*)`", problem):
             keys = ", ".join(field for field in _fields(shape, path) if field != "name" or "[" in path)
             raise SettingsError(f"{place}: key", f"is {unknown[1]!r}", next_step=f"use one of {keys}.") from None
-        raise SettingsError(place, f"does not fit: {excerpt(said, 160)}", next_step=_hint(said)) from None
+        raise SettingsError(place, f"does not fit: {excerpt(problem, 160)}", next_step=_hint(problem)) from None
 
 
 def _fields(shape: Any, path: str) -> tuple[str, ...]:
@@ -226,8 +226,8 @@ def _fields(shape: Any, path: str) -> tuple[str, ...]:
     return tuple(field.encode_name for field in msgspec.structs.fields(inner)) if inner else ()
 
 
-def _hint(said: str) -> str:
-    expected = re.match(r"Expected `(\w+)", said)
+def _hint(problem: str) -> str:
+    expected = re.match(r"Expected `(\w+)", problem)
     kinds = {
         "bool": "write true or false.",
         "array": "write a list.",

@@ -25,10 +25,10 @@ RERUN = {
     "TransientError": "yes; it was retried by itself first",
     "IncompleteError": "yes",
     "BusyError": "yes, once the file is free",
-    "InProgressError": "later; what was asked for is remembered",
+    "InProgressError": "later; the request is remembered",
     "RejectedError": "no: a rerun gets the same answer",
     "SettingsError": "no: set the variable it names",
-    "ContractError": "once; then somebody should look",
+    "ContractError": "once; then a person should look",
     "SuddenDropError": "no: compare with the vendor, then allow the drop",
 }
 ROOMS = {

@@ -1,1 +1,1 @@
-"""Every table and column as data: what each vendor can be asked for, and what the connector writes about itself."""
+"""Every table and column as data: the vendors' streams, and the connector's own tables."""

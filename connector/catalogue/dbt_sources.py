@@ -20,24 +20,24 @@ from connector.stream import Column
 _MADE = "Made by `python -m connector.sources`"
 _NOTE = f"{_MADE}; a test compares it with the catalogue."
 HEADER = f"# {_NOTE}\n"
-# Landed every night: a day and a half without a landing is one missed night, three days are two.
+# Tables are landed every night: 36 hours without a landing mean one missed night, 72 hours mean two.
 FRESHNESS = {"warn_after": {"count": 36, "period": "hour"}, "error_after": {"count": 72, "period": "hour"}}
 _WITH_SCHEMA_VARIABLE = "{{{{ var('{source}_schema', '{schema}') }}}}"
 
-# Columns that the connector adds, by the section of the model in which they stand.
+# Columns that the connector adds, by the section of the model.
 _ADDED = {
     "since when, until when": {"_first_seen": "first_seen_at", "_last_seen": "last_seen_at", "_current": "is_current"},
     "when": {"_day": "day"},
     "bookkeeping": {"_extra": "extra", "_load_id": "load_id", "_landed_at": "landed_at"},
 }
-# What most models called the day before all called it `day`; the catalogue names the others.
+# The name of the day in most models before it was `day` in all; the catalogue names the others.
 _EARLIER_DAY = "landed_day"
 _EARLIER = "earlier names, kept for existing readers"
 _RESERVED = frozenset({"event", "order", "prefix"})  # quoted in SQL
 
 
 def source_files(instance: str = "") -> dict[str, str]:
-    """Path below the folder -> text, of the sources of every schema and of the doc blocks."""
+    """Path below the folder -> text of the sources and doc blocks of every schema."""
     files: dict[str, str] = {}
     for schema, found in _by_schema(instance).items():
         files[f"{schema}/_{schema}__sources.yml"] = HEADER + _yaml(_document(schema, found))
@@ -47,9 +47,9 @@ def source_files(instance: str = "") -> dict[str, str]:
 
 
 def model_files() -> dict[str, str]:
-    """Path below the folder -> text, of the staging models that only rename, and of their YAML.
+    """Path below the folder -> text of the staging models that only rename columns, and of their YAML.
 
-    An instance has no models of its own: those of the project take its schemas from dbt variables.
+    There are none for an instance: the project's models take its schemas from dbt variables.
     """
     files: dict[str, str] = {}
     for schema, found in _by_schema("").items():
@@ -107,10 +107,10 @@ def _table(table: Table) -> Mapping[str, Any]:
         facts.append(table.docs_url)
     config: dict[str, Any] = {}
     if table.asset:
-        # The schema is the first part of the asset's key: one name, three places.
+        # The schema is the first part of the asset's key.
         first = _WITH_SCHEMA_VARIABLE.format(source=table.schema, schema=table.schema)
-        # dagster-dbt wants a key of its own for every source. A child table, which its parent's asset lands, names
-        # that asset instead.
+        # dagster-dbt needs a unique asset key for every source. The parent's asset lands a child table, so the child
+        # names that asset instead.
         config["meta"] = (
             {"dagster": {"asset_key": [first, table.name]}}
             if table.asset[1] == table.name
@@ -205,7 +205,7 @@ def _model_entry(table: Table, renamed: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
-    """Lists stand indented below their key, and a value that is used twice is written twice."""
+    """Indents lists below their key, and writes a repeated value again instead of an alias."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -219,7 +219,7 @@ def _yaml(value: Any) -> str:
 
 
 def _remove_earlier_layout(folder: Path, instance: str) -> None:
-    """Remove what an earlier version of this command wrote beside each other: dbt allows each source only once."""
+    """Remove the files of an earlier version of this command, because dbt allows each source only once."""
     for name in ("columns.md", *(f"{schema}.yml" for schema in _by_schema(instance))):
         file = folder / name
         if file.is_file() and _MADE in file.read_text(encoding="utf-8").partition("\n")[0]:

@@ -1,6 +1,6 @@
-"""The catalogue: what OpenPanel can be asked for, one entry a stream, with the reason for every value.
+"""OpenPanel's catalogue: one entry for each stream, with the reason for every value.
 
-Data only; the walk that reads an entry is in ``client.py``. Section numbers point into ``CONTRACT.md``.
+Data only; ``connector/openpanel/`` reads the streams. ``source`` names a section of its ``CONTRACT.md``.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from connector.catalogue.reports import Chart, Filter, Funnel
 from connector.stream import Column, Query, Stream, Window
 
-# Unknown countries are a fixed string of two NUL characters, in every place where OpenPanel names a country.
+# OpenPanel writes two NUL characters for an unknown country, wherever it names a country.
 NO_COUNTRY = ("\x00\x00",)
 
-# Fields that come only when asked for by name. Names nobody knows are ignored, so older servers can be asked the same.
+# Fields that come only if the request names them. Servers ignore unknown names, so all get the same request.
 ON_REQUEST = (
     "properties",
     "region",
@@ -31,13 +31,13 @@ ON_REQUEST = (
     "sdkName",
     "sdkVersion",
     "revenue",
-    "groups",  # always in the row, but [] unless asked for: an answer without asking would look like "no groups"
-    "duration",  # until 2026-03-16; ignored since
+    "groups",  # always in the row, but [] unless named, which would look like "no groups"
+    "duration",  # until 2026-03-16; ignored since then
     "profile",
     "meta",
 )
 
-# Aggregates wait for the vendor far longer than they are landed.
+# Days of reports that one run lands at the same time: they wait for the vendor much longer than they take to land.
 AGGREGATE_DAYS = 4
 
 
@@ -46,8 +46,8 @@ class EventsQuery(Query):
     """One page of events.
 
     Attributes:
-        limit: rows a page; the server cuts larger limits to 1000 without a word.
-        includes: fields that come only when asked for by name.
+        limit: rows on a page; the server cuts larger limits to 1000 without a word.
+        includes: fields that come only if the request names them.
         names: only these events; all if empty.
     """
 
@@ -65,7 +65,7 @@ class MetricsQuery(Query):
 
 @dataclass(frozen=True)
 class ListQuery(Query):
-    """Lists of a day: one for each dimension, or a single one without a dimension."""
+    """Lists of a day: one for each dimension, or one without a dimension."""
 
     dimensions: tuple[str, ...] = ("",)
     filters: tuple[Filter, ...] = ()
@@ -73,7 +73,7 @@ class ListQuery(Query):
 
 @dataclass(frozen=True)
 class LiveQuery(Query):
-    """The visitors of this moment."""
+    """The number of visitors now."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,15 @@ EVENTS = Stream(
     path="/export/events",
     grain="one row per event",
     primary_key=("id",),
-    # Dates, both included: asking for day..day+1 returns two days. Given only one, the server ignores it.
+    # Both dates are included: day..day+1 returns two days. The server ignores a single date.
     window=Window(start="start", end="end", end_inclusive=True),
-    # Set by the sending device, so a phone that was offline fills in days that looked finished.
+    # Set by the sending device, so a phone that was offline adds rows to days that looked finished.
     replication_key="created_at",
     query=EventsQuery(limit=1000, includes=ON_REQUEST),
     counted=True,
     incremental=True,
     hourly=True,
-    # session_end is written about 35 minutes after a session's last event, stamped into the past.
+    # session_end is written about 35 minutes after a session's last event, with a time in the past.
     lookback_days=3,
     same_values={"profile_id": ("profile.id",)},
     source="CONTRACT.md 3",
@@ -170,7 +170,7 @@ EVENTS = Stream(
             field="profile",
             type="JSON",
             description="The person as known when the day was read, not when the event happened; NULL if anonymous.",
-            # Made up at answer time for people the server does not know, with the moment of the request inside.
+            # A placeholder for people the server does not know; it contains the time of the request.
             stub={"isExternal": False, "email": "", "firstName": "", "lastName": "", "properties": {}, "groups": []},
             personal=True,
         ),
@@ -181,7 +181,7 @@ EVENTS = Stream(
     ),
 )
 
-# The breakdowns that the vendor documents; each is a route of its own.
+# The breakdowns that the vendor documents; each has its own route.
 DIMENSIONS = (
     "referrer",
     "referrer_name",
@@ -203,7 +203,7 @@ DIMENSIONS = (
     "model",
 )
 
-# Insights take dates as the organization's days, both included.
+# Insights reads dates as the organization's days, both included.
 _LOCAL_DAYS = Window(start="startDate", end="endDate", end_inclusive=True)
 _INSIGHTS_PAGE = "https://openpanel.dev/docs/api/insights"
 _EXPORT_PAGE = "https://openpanel.dev/docs/api/export"
@@ -335,10 +335,10 @@ CHARTS = Stream(
     days_at_once=AGGREGATE_DAYS,
     days="local",
     grain="one row per point of a configured chart's series",
-    # `starts_at` tells the two equal labels of the autumn clock change apart.
+    # `starts_at` differs for the two equal labels of the autumn clock change.
     primary_key=("project_id", "chart", "series", "breakdowns", "date", "starts_at"),
     replication_key="starts_at",
-    # Instants, not days: a plain end date would leave its own day out.
+    # Instants, not days: a plain end date would exclude its own day.
     window=Window(start="startDate", end="endDate", end_inclusive=True),
     source="CONTRACT.md 5",
     docs_url=_EXPORT_PAGE,
@@ -350,7 +350,7 @@ CHARTS = Stream(
             field="breakdowns",
             type="JSON",
             description="Breakdown -> value; null where the event had none. `number` tells series alike apart.",
-            personal=True,  # whatever was broken down, profile_id among it
+            personal=True,  # a breakdown may be a profile_id
         ),
         Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
         Column(field="starts_at", type="TIMESTAMPTZ", description="The same moment; UTC."),

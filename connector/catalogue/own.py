@@ -1,4 +1,4 @@
-"""The tables in schema `connector`: what the connector writes about its own work, as data."""
+"""The tables in schema `connector`, in which the connector records its own work, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from connector.stream import Column, ColumnType
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table and what a reader should know of it.
+    """One table and its documentation.
 
     Attributes:
-        vendor: whose rows they are; empty for what the connector writes about itself.
-        schema, name: as they stand in the warehouse.
-        grain: "one row per event".
+        vendor: the vendor of its rows; empty for the connector's own tables.
+        schema, name: as in the warehouse.
+        grain: one sentence, such as "one row per event".
         key: columns that identify a row.
         columns: all of them, in order, bookkeeping included.
-        partition: what the column ``_day`` is the day of; empty where the table has no days of its own.
+        partition: the column whose day is in ``_day``; empty if the table has no days.
         late_days: how many closed days are landed again every night because rows arrive late.
-        asset: the asset that lands it; a child's is its parent's. Empty where no asset does.
+        asset: the asset that lands it; for a child table its parent's. Empty if no asset does.
         is_optional: some accounts do not have it.
         is_view: computed when read.
         required: columns that are never NULL; of the connector's own tables.
@@ -76,11 +76,11 @@ LANDINGS = _own(
     _TABLE,
     _DAY,
     _LOAD,
-    describe("announced", "BIGINT", "Rows the vendor said the day has."),
+    describe("announced", "BIGINT", "The vendor's count of rows for the day."),
     describe("received", "BIGINT", "Rows it sent, repeats included."),
     describe("landed", "BIGINT", "Rows of the day afterwards."),
-    describe("duplicates", "BIGINT", "Stored twins that were dropped."),
-    describe("replaced", "BIGINT", "Rows of the day that stood there before."),
+    describe("duplicates", "BIGINT", "Repeated rows that were dropped."),
+    describe("replaced", "BIGINT", "Rows of the day that were in the table before."),
     describe("misfits", "BIGINT", "Rows with something in _extra."),
     describe("requests", "BIGINT", "HTTP requests made."),
     describe("refused", "BIGINT", "Requests that met the rate limit."),
@@ -108,26 +108,26 @@ FORGOTTEN = _own(
 )
 PROBES = _own(
     "probes",
-    "one row per day whose count was asked for after it was landed; the newest answer",
+    "one row per day whose count was requested after it was landed; the newest answer",
     ("table_name", "day"),
     _TABLE,
     _DAY,
-    describe("vendor_count", "BIGINT", "Rows the vendor said the day has."),
-    describe("asked_at", "TIMESTAMPTZ", "When it was asked."),
+    describe("vendor_count", "BIGINT", "The vendor's count of rows for the day."),
+    describe("asked_at", "TIMESTAMPTZ", "When the count was requested."),
     required="table_name day vendor_count asked_at",
 )
 COVERAGE = _own(
     "coverage",
-    "one row per table and day, from the first to the last that was landed or asked for",
+    "one row per table and day, from the first to the last that was landed or counted",
     ("table_name", "day"),
     _TABLE,
     _DAY,
     describe("landed", "BIGINT", "Rows of the day."),
-    describe("duplicates", "BIGINT", "Stored twins that were dropped."),
-    describe("vendor_count", "BIGINT", "Rows the vendor said the day has, when it was last asked."),
-    describe("asked_at", "TIMESTAMPTZ", "When that was."),
+    describe("duplicates", "BIGINT", "Repeated rows that were dropped."),
+    describe("vendor_count", "BIGINT", "The vendor's newest count of rows for the day."),
+    describe("asked_at", "TIMESTAMPTZ", "When that count was requested."),
     describe("landed_at", "TIMESTAMPTZ", "The newest landing of the day."),
-    describe("state", "VARCHAR", "whole, moved (the vendor's count is another one by now) or never landed."),
+    describe("state", "VARCHAR", "whole, moved (the vendor's count has changed since) or never landed."),
     is_view=True,
 )
 EXPORT_JOBS = _own(
@@ -140,14 +140,14 @@ EXPORT_JOBS = _own(
     describe("first_day", "DATE", "The first day that was replaced."),
     describe("last_day", "DATE", "The last day that was replaced."),
     describe("fingerprint", "VARCHAR", "Equal for exports with the same filters; others do not replace its days."),
-    describe("options", "JSON", "What was asked for."),
-    describe("requested_at", "TIMESTAMPTZ", "When."),
+    describe("options", "JSON", "The options of the export."),
+    describe("requested_at", "TIMESTAMPTZ", "When the export was requested."),
     describe("files", "BIGINT", "Files fetched."),
     describe("bytes", "BIGINT", "Bytes received."),
     describe("rows_received", "BIGINT", "Rows in the files."),
     describe("rows_landed", "BIGINT", "Rows in the table afterwards."),
     describe("duplicates", "BIGINT", "Records equal in every field that were dropped."),
-    describe("rows_outside", "BIGINT", "Rows of days that were not asked for; not landed."),
+    describe("rows_outside", "BIGINT", "Rows of other days; not landed."),
     describe("landed_at", "TIMESTAMPTZ", "When it ended."),
     required="table_name job_id load_id first_day last_day fingerprint landed_at",
 )
@@ -179,7 +179,7 @@ HASH_KEYS = _own(
     "one row per schema whose values were hashed: with which key",
     ("schema_name",),
     describe("schema_name", "VARCHAR", "The schema, such as openpanel."),
-    describe("fingerprint", "VARCHAR", "Tells keys apart and gives none away."),
+    describe("fingerprint", "VARCHAR", "Identifies the key without revealing it."),
     describe("since", "TIMESTAMPTZ", "When the first value was hashed with it."),
     required="schema_name fingerprint since",
 )

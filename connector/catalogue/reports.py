@@ -4,7 +4,10 @@ import msgspec
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows must match: ``Filter(name="country", operator="is", value=("SE", "NO"))``; values are OR-ed."""
+    """A condition that events must meet: ``Filter(name="country", operator="is", value=("SE", "NO"))``.
+
+    One matching value is enough.
+    """
 
     name: str
     operator: str = "is"
@@ -20,7 +23,7 @@ class Series(
     """One line of a chart: an event (``*`` for any), how it is counted, and what it must match.
 
     Attributes:
-        name: of the series in the table; the event's name if left out.
+        name: the name of the series in the table; by default the event's name.
         segment: what is counted; ``property_*`` need ``property_name`` (``property`` in YAML).
         property_name: ``properties.<key>``, or duration, revenue, longitude, latitude.
     """
@@ -45,13 +48,13 @@ class Series(
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A chart by name.
+    """A chart with a name.
 
     Attributes:
-        breakdowns: fields; with two, a value the vendor cannot place is landed without a field rather than misplaced.
+        breakdowns: fields. With two, a value that cannot be matched to its field is landed without a field.
         interval: of a point. A week or month is landed in the partition of its last day.
-        range: a preset that ends with the partition's day; the day (or interval) itself if left out.
-        previous: also ask for the period before.
+        range: a preset that ends with the partition's day; by default the day, or the interval, itself.
+        previous: request the period before as well.
     """
 
     name: str
@@ -63,10 +66,10 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A funnel by name: 2 to 10 events in order.
+    """A funnel with a name and 2 to 10 events in order.
 
     Attributes:
-        window_hours: time from first to last step, 1 to 720.
+        window_hours: hours from the first to the last step, 1 to 720.
         group_by: ``session_id`` or ``profile_id``.
     """
 

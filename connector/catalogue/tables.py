@@ -1,7 +1,7 @@
-"""Every table of a warehouse in one list, for whoever generates from it: dbt sources, documentation, previews.
+"""Every table of a warehouse in one list, for dbt sources, documentation and previews.
 
-The vendors' catalogues say what is landed; the tables in schema ``connector`` are described here, and a test compares
-them with those that are really made. Nothing is opened or asked.
+The vendors' catalogues describe what is landed, ``own.py`` the tables in schema ``connector``. A test compares these
+with the tables that are created.
 """
 
 from typing import cast

@@ -1,6 +1,6 @@
-"""The catalogue: the event export and the lookups, one entry a stream, with the reason for every value.
+"""Userpilot's catalogue: the event export and the lookups, one entry for each stream, with the reason for every value.
 
-Data only; how an entry is read is in ``client.py`` and ``export.py``. Section numbers point into ``CONTRACT.md``.
+Data only; ``connector/userpilot/`` reads the streams. ``source`` names a section of its ``CONTRACT.md``.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ EVENT_TYPES = (
     "track",
     "track_feature",
     "interaction",
-    "session_start",  # exported only when asked for by name
+    "session_start",  # exported only if the request names it
 )
-# What an export holds that names no types.
+# The types of an export whose request names none.
 DEFAULT_EVENT_TYPES = EVENT_TYPES[:-1]
 
 _EXPORT_PAGE = "https://docs.userpilot.com/api-references/export/overview"
 _LOOKUP_PAGE = "https://docs.userpilot.com/export/lookups"
-# Dates. Whether the last one is part of the export is documented nowhere, nor whose midnight they mean: the request
-# is padded and every row placed by its own time.
+# It is not documented whether the last day is included, or in which timezone days end. So the request asks for more
+# days, and every row lands under the day of its own time.
 _DATES = Window(start="from", end="to", end_inclusive=True)
 
 EVENTS = Stream(
@@ -32,12 +32,11 @@ EVENTS = Stream(
     hourly=True,
     grain="one row per exported event",
     # Identifies nearly every event: the vendor's own id is a hash of exactly these. Bulk identifies may share all six
-    # and differ in metadata; both are real and both are kept. Only records equal in every field are duplicates.
+    # and differ in metadata; both are kept. Only records equal in every field are duplicates.
     primary_key=("app_token", "event_type", "event_name", "user_id", "company_id", "inserted_at"),
     replication_key="inserted_at",
     window=_DATES,
-    # The sibling product exports a day at 03:00 UTC of the next.
-    # Imports may be back-dated without limit and deletions touch any day: a few days are exported again every night.
+    # Imports may be back-dated without limit and deletions may change any day. A few days are exported again nightly.
     lookback_days=3,
     source="CONTRACT.md 3",
     docs_url=_EXPORT_PAGE,
@@ -82,7 +81,7 @@ EVENTS = Stream(
         Column(
             field="metadata",
             type="JSON",
-            absent=("[]",),  # an empty map, as the store writes it; an object given as a text is that object
+            absent=("[]",),  # the vendor's form of an empty object
             description="Properties of the event, person or company as sent with this event; keys are the customer's.",
             personal=True,
         ),
@@ -105,7 +104,7 @@ def _lookup(name: str, grain: str, *columns: tuple[str, ColumnType, str]) -> Str
         source="CONTRACT.md 4",
         docs_url=_LOOKUP_PAGE,
         columns=(
-            # Ids are strings or numbers, and negative for built-in properties.
+            # Ids are strings or numbers; those of built-in properties are negative.
             Column(field="id", type="VARCHAR", description="Id as text; else the key, a content hash, or both."),
             *(Column(field=field, type=kind, description=text) for field, kind, text in columns),
         ),
@@ -114,7 +113,7 @@ def _lookup(name: str, grain: str, *columns: tuple[str, ColumnType, str]) -> Str
 
 _TITLE: tuple[str, ColumnType, str] = ("title", "VARCHAR", "Title in the web app.")
 _NAMED: tuple[tuple[str, ColumnType, str], ...] = (
-    ("key", "VARCHAR", "Name as it stands in events; not unique."),
+    ("key", "VARCHAR", "Name as in events; not unique."),
     ("display_name", "VARCHAR", "Name in the web app."),
     ("data_type", "VARCHAR", "Type of its values, such as string."),
 )
@@ -169,7 +168,7 @@ LOOKUPS = (
         *_NAMED,
         ("tasks", "JSON", "Its tasks; also one row each in checklists_tasks."),
     ),
-    # Only in the vendor's OpenAPI file; where it is missing, the answer is 404 and there is nothing to land.
+    # Only in the vendor's OpenAPI file. An account without it answers 404, and nothing is landed.
     _lookup("embeds", "one row per embed", _TITLE, ("type", "VARCHAR", "banner or card.")),
 )
 OPTIONAL = frozenset({"embeds"})

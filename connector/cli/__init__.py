@@ -1,1 +1,1 @@
-"""The `connector` command: the same verbs as in Dagster, for cron, Airflow and a terminal."""
+"""The `connector` command: what Dagster does, for cron, Airflow and a terminal."""

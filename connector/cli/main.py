@@ -1,7 +1,6 @@
-"""The same verbs without Dagster, for cron, Airflow and a terminal; a ``.env`` here is read as Dagster reads it.
+"""The `connector` command. A ``.env`` in the working directory is read as Dagster reads it.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments, 75 still in progress (ask again later). Nothing here retries or
-schedules.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 75 still in progress (run it again later). It does not retry.
 """
 
 import argparse
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_error(error, as_json=options.json)
         return IN_PROGRESS if isinstance(error, InProgressError) else FAILED
     except KeyboardInterrupt:
-        say("stopped; what had landed stays landed, the day in progress is as it was before.", sys.stderr)
+        say("stopped; landed days stay landed, and the day in progress is unchanged.", sys.stderr)
         return FAILED
 
 
@@ -37,9 +36,9 @@ def _read_dotenv(file: Path) -> None:
     from dotenv import load_dotenv
 
     try:
-        load_dotenv(file)  # what the environment holds already stays
+        load_dotenv(file)  # variables that are set already are kept
     except (OSError, ValueError) as fault:
-        # The class alone: the fault may repeat what the file holds.
+        # Only the error's class: its message may repeat a part of the file.
         raise SettingsError(
             str(file), f"cannot be read: {type(fault).__name__}", next_step="make it a text file in UTF-8 of yours."
         ) from None

@@ -53,7 +53,7 @@ def sync(options: argparse.Namespace) -> int:
     from connector.sync import sync_day
     from connector.warehouse.connection import Warehouse
 
-    stream, settings, source = _asked(options.stream), Settings.load(), OpenPanelSettings.load()
+    stream, settings, source = _configured_stream(options.stream), Settings.load(), OpenPanelSettings.load()
     _check_days(stream, options.first, options.last, timezone=source.timezone)
     warehouse, code = Warehouse(settings.warehouse), DONE
     with OpenPanel.from_settings(source) as client:
@@ -79,11 +79,11 @@ def sync(options: argparse.Namespace) -> int:
     return code
 
 
-def _asked(table: str) -> Stream:
-    """A stream with what the file of OPENPANEL_REPORTS asks of it.
+def _configured_stream(table: str) -> Stream:
+    """A stream with the report config of OPENPANEL_REPORTS.
 
     Raises:
-        SettingsError: nothing is asked of charts or funnels, so every day would land empty.
+        SettingsError: no charts or funnels are configured, so every day would land empty.
     """
     questions = Questions.from_environment(environment(), dimensions=DIMENSIONS)
     stream = next(one for one in streams(questions) if one.table == table)
@@ -97,7 +97,7 @@ def _asked(table: str) -> Stream:
 
 
 def _check_days(stream: Stream, first: date, last: date, *, timezone: str) -> None:
-    """Refuse days that a stream cannot have: they would land empty and look whole for ever.
+    """Refuse days that a stream cannot have: they would land empty and look complete.
 
     Raises:
         RejectedError: the days are in the wrong order, in the future, or past for a stream without days.
@@ -111,9 +111,9 @@ def _check_days(stream: Stream, first: date, last: date, *, timezone: str) -> No
         )
     if stream.days == "none" and first < today:
         raise RejectedError(
-            f"{stream.table} tells only what is now, nothing of {first}.",
+            f"{stream.table} tells only the present, nothing about {first}.",
             where=stream.table,
-            next_step=f"ask with --from {today} --to {today}.",
+            next_step=f"use --from {today} --to {today}.",
         )
 
 
@@ -127,7 +127,7 @@ def track(options: argparse.Namespace) -> int:
     if not outboxes:
         raise SettingsError("--only", f"is {options.only!r}", next_step=f"use a name of {options.outboxes}.")
     settings, code = Settings.load(), DONE
-    show = say_line if options.json else say  # standard output holds one object an outbox, nothing else
+    show = say_line if options.json else say  # with --json, standard output has one object for each outbox only
     with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as sender:
         for outbox in outboxes:
             done = deliver(

@@ -42,7 +42,7 @@ def say(line: str, stream: TextIO | None = None) -> None:
     try:
         print(line, file=stream, flush=True)
     except BrokenPipeError:
-        # The stream keeps what it could not write and tries again with the next line, and at exit.
+        # The stream would try to write the line again with the next one, and at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""The verbs that care for an installation: `doctor`, `prune` and `forget`."""
+"""The verbs for the upkeep of an installation: `doctor`, `prune` and `forget`."""
 
 import argparse
 import json

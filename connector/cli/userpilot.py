@@ -65,12 +65,12 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def _wanted(options: argparse.Namespace) -> "Request":
+def _request_of(options: argparse.Namespace) -> "Request":
     from connector.userpilot.exports.request import Options, Request
 
     names = ("format", "event_type", "user_id", "company_id", "segment_id", "exclusions", "emails")
-    asked = Options.of({name: getattr(options, name) for name in names})
-    return Request.checked(options.first, options.last, asked, today=datetime.now(UTC).date())
+    export_options = Options.of({name: getattr(options, name) for name in names})
+    return Request.checked(options.first, options.last, export_options, today=datetime.now(UTC).date())
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _exports() -> Iterator["Exports"]:
 
 def export_request(options: argparse.Namespace) -> int:
     with _exports() as exports:
-        job = exports.ask(_wanted(options))
+        job = exports.ask(_request_of(options))
         say_job(job, as_json=options.json)
     return FAILED if job.state.is_terminal else DONE if job.job_id else IN_PROGRESS
 
@@ -105,7 +105,7 @@ def export_status(options: argparse.Namespace) -> int:
 def export_land(options: argparse.Namespace) -> int:
     from connector.warehouse.connection import Warehouse
 
-    request, warehouse = _wanted(options), Warehouse(Settings.load().warehouse)
+    request, warehouse = _request_of(options), Warehouse(Settings.load().warehouse)
     with _exports() as exports:
         for job in exports.wait(request, patience=options.wait, tell=None if options.json else say_line):
             receipt = exports.land(job, warehouse=warehouse, allow_drop=options.allow_drop)
@@ -135,7 +135,7 @@ def lookups(options: argparse.Namespace) -> int:
             except ConnectorError as error:
                 say_error(error, as_json=options.json)
                 code = FAILED
-                # What is wrong with a setting or the key is wrong for every lookup; what a route refuses is its own.
+                # A wrong setting or key fails every lookup; another refusal concerns one lookup only.
                 if isinstance(error, SettingsError) or (
                     isinstance(error, RejectedError) and error.status in (401, 403)
                 ):

@@ -1,7 +1,6 @@
-"""One OpenPanel project: who asks, with which key, on which budget, and which walk reads which stream.
+"""The client of one OpenPanel project: credentials, request budget, and the reader of each stream.
 
-The walks themselves are in ``pages.py`` (events) and ``reports.py`` (insights, charts, funnels); this room never
-sees a table.
+The readers are in ``events.py`` (events) and ``reports/`` (insights, charts, funnels).
 """
 
 import re
@@ -22,15 +21,15 @@ from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Secret, checked_url
 from connector.stream import Page, Stream
 
-# Who only reads events does not pay for the rooms of reports, rules and the way back.
+# Imported when they are needed: a process that only reads events does not load reports, rules and Track.
 if TYPE_CHECKING:
     from connector.openpanel.reports.read import Reports
     from connector.openpanel.track.send import Track
     from connector.privacy.policy import Privacy
 
-# Requests waiting for answers at the same time. Eight pages of events keep one core busy; the aggregates' answers are
-# small, and what they cost is waiting. More of either gain nothing against 100 requests in 10 seconds.
-PAGES_AT_ONCE, QUESTIONS_AT_ONCE = 8, 16
+# Requests at the same time. Eight pages of events keep one core busy. Answers of reports are small and cost mostly
+# waiting. More of either gain nothing, because the limit is 100 requests in 10 seconds.
+PAGES_AT_ONCE, REPORTS_AT_ONCE = 8, 16
 
 _ADVICE = {
     401: "check OPENPANEL_CLIENT_ID and OPENPANEL_CLIENT_SECRET; the client must be of type read or root.",
@@ -47,13 +46,16 @@ class OpenPanel(Closing):
 
     Args:
         url: base URL; may carry a path prefix.
-        client_id, client_secret: a ``read`` or ``root`` client. The secret lives in one header of one HTTP client.
+        client_id, client_secret: a ``read`` or ``root`` client. The secret is sent in one header only.
         project_id: the project to read.
-        timezone: the organization's timezone (insights and charts).
-        privacy: what is dropped or hashed in every page that a reading yields; None for nothing.
-        budget: the request allowance; by default shared with every process that uses the same client id.
-        timeout, deadline: seconds without a byte, and seconds one answer may take in all.
-        sleep, transport: for tests that bring their own.
+        timezone: the organization's timezone, for insights and charts.
+        privacy: rules for what is dropped or hashed in every page; None for no rules.
+        budget: the request budget; by default shared with every process that uses the same client id.
+        timeout, deadline: seconds without a byte, and seconds for one whole answer.
+        sleep, transport: replaced in tests.
+
+    Raises:
+        SettingsError: the client id is not a UUID, or the URL is not allowed.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class OpenPanel(Closing):
         sleep: Callable[[float], None] = time.sleep,
         transport: Transport | None = None,
     ) -> None:
-        # The server compares the id as text and knows only lower case.
+        # The server compares ids as texts in lower case.
         client_id = client_id.strip().lower()
         if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", client_id):
             raise SettingsError(
@@ -87,14 +89,14 @@ class OpenPanel(Closing):
                 headers={"openpanel-client-id": client_id, "openpanel-client-secret": secret.reveal()},
                 budget=budget,
                 advice=_ADVICE,
-                connections=QUESTIONS_AT_ONCE,
+                connections=REPORTS_AT_ONCE,
                 timeout=timeout,
                 deadline=deadline,
                 sleep=sleep,
                 transport=transport,
             )
 
-        # One bucket per client id, shared by Export and Insights; Track counts nothing.
+        # Export and Insights share one request budget for each client id. Track has no limit.
         self._http = http(budget or SharedBudget(f"{url} {client_id}"))
         self._track_http: Callable[[], Http] = lambda: http(Unlimited())
         self._events = EventPages(self._http, project_id, at_once=PAGES_AT_ONCE)
@@ -114,13 +116,13 @@ class OpenPanel(Closing):
         self._http.close()
 
     def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
-        """The vendor's own count of rows for one day of a stream that counts; see :class:`EventPages`."""
+        """The vendor's own count of rows for one day of a ``counted`` stream; see :class:`EventPages`."""
         return self._events.count_day(stream, day, meter=meter)
 
     def read_day(
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
     ) -> Iterator[Page]:
-        """One day of any stream of the catalogue, whole; see the walk that the stream names."""
+        """One complete day of any stream; see :class:`EventPages` and :class:`Reports`."""
         if isinstance(stream.query, EventsQuery):
             pages = self._events.read_day(stream, day, settled=settled, meter=meter)
         else:
@@ -128,28 +130,26 @@ class OpenPanel(Closing):
         return self.privacy.pages(stream, pages) if self.privacy else pages
 
     def describe(self) -> bytes:
-        """The server's own description, by which servers of different age can be told apart; a 404 from old ones."""
+        """The server's OpenAPI description, which tells its version; old servers answer 404, a RejectedError."""
         return self._http.get("/documentation/json", where="openpanel")
 
     @cached_property
     def reports(self) -> "Reports":
-        """Insights and charts for any period, as they are answered."""
+        """Insights and charts for any period, as answered."""
         from connector.openpanel.reports.read import Reports
 
-        return Reports(
-            self._http, self.project_id, self.timezone, at_once=QUESTIONS_AT_ONCE, verify=self._verify_project
-        )
+        return Reports(self._http, self.project_id, self.timezone, at_once=REPORTS_AT_ONCE, verify=self._verify_project)
 
     @contextmanager
     def track(self, **options: Any) -> Iterator["Track"]:
-        """The way back, on a connection of its own; options as for :class:`connector.openpanel.track.Track`."""
-        from connector.openpanel.track.send import Track  # and with it the journal, which readers do not need
+        """A sender to the Track API with its own connection; options as for :class:`Track` in ``track/send.py``."""
+        from connector.openpanel.track.send import Track
 
         with self._track_http() as http:
             yield Track(http, **options)
 
     def _verify_project(self, meter: Meter | None) -> None:
-        """Export refuses a client of another project; Insights would answer with that project's numbers."""
+        """Ask Export, which refuses a client of another project. Insights would answer with that project's numbers."""
         self.count_day(EVENTS, datetime.now(UTC).date(), meter=meter)
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:

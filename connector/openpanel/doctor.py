@@ -1,6 +1,6 @@
-"""What OpenPanel needs to be well: variables, credentials, the project, the clock, and which server it is.
+"""Checks OpenPanel: its variables, the credentials, the project, the clock, and the server's version.
 
-Two requests, one of them without credentials, or none. Nothing is repaired.
+Sends two requests, or none.
 """
 
 import json
@@ -24,15 +24,15 @@ _REPORTS = "OPENPANEL_REPORTS"
 
 
 def is_configured(env: Environment) -> bool:
-    """Whether anybody began to name a project."""
+    """Whether any of the needed variables is set."""
     return any(env.values.get(name, "").strip() for name in _NEEDED)
 
 
 def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
-    """Findings about OpenPanel; one that says so if it is not configured at all.
+    """Findings about OpenPanel; a single one if it is not configured.
 
     Args:
-        ask: also send the two requests.
+        ask: send the two requests.
     """
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
@@ -42,14 +42,14 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     yield from own_name(env, ABOUT)
     try:
         settings = OpenPanelSettings.load(env)
-        ear = _Ear(f"{settings.api_url} {settings.client_id.strip().lower()}")
+        budget = _RecordingBudget(f"{settings.api_url} {settings.client_id.strip().lower()}")
         client = OpenPanel(
             url=settings.api_url,
             client_id=settings.client_id,
             client_secret=settings.client_secret,
             project_id=settings.project_id,
             timezone=settings.timezone,
-            budget=ear,
+            budget=budget,
         )
     except SettingsError as error:
         yield failed(error.variable, error)
@@ -69,27 +69,27 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             count = client.count_day(EVENTS, datetime.now(UTC).date())
         except ConnectorError as error:
             yield failed(ABOUT, error)
-            if ear.headers:
-                yield clock_skew(f"{ABOUT} clock", ear.headers)
+            if budget.headers:
+                yield clock_skew(f"{ABOUT} clock", budget.headers)
             return
         yield ok(ABOUT, f"the credentials work: {count:,} events today in project {settings.project_id}.")
-        yield clock_skew(f"{ABOUT} clock", ear.headers)
-        yield _limits(ear)
+        yield clock_skew(f"{ABOUT} clock", budget.headers)
+        yield _limits(budget)
         yield _server(client)
 
 
 def _reports(env: Environment) -> Finding:
     try:
-        asked = Questions.from_environment(env, dimensions=DIMENSIONS)
+        config = Questions.from_environment(env, dimensions=DIMENSIONS)
     except SettingsError as error:
         return failed(_REPORTS, error)
     if not env.values.get(_REPORTS, "").strip():
         return ok(_REPORTS, "is not set: no charts, no funnels, all dimensions.")
-    return ok(_REPORTS, f"asks for {len(asked.charts)} charts and {len(asked.funnels)} funnels.")
+    return ok(_REPORTS, f"asks for {len(config.charts)} charts and {len(config.funnels)} funnels.")
 
 
-def _limits(ear: "_Ear") -> Finding:
-    limit, left = ear.headers.get("x-ratelimit-limit"), ear.headers.get("x-ratelimit-remaining")
+def _limits(budget: "_RecordingBudget") -> Finding:
+    limit, left = budget.headers.get("x-ratelimit-limit"), budget.headers.get("x-ratelimit-remaining")
     if limit is None:
         return ok(f"{ABOUT} limit", "this server counts no requests.")
     return ok(f"{ABOUT} limit", f"{left} of {limit} requests were left in this window.")
@@ -105,8 +105,8 @@ def _server(client: OpenPanel) -> Finding:
             return failed(about, refused)
         return warn(
             about,
-            "does not describe itself: it is from before 2026-04-09, or a proxy hides it.",
-            "if it is yours, update it: servers before 2026-03-03 can cut days, which is noticed and fails.",
+            "does not describe itself: it is from before 2026-04-09, or a proxy hides the description.",
+            "if it is yours, update it: servers before 2026-03-03 can cut days, which then fail to land.",
         )
     except (ValueError, RecursionError, AttributeError):
         return warn(about, "describes itself in a way we do not know.", "nothing, as long as days land.")
@@ -126,8 +126,8 @@ def _parameters(document: dict[str, object]) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-class _Ear(SharedBudget):
-    """The shared budget, and the headers of the last answer."""
+class _RecordingBudget(SharedBudget):
+    """The shared budget, which also keeps the headers of the last answer."""
 
     headers: Mapping[str, str] = {}
 

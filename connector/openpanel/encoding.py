@@ -1,4 +1,4 @@
-"""How texts must be written in an address so that every server generation reads them as meant."""
+"""Writes texts into an address so that every server version reads them as texts."""
 
 import json
 import re
@@ -10,7 +10,7 @@ _REWRITTEN = re.compile(r"-?\d+(\.\d+)?|true|false")
 
 
 def quoted(value: str) -> str:
-    """A text as the server will read it as text: it turns ``123``, ``true`` and JSON into values before validating."""
+    """A text, in quotes if needed: the server turns ``123``, ``true`` and JSON into values before it validates."""
     try:
         json.loads(value)
     except ValueError:
@@ -21,20 +21,20 @@ def quoted(value: str) -> str:
 
 
 def as_is(sent: str) -> str | None:
-    """A number or a boolean that :func:`quoted` put in quotes, without them; None for any other text.
+    """A number or a boolean without the quotes that :func:`quoted` added; None for any other text.
 
-    Servers before 2026-04-09 rewrite nothing and take the quotes for a part of the text. Later ones answer such a text
-    without quotes with 400, so one of the two is understood and none is misunderstood.
+    Servers before 2026-04-09 rewrite nothing and read the quotes as part of the text. Later ones answer 400 to such a
+    text without quotes. So every server understands exactly one of the two forms.
     """
     bare = sent[1:-1] if sent[:1] == sent[-1:] == '"' else ""
     return bare if _REWRITTEN.fullmatch(bare) else None
 
 
 def segment(value: str) -> str:
-    """A text as one step of a path.
+    """A text as one segment of a path.
 
     Raises:
-        RejectedError: it is ``.`` or ``..``, which whoever reads an address takes for a step up, however it is spelt.
+        RejectedError: it is ``.`` or ``..``, which HTTP clients and proxies resolve even if it is escaped.
     """
     if value in (".", ".."):
         raise RejectedError(

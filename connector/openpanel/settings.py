@@ -1,4 +1,4 @@
-"""OpenPanel's variables in the environment. Where they come from (shell, .env, secret store) is not our business."""
+"""OpenPanel's variables in the environment."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ class OpenPanelSettings:
     """How to reach one project.
 
     Attributes:
-        api_url: base URL; a self-hosted API lives below a path, such as ``https://panel.example.com/api``.
+        api_url: base URL; a self-hosted API is usually below a path, such as ``https://panel.example.com/api``.
         client_id, client_secret: a ``read`` or ``root`` client.
         project_id: one project.
-        timezone: the organization's timezone, which no answer tells; insights and charts count their days in it.
-        privacy: what is dropped or hashed before it reaches a disk; None for nothing.
+        timezone: the organization's timezone, in which insights and charts count days. The API does not tell it.
+        privacy: rules for what is dropped or hashed before it reaches a disk; None for no rules.
     """
 
     api_url: str

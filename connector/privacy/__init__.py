@@ -1,1 +1,1 @@
-"""What of a person's data is dropped or hashed before it is written, and how one person is deleted."""
+"""Personal data: rules that drop or hash it before it is written, and the removal of single persons."""

@@ -1,7 +1,6 @@
-"""Applies the rules of one stream to its records: leaves out, or replaces by a keyed hash, before anything is written.
+"""Applies the rules of one stream to its records: drops values, or replaces them by a keyed hash, before a write.
 
-It works on the vendor's records as bytes: what no rule names keeps the spelling it came with. It knows no file of rules
-and no setting.
+It works on the vendor's records as bytes. A value without a rule is not parsed, and its bytes do not change.
 """
 
 import contextlib
@@ -36,15 +35,15 @@ class Protector:
     """Applies the rules of one stream to its records.
 
     Attributes:
-        hashed_with: a fingerprint of the key, from which it cannot be guessed; empty if nothing is hashed.
-        fingerprint: of the rules and that key; neither their order nor the spelling of names matters.
+        hashed_with: fingerprint of the key, which does not reveal it; empty if nothing is hashed.
+        fingerprint: fingerprint of the rules and the key. The order of rules and the form of names do not matter.
     """
 
     def __init__(self, stream: Stream, rules: Sequence[Rule], hashing: "Hash | None") -> None:
         self._stream, self._hash = stream, hashing
         self.hashed_with = hashing.fingerprint if hashing and any(rule.act == "hash" for rule in rules) else ""
-        said = sorted(f"{rule.act} {rule.anywhere} {'.'.join(rule.path)}" for rule in set(rules))
-        self.fingerprint = hashlib.sha256("\n".join([*said, self.hashed_with]).encode()).hexdigest()[:16]
+        texts = sorted(f"{rule.act} {rule.anywhere} {'.'.join(rule.path)}" for rule in set(rules))
+        self.fingerprint = hashlib.sha256("\n".join([*texts, self.hashed_with]).encode()).hexdigest()[:16]
         same = [
             Rule(segments(other), rule.act)
             for rule in rules
@@ -54,24 +53,32 @@ class Protector:
             for other in others
         ]
         own = [rule for rule in (*rules, *same) if rule.path[0] != EXTRA]
-        # A field that moved to where no column is must not come back there: its last name counts, at any depth.
+        # If the vendor moves a field out of its column, the rule must still apply: its last name counts at any depth.
         moved = [Rule(rule.path[-1:], rule.act, anywhere=True) for rule in (*rules, *same) if rule.path[-1] != "*"]
-        self._known, self._strange = _Node((), own), _Node((), [*own, *moved])
+        self._declared, self._undeclared = _Node((), own), _Node((), [*own, *moved])
         self._columns = {column.field: column for column in stream.columns}
         self._record = _record_type(stream.columns)
-        # Each column that a rule concerns: its slot, and its node where it has an inside.
+        # Each column with a rule: its slot in the record type, and the decision.
         self._slots = [
-            (f"c{number}", column, met)
+            (f"c{number}", column, decision)
             for number, column in enumerate(stream.columns)
-            if (met := self._met(column))[0] != "keep"
+            if (decision := self._decision(column))[0] != "keep"
         ]
-        self._by_field = {column.field: met for _, column, met in self._slots}
-        texts = [column.field for _, column, met in self._slots if met[0] == "look inside" and column.type == "VARCHAR"]
+        self._by_field = {column.field: decision for _, column, decision in self._slots}
+        texts = [
+            column.field
+            for _, column, decision in self._slots
+            if decision[0] == "look inside" and column.type == "VARCHAR"
+        ]
         self._plain = _plain_texts(texts) if texts else None
-        self._opened = [slot for slot in self._slots if slot[1].field not in texts]
+        self._parsed_slots = [slot for slot in self._slots if slot[1].field not in texts]
 
     def page(self, page: Page) -> Page:
-        """The same page with a body that may be written to disk."""
+        """The same page with the rules applied to its body.
+
+        Raises:
+            ContractError: a value cannot be parsed, so rules cannot be applied to it.
+        """
         try:
             if not page.rows:
                 return replace(page, rules=self.fingerprint)
@@ -86,22 +93,22 @@ class Protector:
             raise ContractError(
                 "a value is nested too deeply to apply rules to it",
                 where=self._stream.table,
-                next_step="nothing was landed; drop the whole column that holds it, or report the row to the vendor.",
+                next_step="nothing was landed; add a rule that drops its column, or report the row to the vendor.",
             ) from None
 
     def _page(self, page: Page) -> Page:
         try:
             if self._plain:
-                self._plain.decode(page.body)  # no object stands in a text column, so none has to be opened
+                self._plain.decode(page.body)  # no text column holds an object, so none has to be parsed
             records = self._record.decode(page.body)
         except msgspec.DecodeError:
             rows = msgspec.json.decode(page.body, type=list[_Raws])
             body = msgspec.json.encode([self.record(row) for row in rows])
             return replace(page, body=body, misfits=sum("_extra" in row for row in rows))
-        for slot, _, met in self._opened:
+        for slot, _, decision in self._parsed_slots:
             for record in records:
                 raw = getattr(record, slot)
-                if raw is not msgspec.UNSET and (kept := self._done(raw, met)) is not raw:
+                if raw is not msgspec.UNSET and (kept := self._applied(raw, decision)) is not raw:
                     setattr(record, slot, kept)
         misfits = 0
         if page.misfits:
@@ -112,16 +119,16 @@ class Protector:
         return replace(page, body=msgspec.json.encode(records), misfits=misfits)
 
     def record(self, row: _Raws) -> _Raws:
-        """One record, changed in place; fields without a column are treated like what is inside ``_extra``."""
+        """One record, changed in place. Fields without a column are treated like members of ``_extra``."""
         for name in list(row):
             if name in self._by_field:
-                kept = self._done(row[name], self._by_field[name])
+                kept = self._applied(row[name], self._by_field[name])
             elif name in self._columns:
                 continue
             elif name == "_extra":
                 kept = self._extra(row[name])
             else:
-                kept = self._done(row[name], self._strange.met(name))
+                kept = self._applied(row[name], self._undeclared.decision(name))
             if kept is msgspec.UNSET:
                 del row[name]
             else:
@@ -129,14 +136,15 @@ class Protector:
         return row
 
     def files(self, sources: Sequence[Path], folder: Path, *, where: str) -> list[Path]:
-        """Files as they may be landed: JSON lines, a JSON array or CSV with a header, compressed or not.
+        """Copies of files with the rules applied: JSON lines, a JSON array or CSV with a header, compressed or not.
 
         Args:
-            sources: left as they are.
-            folder: made private; the new files have the old names.
+            sources: the files; they are not changed.
+            folder: for the copies, which keep their names; created as a private folder.
 
         Raises:
             ContractError: a file does not hold records.
+            TransientError: the disk is full.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = []
@@ -154,7 +162,7 @@ class Protector:
                     raise TransientError(
                         f"an exported file cannot be rewritten: {fault.strerror}",
                         where=where,
-                        next_step="free space on the disk of SPOOL_DIR, then rerun; files that are there are kept.",
+                        next_step="free space on the disk of SPOOL_DIR, then rerun; downloaded files are kept.",
                     ) from None
                 raise ContractError(
                     f"file {source.name} does not hold records that rules could be applied to: "
@@ -196,18 +204,18 @@ class Protector:
             row = self.record({name: msgspec.Raw(msgspec.json.encode(value)) for name, value in sent})
             write(_csv_line([_csv_text(row[name]) if name in row else "" for name in names]))
 
-    def _met(self, column: Column) -> "_Met":
-        met = self._known.met(column.field)
-        # Only JSON has an inside; but an object that came for a text column stands there as its JSON text.
-        return _KEEP if met[0] == "look inside" and column.type not in ("JSON", "VARCHAR") else met
+    def _decision(self, column: Column) -> "_Decision":
+        decision = self._declared.decision(column.field)
+        # Only JSON has members. But an object that came for a text column is kept there as JSON text.
+        return _KEEP if decision[0] == "look inside" and column.type not in ("JSON", "VARCHAR") else decision
 
     def _extra(self, raw: msgspec.Raw) -> Any:
-        kept = self._inside(raw, self._strange)
+        kept = self._inside(raw, self._undeclared)
         return msgspec.UNSET if bytes(kept) == b"{}" else kept
 
-    def _done(self, raw: msgspec.Raw, met: "_Met") -> Any:
-        """What stands for a value afterwards; the same object if nothing changed, UNSET if it is dropped."""
-        act, node = met
+    def _applied(self, raw: msgspec.Raw, decision: "_Decision") -> Any:
+        """The value after its decision; the same object if nothing changed, UNSET if it is dropped."""
+        act, node = decision
         if act == "keep":
             return raw
         if act == "look inside":
@@ -219,13 +227,13 @@ class Protector:
         return self._hash.raw(raw)
 
     def _inside(self, raw: msgspec.Raw, node: "_Node") -> msgspec.Raw:
-        """A value with everything below it decided; what is kept keeps its spelling."""
+        """A value with the rules applied to its members; members without a rule keep their bytes."""
         start = _start(raw)
         if start == b"{" and node.may_concern(raw):
-            members, acts, changes = _MEMBERS(raw), node.acts, []
+            members, decisions, changes = _MEMBERS(raw), node.decisions, []
             for name, before in members.items():
-                met = acts.get(name) or node.met(name)
-                if met is not _KEEP and (after := self._done(before, met)) is not before:
+                decision = decisions.get(name) or node.decision(name)
+                if decision is not _KEEP and (after := self._applied(before, decision)) is not before:
                     changes.append((name, after))
             for name, after in changes:
                 if after is msgspec.UNSET:
@@ -235,9 +243,9 @@ class Protector:
             return msgspec.Raw(msgspec.json.encode(members)) if changes else raw
         if start == b"[" and node.may_concern(raw):
             items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-            found = [self._done(item, node.met(str(number))) for number, item in enumerate(items)]
+            found = [self._applied(item, node.decision(str(number))) for number, item in enumerate(items)]
             if any(one is not item for one, item in zip(found, items, strict=True)):
-                null = msgspec.Raw(b"null")  # positions stay what they were
+                null = msgspec.Raw(b"null")  # so that positions do not change
                 return msgspec.Raw(msgspec.json.encode([null if one is msgspec.UNSET else one for one in found]))
         if start == b'"' and (text := _object_in(raw)) is not None:
             inside = msgspec.Raw(text.encode())
@@ -248,18 +256,18 @@ class Protector:
 
 
 _MEMBERS = msgspec.json.Decoder(_Raws).decode
-_Met = tuple[_Act, "_Node | None"]
-_KEEP: _Met = ("keep", None)
+_Decision = tuple[_Act, "_Node | None"]
+_KEEP: _Decision = ("keep", None)
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 
 
 class _Node:
-    """A place inside a record: what happens to each member there, worked out once for each name."""
+    """A place inside a record, with a cached decision for each name of a member."""
 
     def __init__(self, path: Segments, rules: Sequence[Rule]) -> None:
         self._path, self._rules = path, rules
-        self.acts: dict[str, _Met] = {}
-        # A value in which no rule's last name occurs, however it is spelt, need not be opened.
+        self.decisions: dict[str, _Decision] = {}
+        # A value in which no rule's last name occurs in any form need not be parsed.
         self._words = {rule.path[-1].encode() for rule in rules}
         self._always = any(word == b"*" or not word or not word.isascii() for word in self._words)
 
@@ -270,38 +278,38 @@ class _Node:
         text = text.translate(_LOWER, b"_- ")
         return any(word in text for word in self._words)
 
-    def met(self, name: str) -> _Met:
-        """What happens to a member; with the node of its inside if that is looked at."""
-        if (known := self.acts.get(name)) is not None:
+    def decision(self, name: str) -> _Decision:
+        """What happens to a member, and its node if its own members are to be looked at."""
+        if (known := self.decisions.get(name)) is not None:
             return known
-        if len(self.acts) > REMEMBERED:
-            self.acts.clear()
+        if len(self.decisions) > REMEMBERED:
+            self.decisions.clear()
         path = (*self._path, *segments(name))
-        found: set[_Act] = {_meets(rule, self._path, path) for rule in self._rules}
-        met = _KEEP
+        found: set[_Act] = {_effect(rule, self._path, path) for rule in self._rules}
+        decision = _KEEP
         if "drop" in found:
-            met = ("drop", None)
+            decision = ("drop", None)
         elif "hash" in found:
-            met = ("hash", None)
+            decision = ("hash", None)
         elif "look inside" in found:
-            met = ("look inside", _Node(path, self._rules))
-        self.acts[name] = met
-        return met
+            decision = ("look inside", _Node(path, self._rules))
+        self.decisions[name] = decision
+        return decision
 
 
-def _meets(rule: Rule, above: Segments, path: Segments) -> _Act:
-    """A rule meets the path it names and, as names may be dotted, everything that begins with it."""
+def _effect(rule: Rule, above: Segments, path: Segments) -> _Act:
+    """What a rule does at a path. It applies to the path it names and to all below; names may contain dots."""
     wanted = rule.path
     if not rule.anywhere:
         if len(wanted) > len(path):
-            return "look inside" if _alike(wanted[: len(path)], path) else "keep"
-        return rule.act if _alike(wanted, path[: len(wanted)]) else "keep"
+            return "look inside" if _matches(wanted[: len(path)], path) else "keep"
+        return rule.act if _matches(wanted, path[: len(wanted)]) else "keep"
     ends = range(len(above) + 1, len(path) + 1)
-    hit = any(end >= len(wanted) and _alike(wanted, path[end - len(wanted) : end]) for end in ends)
+    hit = any(end >= len(wanted) and _matches(wanted, path[end - len(wanted) : end]) for end in ends)
     return rule.act if hit else "look inside"
 
 
-def _alike(wanted: Segments, path: Segments) -> bool:
+def _matches(wanted: Segments, path: Segments) -> bool:
     return all(one in ("*", other) for one, other in zip(wanted, path, strict=True))
 
 
@@ -328,7 +336,7 @@ def _start(raw: msgspec.Raw) -> bytes:
 
 
 def _object_in(raw: msgspec.Raw) -> str | None:
-    """The text of an object or a list that was sent as a text."""
+    """The JSON text of an object or a list that was sent as a text; None for other values."""
     if bytes(memoryview(raw)[1:2]) not in (b"{", b"[", b" ", b"\\"):
         return None
     text = msgspec.json.decode(raw, type=str).strip()
@@ -336,7 +344,7 @@ def _object_in(raw: msgspec.Raw) -> str | None:
 
 
 class _Chained(io.RawIOBase):
-    """A first line that was read already, and the rest."""
+    """A stream of a first line that was read already, and the rest."""
 
     def __init__(self, first: bytes, rest: Any) -> None:
         self._first, self._rest = first, rest

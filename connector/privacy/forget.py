@@ -1,8 +1,7 @@
-"""Removes a person from every landed table, and keeps them from coming back with a later landing.
+"""Removes persons from every landed table, and keeps them out of later landings.
 
-A vendor that still has a person sends them again with the next lookback, so what was removed is remembered: not who
-it was, but a salted digest of the value that stood in the table. Every landing leaves out the rows whose digest is
-known, and its receipt counts them. What a rule drops or hashes beforehand is ``privacy.py``'s affair.
+A vendor that still has a person sends their rows again with the next lookback. So a salted digest of each removed value
+is remembered, but not the value. Every landing leaves out the rows with a known digest, and its receipt counts them.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ Hashed = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What was removed from one table: rows, on how many days, and how many of them were anonymous."""
+    """What was removed from one table: rows, their number of days, and how many rows were anonymous."""
 
     table: str
     rows: int
@@ -38,20 +37,20 @@ def remove_people(
     devices: bool = True,
     dry_run: bool = False,
 ) -> list[Removed]:
-    """Remove people from the tables of streams, in one transaction, and remember them there.
+    """Remove people from the tables of streams in one transaction, and remember their digests.
 
     Args:
-        people: for each stream, in whose table to look (of one instance), the ids as the vendor knows them.
-        hashed: what stands in a hashed column for a value; both forms are looked for.
-        devices: also remove anonymous rows of the devices that the people were seen on. Rows of somebody else who is
-            known by name on the same device stay.
-        dry_run: count, and leave everything as it is.
+        people: streams (each of one instance), and the ids of people as the vendor knows them.
+        hashed: gives the hash of a value; ids are looked for in both forms.
+        devices: also remove anonymous rows of the devices that these people used. Rows of other identified people on
+            the same devices stay.
+        dry_run: count, and change nothing.
 
     Returns:
         One entry for every table that exists; rows may be 0.
 
     Raises:
-        BusyError: somebody else kept the warehouse locked.
+        BusyError: another process kept the warehouse locked.
     """
     found = []
     with warehouse.read() if dry_run else warehouse.write() as connection:
@@ -69,7 +68,7 @@ def remove_people(
 
 
 def instances(warehouse: Warehouse, stream: Stream) -> list[Stream]:
-    """A stream in every instance that the warehouse has a table of."""
+    """A stream in every instance that has a table in the warehouse."""
     with warehouse.read() as connection:
         schemas = [table.split(".")[0] for table in sorted(_tables(connection)) if table.endswith(f".{stream.name}")]
     own = [schema for schema in schemas if schema == stream.vendor or schema.startswith(f"{stream.vendor}_")]
@@ -77,14 +76,17 @@ def instances(warehouse: Warehouse, stream: Stream) -> list[Stream]:
 
 
 def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str = "") -> int:
-    """Delete forgotten people among rows that were just inserted; how many there were.
+    """Delete rows of forgotten people among rows that were just inserted.
 
     Args:
-        rows: SQL condition that these rows meet.
-        table: where they are, if not in the stream's table.
+        rows: SQL condition that selects the inserted rows.
+        table: the table as SQL, if it is not the stream's.
+
+    Returns:
+        The number of deleted rows.
     """
     who = _column(stream, "person")
-    if who is None or not _is_there(connection):
+    if who is None or not _has_forgotten(connection):
         return 0
     salts = connection.execute(
         f"select distinct salt from connector.forgotten where table_name = {literal(stream.table)}"
@@ -94,9 +96,9 @@ def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str =
     device = _column(stream, "device")
     conditions = []
     for (salt,) in salts:
-        conditions.append(_remembered(stream, who, salt))
+        conditions.append(_is_remembered(stream, who, salt))
         if device:
-            conditions.append(f"(coalesce({quoted(who.name)}, '') = '' and {_remembered(stream, device, salt)})")
+            conditions.append(f"(coalesce({quoted(who.name)}, '') = '' and {_is_remembered(stream, device, salt)})")
     (count,) = connection.execute(
         f"delete from {table or quoted_table(stream)} where {rows} and ({' or '.join(conditions)})"
     ).fetchone() or (0,)
@@ -104,11 +106,11 @@ def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str =
 
 
 def is_forgotten(warehouse: Warehouse) -> Callable[[str], bool]:
-    """Tells whether a person's id was forgotten, in whichever table."""
+    """A function that tells whether a person's id was forgotten in any table."""
     if not warehouse.exists():
         return lambda _: False
     with warehouse.read() as connection:
-        if not _is_there(connection):
+        if not _has_forgotten(connection):
             return lambda _: False
         rows = connection.execute("select distinct salt, digest from connector.forgotten").fetchall()
     digests: dict[str, set[str]] = {}
@@ -127,7 +129,7 @@ class _Table:
     def forget(self, ids: Sequence[str], *, devices: bool, dry_run: bool) -> Removed:
         who, device = _column(self._stream, "person"), _column(self._stream, "device")
         assert who is not None
-        people = self._both(ids)
+        people = self._plain_and_hashed(ids)
         matches = f"list_contains({literal(people)}, {quoted(who.name)})"
         seen: list[str] = []
         if device and devices:
@@ -136,8 +138,8 @@ class _Table:
                 f"where {matches} and coalesce({quoted(device.name)}, '') <> ''"
             ).fetchall()
             seen = [value for (value,) in rows]
-        # While anonymous a person's id is the device's.
-        anonymous = [value for value in self._both(seen) if value not in people]
+        # The id of an anonymous person is the device's.
+        anonymous = [value for value in self._plain_and_hashed(seen) if value not in people]
         unnamed = "false"
         if device and seen:
             unnamed = (
@@ -161,12 +163,12 @@ class _Table:
             anonymous=sum(unnamed for _, _, unnamed in per_day),
         )
 
-    def _both(self, values: Iterable[str]) -> list[str]:
+    def _plain_and_hashed(self, values: Iterable[str]) -> list[str]:
         found = dict.fromkeys(value for value in values if value)
         return list(found | dict.fromkeys(form for value in found if self._hashed and (form := self._hashed(value))))
 
     def _correct_receipts(self, per_day: Mapping[object, int]) -> None:
-        """Landed, duplicates and forgotten rows of a day's newest receipt add up to what the vendor sent."""
+        """Update the newest receipt of each day, so that landed, duplicates and forgotten add up to what was sent."""
         create(self._db, LANDINGS)
         for day, count in per_day.items():
             of_day = f"table_name = {literal(self._stream.table)} and day = {literal(day)} and status = 'landed'"
@@ -189,7 +191,7 @@ class _Table:
             )
 
 
-def _remembered(stream: Stream, column: Column, salt: str) -> str:
+def _is_remembered(stream: Stream, column: Column, salt: str) -> str:
     return (
         f"sha256({text(salt)} || {quoted(column.name)}) in (select digest from connector.forgotten "
         f"where table_name = {literal(stream.table)} and column_name = {literal(column.name)})"
@@ -204,7 +206,7 @@ def _column(stream: Stream, whom: str) -> Column | None:
     return next((column for column in stream.columns if column.identifies == whom), None)
 
 
-def _is_there(connection: Connection) -> bool:
+def _has_forgotten(connection: Connection) -> bool:
     return "connector.forgotten" in _tables(connection, "connector")
 
 

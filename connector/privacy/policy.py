@@ -1,8 +1,7 @@
-"""What of a person's data is left out, or replaced by a keyed hash, before it reaches a spool or the warehouse.
+"""The rules for personal data: what is dropped, or replaced by a keyed hash, before it reaches spool and warehouse.
 
-Rules (``privacy_rules.py``) name tables of the catalogue and, in them, columns or paths inside JSON; a stream without
-rules is not looked at, the others pass through ``protector.py``. Nothing here asks a vendor, and nothing here deletes
-what has landed (``forgotten.py`` does).
+Rules (``rules.py``) name tables of the catalogue and columns or paths inside JSON. ``apply.py`` applies them; a stream
+without rules is not parsed. ``forget.py`` deletes rows that have landed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +21,14 @@ SHORTEST_KEY = 16
 
 
 class Privacy:
-    """The rules of one instance, checked against the catalogue when they are made.
+    """The rules of one instance, checked against the catalogue when they are created.
 
     Args:
         tables: by table (``vendor.table``, without an instance's name), ``drop`` and ``hash`` with a list of paths
-            each: a column (``profile_id``), a path inside a JSON column (``profile.email``), a field the catalogue does
-            not know (``_extra.ip``), or a name wherever it stands (``**.email``). ``*`` stands for one segment, such
-            as the position in a list. Neither case nor the spelling of word breaks matters.
-        key: of the hash; needed as soon as anything is hashed. Equal values have equal hashes in all tables of all
+            each: a column (``profile_id``), a path inside a JSON column (``profile.email``), a field that the catalogue
+            does not know (``_extra.ip``), or a name at any depth (``**.email``). ``*`` matches one segment, such as the
+            position in a list. Case, underscores, hyphens and spaces in names do not matter.
+        key: the key of the hashes; needed if anything is hashed. Equal values have equal hashes in all tables of all
             instances with the same key.
 
     Raises:
@@ -64,7 +63,7 @@ class Privacy:
         if secret and len(secret.reveal()) < SHORTEST_KEY:
             raise SettingsError(
                 KEY_VARIABLE,
-                f"is shorter than {SHORTEST_KEY} characters, so that hashes could be guessed back",
+                f"is shorter than {SHORTEST_KEY} characters, so values could be guessed from their hashes",
                 next_step=f"set {KEY_VARIABLE} to a random text of {SHORTEST_KEY} characters or more.",
             )
         self._hash = Hash(secret) if secret else None
@@ -75,7 +74,7 @@ class Privacy:
         """Rules of a YAML file: ``vendor.table: {drop: [...], hash: [...]}``.
 
         Raises:
-            SettingsError: it cannot be read, or says something that is not possible.
+            SettingsError: the file cannot be read, or a rule is not possible.
         """
         document = read_yaml(
             file,
@@ -86,7 +85,7 @@ class Privacy:
 
     @classmethod
     def from_environment(cls, env: Environment | None = None) -> "Privacy | None":
-        """The rules that CONNECTOR_PERSONAL_DATA names, with the key in CONNECTOR_HASH_KEY; None without rules."""
+        """The rules in the file that CONNECTOR_PERSONAL_DATA names, with the key in CONNECTOR_HASH_KEY; else None."""
         env = env or environment()
         key = env.secret("CONNECTOR_HASH_KEY") if env.values.get("CONNECTOR_HASH_KEY", "").strip() else None
         file = env.values.get("CONNECTOR_PERSONAL_DATA", "").strip()
@@ -95,27 +94,27 @@ class Privacy:
         return cls.load(Path(env.text("CONNECTOR_PERSONAL_DATA")).expanduser(), key=key)
 
     def protector(self, stream: Stream) -> "Protector | None":
-        """What changes a stream's records; None if no rule concerns it."""
+        """Applies the rules of a stream to its records; None if it has no rules."""
         if stream.table not in self._made:
             rules = self._rules.get(f"{stream.vendor}.{stream.name}", ())
             self._made[stream.table] = Protector(stream, rules, self._hash) if rules else None
         return self._made[stream.table]
 
     def pages(self, stream: Stream, pages: Iterator[Page]) -> Iterator[Page]:
-        """Pages as they may be spooled; those of a stream without rules pass untouched."""
+        """Pages with the rules applied; pages of a stream without rules are not changed."""
         protector = self.protector(stream)
         return pages if protector is None else map(protector.page, pages)
 
     def hashed(self, value: str) -> str | None:
-        """What stands in a hashed column for a value; None without a key."""
+        """The hash of a value; None without a key."""
         return self._hash.text(value) if self._hash else None
 
     def fingerprint(self, stream: Stream) -> str:
-        """What a landing of this stream notes of the rules that were applied; empty if none concerns it."""
+        """The fingerprint of a stream's rules, which its landings record; empty if it has none."""
         protector = self.protector(stream)
         return protector.fingerprint if protector else ""
 
     @property
     def tables(self) -> Mapping[str, int]:
-        """How many rules there are, by table."""
+        """Table -> number of rules."""
         return {table: len(rules) for table, rules in self._rules.items() if rules}

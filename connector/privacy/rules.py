@@ -1,6 +1,6 @@
-"""What a rule about personal data is: a place in the records of a stream, and what happens there.
+"""A rule about personal data: a place in the records of a stream, and what happens there.
 
-A rule that cannot work is refused when it is made, with what is possible instead. Nothing here sees a record.
+A rule that cannot work is refused when it is read, with what is possible instead.
 """
 
 import re
@@ -12,7 +12,7 @@ from connector.errors import SettingsError
 from connector.redaction import excerpt
 from connector.stream import Stream
 
-EXTRA = "_extra"  # as no name is after folding
+EXTRA = "_extra"  # no folded name has an underscore
 Segments = tuple[str, ...]
 
 _PATH = re.compile(r"[^\s.\x00-\x1f\x7f][^.\x00-\x1f\x7f]*(\.[^.\x00-\x1f\x7f]+)*")
@@ -21,7 +21,11 @@ _BREAKS = {ord(char): None for char in "_- "}
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a rules file: where (segments, the first is a column) and what happens there."""
+    """One rule: its place (segments, of which the first is a column), and whether to drop or hash there.
+
+    Attributes:
+        anywhere: the path may be at any depth.
+    """
 
     path: Segments
     act: Literal["drop", "hash"]
@@ -29,17 +33,17 @@ class Rule:
 
 
 def folded(name: str) -> str:
-    """Names that a person would call the same: ``firstName``, ``first name``, ``First-Name``, ``first_name``."""
+    """One form for names that differ in case and word breaks: ``firstName``, ``first name``, ``first_name``."""
     return name.lower().translate(_BREAKS)
 
 
 def segments(name: str) -> Segments:
-    """``profile.firstName`` as folded names, the first a column."""
+    """``profile.firstName`` as folded names, of which the first is a column."""
     return tuple(folded(part) for part in name.split("."))
 
 
 def checked(body: object, stream: Stream, where: str) -> Iterator[Rule]:
-    """The rules that a file has for one stream.
+    """The rules of a file for one stream.
 
     Raises:
         SettingsError: names the path, and what is possible instead.
@@ -66,7 +70,7 @@ def _rule(path: object, act: Literal["drop", "hash"], stream: Stream, where: str
         return Rule(rest, act, anywhere=True)
     first, *inner = segments(path)
     if "**" in (first, *inner) or first == "*":
-        raise SettingsError(where, f"holds {shown!r}", next_step="** stands in front only, as in **.email.")
+        raise SettingsError(where, f"holds {shown!r}", next_step="write ** in front only, as in **.email.")
     if path.startswith("_extra.") and inner:
         return Rule((EXTRA, *inner), act)
     column = next((one for one in stream.columns if folded(one.name) == first), None)
@@ -100,7 +104,11 @@ def _rule(path: object, act: Literal["drop", "hash"], stream: Stream, where: str
 
 
 def mapping(body: object, where: str) -> Mapping[Any, Any]:
-    """What must be a mapping, or the error that says so."""
+    """The part of a rules file that must be a mapping.
+
+    Raises:
+        SettingsError: it is not.
+    """
     if not isinstance(body, Mapping):
         raise SettingsError(
             where, f"is {type(body).__name__}", next_step="write vendor.table: {drop: [...], hash: [...]}."

@@ -40,9 +40,9 @@ def ahead(
     try:
         spare = 0.0
         while not wanted and (call := next(waiting_calls, None)) is not None:
-            asked = time.monotonic()
+            started = time.monotonic()
             result = call()
-            spare = min(spare + QUICK_SECONDS - (time.monotonic() - asked), QUICK_CALLS * QUICK_SECONDS)
+            spare = min(spare + QUICK_SECONDS - (time.monotonic() - started), QUICK_CALLS * QUICK_SECONDS)
             if spare < 0:
                 wanted = min(2, at_once)
             yield result
@@ -51,9 +51,9 @@ def ahead(
                 running.append(pool.submit(call))
             if not running:
                 return
-            asked = time.monotonic()
+            started = time.monotonic()
             result = running.popleft().result()
-            if time.monotonic() - asked > QUICK_SECONDS:
+            if time.monotonic() - started > QUICK_SECONDS:
                 wanted = min(2 * wanted, at_once)
             yield result
     finally:

@@ -1,1 +1,1 @@
-"""Care for an installation: doctor, prune and forget, one function each for the command line and Dagster."""
+"""Upkeep of an installation: doctor, prune and forget, one function each for the command line and Dagster."""

@@ -9,7 +9,7 @@ from connector.redaction import excerpt
 from connector.settings import Environment
 
 _ABOUT = "dagster"
-# Path in dagster.yaml, what is wrong without it, and the line to write.
+# Path in dagster.yaml, the problem without it, and the line to write.
 _WANTED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("concurrency", "pools", "default_limit"),
@@ -23,7 +23,7 @@ _WANTED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (
         ("run_monitoring", "free_slots_after_run_end_seconds"),
-        "a cancelled run can hold a pool's slot for ever",
+        "a cancelled run can hold a pool's slot without end",
         "free_slots_after_run_end_seconds: 60",
     ),
     (("run_monitoring", "max_runtime_seconds"), "a run that hangs is never ended", "max_runtime_seconds: 21600"),
@@ -56,9 +56,9 @@ def _read(file: Path) -> Any:
 
 
 def _missing(document: Any) -> Iterator[Finding]:
-    for path, said, line in _WANTED:
+    for path, problem, line in _WANTED:
         if not _at(document, path):
-            yield warn(_ABOUT, f"{said}.", f"write {line} below {': '.join(path[:-1])} in dagster.yaml.")
+            yield warn(_ABOUT, f"{problem}.", f"write {line} below {': '.join(path[:-1])} in dagster.yaml.")
     retries_failures = _at(document, ("run_retries", "retry_on_asset_or_op_failure")) is not False
     if retries_failures and _at(document, ("run_retries", "enabled")):
         yield warn(

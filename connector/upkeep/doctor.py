@@ -1,7 +1,7 @@
-"""Looks at everything a run needs and says, for each, whether it is well and what to do if not.
+"""Checks everything that a run needs, and tells what to do about each problem.
 
-This module knows the machine: settings, disks, spool, warehouse, request budget. What a vendor needs is checked in the
-vendor's own ``doctor.py``, Dagster's settings in ``dagster_settings.py``. Nothing is repaired, no secret is shown.
+This module checks the machine: settings, disks, spool, warehouse, request budget. Each vendor's ``doctor.py`` checks
+the vendor, and ``dagster_settings.py`` Dagster's settings. It repairs nothing and shows no secret.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from connector.userpilot import doctor as userpilot
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.coverage import under_other_rules
 
-# Below this a day of a million events may not fit, as files and in the warehouse, at the same time.
+# Bytes. With less, a day of a million events may not fit on the disk as files and in the warehouse at the same time.
 LITTLE_SPACE = 2 * 2**30
 NO_SPACE = 200 * 2**20
-# A run reads for minutes, at most hours; what is older than a day was left by one that died.
+# Seconds. A run takes minutes, at most hours, so older folders were left by a run that died.
 LEFT_BEHIND = 86_400.0
 
 
@@ -36,8 +36,8 @@ def doctor(env: Environment | None = None, *, offline: bool = False) -> Iterator
     """Findings about this machine and every configured vendor, one after the other.
 
     Args:
-        env: the environment to look at; this process's if left out.
-        offline: look at the vendors' variables only, and send no request.
+        env: the environment to check; by default this process's.
+        offline: check only the vendors' variables, and send no request.
     """
     env = env or environment()
     yield from examine(env)
@@ -47,12 +47,12 @@ def doctor(env: Environment | None = None, *, offline: bool = False) -> Iterator
         yield warn(
             "vendors",
             "nothing is configured: there is no vendor to read from.",
-            "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
+            "run: cp .env.example .env, fill it in, and run doctor again in its folder; or set the variables.",
         )
 
 
 def examine(env: Environment) -> Iterator[Finding]:
-    """Findings about this machine; the vendors are not asked."""
+    """Findings about this machine; no request is sent."""
     settings, findings = _settings(env)
     yield from findings
     yield from _privacy(env)
@@ -154,7 +154,7 @@ def _spool(spool: Path) -> Iterator[Finding]:
         yield ok(about, "nothing was ever spooled here.")
         return
     if spool.stat().st_mode & 0o077 and any(spool.iterdir()):
-        # Folders inside are private; names of tables and jobs are not.
+        # The folders inside are private, but the names of tables and jobs are not.
         yield warn(about, "others can list the spool folder, though not read what is in it.", "run: chmod 700 on it.")
     old = [
         folder
@@ -177,7 +177,7 @@ def _warehouse(name: str) -> Iterator[Finding]:
     try:
         warehouse = Warehouse(name, lock_wait=2.0)
     except SettingsError:
-        return  # told among the settings
+        return  # reported with the settings
     path = Path(name).expanduser()
     place = _existing(path.parent)
     yield _disk(f"{about} disk", place, "WAREHOUSE")
@@ -201,7 +201,7 @@ def _warehouse(name: str) -> Iterator[Finding]:
         with warehouse.read() as connection:
             found = connection.execute("select count(*), version() from duckdb_tables()").fetchone()
     except BusyError as error:
-        yield warn(about, error.what + ".", "if that is a run, all is well; else close what holds the file open.")
+        yield warn(about, error.what + ".", "if that is a run, all is well; else close the program that has it open.")
         return
     except ConnectorError as error:
         yield failed(about, error)
@@ -214,8 +214,8 @@ def _warehouse(name: str) -> Iterator[Finding]:
 
 
 def _changed_rules(env: Environment, name: str) -> Iterator[Finding]:
-    """Whether what has landed is as today's rules would have it; rules act on what is landed from then on."""
-    with contextlib.suppress(ConnectorError):  # what is wrong with the rules or the file has been said
+    """Findings about rows that were landed under other rules. A changed rule applies to later landings only."""
+    with contextlib.suppress(ConnectorError):  # errors of the rules or the file were reported before
         rules = Privacy.from_environment(env)
         wanted = {stream.table: rules.fingerprint(stream) if rules else "" for stream in every_stream()}
         for table, (rows, first, last) in under_other_rules(Warehouse(name, lock_wait=2.0), wanted).items():

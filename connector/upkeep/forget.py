@@ -1,4 +1,4 @@
-"""Removes people from everything that is kept: tables, waiting files, spools and the journals of Track."""
+"""Removes people from everything that is stored: tables, waiting files, spools and the journals of Track."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from connector.warehouse.connection import Warehouse
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What was removed, or would be.
+    """What was removed, or in a dry run would be.
 
     Attributes:
-        tables: an entry for every table that was looked at.
-        elsewhere: how many waiting exports, spools of dead runs and rows noted as sent back.
+        tables: one entry for every table that was searched.
+        elsewhere: the number of waiting exports, of spools of dead runs, and of rows noted as sent.
     """
 
     tables: tuple[Removed, ...]
@@ -40,18 +40,18 @@ def forget(
     privacy: Privacy | None = None,
     dry_run: bool = False,
 ) -> Forgotten:
-    """Remove people from every table, file and journal, and remember to leave them out of later landings.
+    """Remove people from every table, file and journal, and leave them out of later landings.
 
     Args:
         profile_ids: people in OpenPanel. user_ids: people in Userpilot.
         instance: only this instance's tables; all if None.
-        devices: also remove anonymous events of the devices that the people were seen on.
-        privacy: the rules in force; where a column is hashed, people are looked for by their hash as well.
+        devices: also remove anonymous events of the devices that these people used.
+        privacy: the rules; with a key, people are also searched by the hash of their id.
         dry_run: count, and change nothing.
 
     Raises:
-        SettingsError: no person was named, an id is empty, or there is no table of that instance.
-        BusyError: another process kept the warehouse, an export or an outbox to itself.
+        SettingsError: no person is named, an id is empty, or the instance has no table.
+        BusyError: another process kept the warehouse, an export or an outbox locked.
     """
     wanted = [(EVENTS, _ids(profile_ids)), (EXPORTED, _ids(user_ids))]
     ids = [one for _, those in wanted for one in those]
@@ -59,7 +59,7 @@ def forget(
         raise SettingsError("--profile-id", "and --user-id are both missing", next_step="name the person.")
     hashed = privacy.hashed if privacy else None
     people = _of_instance([(s, those) for one, those in wanted if those for s in instances(warehouse, one)], instance)
-    # Tables first: a landing of waiting files that runs meanwhile leaves the people out.
+    # Tables first: then a landing of waiting files that runs meanwhile leaves these people out.
     tables = remove_people(warehouse, people, hashed=hashed, devices=devices, dry_run=dry_run)
     known = [*ids, *(form for one in ids if hashed and (form := hashed(one)))]
     return Forgotten(

@@ -1,7 +1,7 @@
-"""Removes what is not needed any more: files of dead runs, and receipts that no row and no check refers to.
+"""Removes what is not needed any more: files of dead runs, and old receipts that no row and no check needs.
 
-What is needed to go on stays whatever its age: files of a process that lives, journals that are not settled, the newest
-receipts of every day, and every receipt whose landing still has rows.
+Some things stay at any age: files of a running process, journals with outcomes that are not in the tables yet, the
+newest receipts of every day, and every receipt whose landing still has rows.
 """
 
 import time
@@ -16,14 +16,14 @@ from connector.userpilot.exports.files import prune_files as prune_exports
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse
 from connector.warehouse.sql import literal, quoted
 
-# A vendor forgets an export after three days; files that were not landed by then are asked for again.
+# The vendor forgets an export after three days. Files that were not landed by then need a new export.
 FILES_DAYS = 4.0
 RECEIPTS_DAYS = 400.0
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """How much of what was removed."""
+    """What was removed, and how many of it."""
 
     what: str
     count: int
@@ -37,11 +37,11 @@ def prune(
     receipts_days: float = RECEIPTS_DAYS,
     dry_run: bool = False,
 ) -> list[Pruned]:
-    """Remove files that dead runs left, export files that were never landed, and receipts that no row refers to.
+    """Remove files of dead runs, export files that were never landed, and old receipts that are not needed.
 
     Args:
         files_days: age after which export files that were not landed are removed.
-        receipts_days: age after which receipts that no row refers to are removed.
+        receipts_days: age after which receipts are removed if no row refers to them.
         dry_run: count, and remove nothing.
 
     Raises:
@@ -56,10 +56,10 @@ def prune(
 
 
 def prune_files(spool_dir: Path, *, older_than_days: float = FILES_DAYS, dry_run: bool = False) -> list[Pruned]:
-    """Remove spools of dead runs, and journals and locks that hold nothing, below a spool folder.
+    """Remove spools of dead runs, and empty journals and lock files, from a spool folder.
 
     Args:
-        older_than_days: for journals and locks; a dead run's spool is worthless at once.
+        older_than_days: age of journals and lock files. A dead run's spool is removed at any age.
     """
     limit = time.time() - older_than_days * 86_400
     spools = sweep(spool_dir, dry_run=dry_run)
@@ -107,7 +107,7 @@ def prune_receipts(
                 f"where not list_contains({literal(old)}, load_id || ' ' || day))"
             )
             counts.append(_delete(connection, "export_jobs", gone, dry_run))
-        # A count older than the landing that followed it says nothing any more.
+        # A count is not needed any more after a later landing.
         newer = (
             "select 1 from connector.landings as l where l.table_name = probes.table_name and l.day = probes.day "
             "and l.status = 'landed' and l.landed_at > probes.asked_at"
@@ -119,7 +119,7 @@ def prune_receipts(
 
 
 def _unreferenced(connection: Connection, limit: datetime) -> list[str]:
-    """Old receipts (load id and day) that are neither a day's newest nor have rows."""
+    """Old receipts (load id and day) that are not a day's newest and have no rows."""
     rows = connection.execute(
         f"select table_name, load_id, day from (from connector.landings select *, "
         "row_number() over (partition by table_name, day order by landed_at desc, load_id) as last_of_any, "

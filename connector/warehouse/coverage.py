@@ -79,8 +79,8 @@ def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, in
         table, days = literal(stream.table), literal(list(counts))
         connection.execute("begin")
         connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
-        asked = {"table_name": stream.table, "asked_at": now}
-        insert(connection, PROBES, [{**asked, "day": day, "vendor_count": count} for day, count in counts.items()])
+        probe = {"table_name": stream.table, "asked_at": now}
+        insert(connection, PROBES, [{**probe, "day": day, "vendor_count": count} for day, count in counts.items()])
         connection.execute("commit")
 
 

@@ -20,7 +20,7 @@ with landed as (
     where status = 'landed'
     qualify row_number() over (partition by table_name, day order by landed_at desc) = 1
 ),
-asked as (
+newest_count as (
     select table_name, day, vendor_count, asked_at
     from (
         select table_name, day, announced as vendor_count, landed_at as asked_at from landed
@@ -31,7 +31,7 @@ asked as (
 ),
 days as (
     select table_name, unnest(generate_series(min(day), max(day), interval 1 day))::date as day
-    from asked
+    from newest_count
     group by table_name
 )
 select
@@ -39,17 +39,17 @@ select
     days.day,
     coalesce(landed.landed, 0) as landed,
     landed.duplicates,
-    asked.vendor_count,
-    asked.asked_at,
+    newest_count.vendor_count,
+    newest_count.asked_at,
     landed.landed_at,
     case
         when landed.day is null then 'never landed'
-        when asked.vendor_count is distinct from landed.announced then 'moved'
+        when newest_count.vendor_count is distinct from landed.announced then 'moved'
         else 'whole'
     end as state
 from days
 left join landed on landed.table_name = days.table_name and landed.day = days.day
-left join asked on asked.table_name = days.table_name and asked.day = days.day
+left join newest_count on newest_count.table_name = days.table_name and newest_count.day = days.day
 """
 
 

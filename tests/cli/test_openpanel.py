@@ -87,7 +87,7 @@ def test_today_is_the_organizations_where_its_days_are(project, monkeypatch, cap
 
 def test_what_is_now_is_not_written_below_another_day(project, capsys, query):
     assert sync("insights_live", DAY, DAY) == FAILED
-    assert "tells only what is now" in capsys.readouterr().err
+    assert "tells only the present" in capsys.readouterr().err
     today = datetime.now(UTC).date()
     assert sync("insights_live", today, today) == DONE
     assert query("select _day from openpanel.insights_live") == [(today,)]

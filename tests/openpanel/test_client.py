@@ -8,8 +8,8 @@ import pytest
 from connector import EVENTS, ContractError, IncompleteError, OpenPanel, RejectedError
 from connector.catalogue.openpanel import ON_REQUEST
 from connector.http.budget import Unlimited
+from connector.openpanel.day_proof import RepeatedIdError
 from connector.openpanel.encoding import quoted
-from connector.openpanel.events import RepeatedIdError
 from connector.sandbox import READ, ROOT, WRITE, serve
 from connector.sandbox import OpenPanel as Vendor
 from tests.conftest import DAY

@@ -8,7 +8,8 @@ import pytest
 
 from connector import EVENTS, ContractError, IncompleteError, RejectedError
 from connector.catalogue.openpanel import ON_REQUEST
-from connector.openpanel.events import SHORT_WALK, EventPages, RepeatedIdError
+from connector.openpanel.day_proof import RepeatedIdError
+from connector.openpanel.events import SHORT_DAY, EventPages
 from connector.openpanel.reports.config import Questions, streams
 from tests.conftest import DAY
 
@@ -130,7 +131,7 @@ def test_a_server_that_knows_no_page_behind_the_last_is_counted_instead(behind):
 
 def test_a_long_walk_asks_for_its_pages_and_nothing_else():
     """Five hundred full pages are five windows of the limit; one request more is one window more."""
-    pages = SHORT_WALK + 1
+    pages = SHORT_DAY + 1
     server = Server([row(number) for number in range(pages * PAGE)])
     server.read()
     assert server.pages_asked == [(number, PAGE) for number in range(1, pages + 1)]

@@ -241,7 +241,7 @@ def test_with_rules_every_day_holds_as_many_rows_as_the_vendor_has(pilot, privat
         ({"openpanel.events": {"drop": [""]}}, "which is no path"),
         ({"openpanel.events": {"drop": [7]}}, "which is no path"),
         ({"openpanel.events": {"drop": ["a\nb"]}}, "which is no path"),
-        ({"openpanel.events": {"drop": ["*"]}}, "stands in front only"),
+        ({"openpanel.events": {"drop": ["*"]}}, "write ** in front only"),
         ({"openpanel.events": {"drop": ["city.name"]}}, "which has no members"),
         ({"openpanel.events": {"drop": ["id"]}}, "part of the key"),
         ({"openpanel.events": {"drop": ["created_at"]}}, "part of the key"),

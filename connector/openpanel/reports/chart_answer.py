@@ -1,7 +1,7 @@
-"""What a chart's answer means: which series is whose, and which bucket a label names.
+"""Reads a chart's answer: which series of the chart each series belongs to, and which bucket each label means.
 
-The published server and the vendor's page spell both differently. Whatever is answered is placed, or the landing fails
-with a reason: a number that is left out would stand in the table as a zero. Nothing here asks.
+The published server and the vendor's page write both differently. Every answered number gets its place, or the landing
+fails with the reason: a number that was left out would land as a zero. Nothing is sent here.
 """
 
 import json
@@ -24,71 +24,74 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _REPORT = "report it with the server's version; leave this chart out until then."
 
 Point = Mapping[str, Any]
-# What to do with each label of an answer: its bucket among the ones that are due, or "" for one that is not.
-Reading = Mapping[str, str]
+# Label of an answer -> the bucket that is due, or "" for a bucket that is not due.
+BucketOfLabel = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Line:
+class AnsweredSeries:
     """One series of an answer.
 
     Attributes:
-        at: which of the chart's series it is, from 0.
+        index: which of the chart's series it is, from 0.
         breakdowns: breakdown -> value, as it lands.
         metrics: as sent.
         points: as sent.
     """
 
-    at: int
+    index: int
     breakdowns: Mapping[str, object]
     metrics: object
     points: Sequence[Point]
 
 
-def lines(sent: Sequence[Any], chart: Chart, where: str) -> tuple[list[Line], str]:
-    """The series of an answer, no two of them alike, and a warning if that took a number.
+def parse_series(sent: Sequence[Any], chart: Chart, where: str) -> tuple[list[AnsweredSeries], str]:
+    """The series of an answer with unique breakdowns, and a warning if a number had to be added to some.
 
     Raises:
-        ContractError: a series has no points, or cannot be told to be one of the chart's.
+        ContractError: a series has no points, or does not belong to exactly one of the chart's series.
     """
-    told: dict[tuple[int, str], list[tuple[str, Line]]] = defaultdict(list)
+    alike_series: dict[tuple[int, str], list[tuple[str, AnsweredSeries]]] = defaultdict(list)
     for one in sent:
         _check(one, where)
-        if _phantom(one, chart):
+        if _is_made_up(one, chart):
             continue
-        line = Line(_owner(one, chart, where), _breakdowns(one, chart), one.get("metrics"), one["data"])
-        told[line.at, json.dumps(line.breakdowns)].append((_content(one), line))
-    found: list[Line] = []
-    for alike in told.values():
+        index, breakdowns = _index_of_series(one, chart, where), _breakdowns(one, chart)
+        series = AnsweredSeries(index, breakdowns, one.get("metrics"), one["data"])
+        alike_series[series.index, json.dumps(series.breakdowns)].append((_content(one), series))
+    found: list[AnsweredSeries] = []
+    for alike in alike_series.values():
         if len(alike) > 1 and not chart.breakdowns:
             raise ContractError(
-                f"{len(alike)} series of the answer are series {alike[0][1].at + 1} of the chart",
+                f"{len(alike)} series of the answer are series {alike[0][1].index + 1} of the chart",
                 where=where,
-                next_step="ask them in charts of their own.",
+                next_step="put them into separate charts.",
             )
-        # Their order is by size and says nothing; by content, the same answer gives the same rows again.
-        ordered = [line for _, line in sorted(alike, key=lambda each: each[0])]
-        found += [_numbered(line, number) for number, line in enumerate(ordered, start=1)]
-    extra = len(found) - len(told)
+        # The server orders series by size. Ordered by content, the same answer gives the same rows again.
+        ordered = [series for _, series in sorted(alike, key=lambda each: each[0])]
+        found += [_with_number(series, number) for number, series in enumerate(ordered, start=1)]
+    extra = len(found) - len(alike_series)
     return found, f"{extra} series had the breakdowns of another and got a number" if extra else ""
 
 
-def readings(told: Sequence[Line], buckets: Buckets, where: str) -> list[tuple[str, Reading]]:
-    """Every way to read the labels that fits the whole answer; two only where they would differ.
+def bucket_maps(answered: Sequence[AnsweredSeries], buckets: Buckets, where: str) -> list[tuple[str, BucketOfLabel]]:
+    """The maps from labels to buckets that fit the whole answer; two if both fit and differ.
 
-    Published servers write local time, the vendor's page instants in UTC; both can end with a Z.
+    Published servers write local time, the vendor's page instants in UTC. Both may end with a Z.
 
     Raises:
-        ContractError: neither reading has a bucket for every label with a value.
+        ContractError: neither map has a bucket for every label with a value.
     """
-    points = [point for line in told for point in line.points]
+    points = [point for series in answered for point in series.points]
     every = {str(point.get("date")) for point in points}
     valued = {str(point.get("date")) for point in points if _has_value(point)}
-    ways: list[tuple[str, Reading]] = [
-        ("local", {label: buckets.walls[wall] for label in every if (wall := _wall(label)) in buckets.walls}),
-        ("instant", {label: buckets.instants[at] for label in every if (at := _instant(label)) in buckets.instants}),
+    local_times = {label: local for label in every if (local := _local_time(label)) in buckets.local_times}
+    instants = {label: at for label in every if (at := _utc_time(label)) in buckets.instants}
+    ways: list[tuple[str, BucketOfLabel]] = [
+        ("local", {label: buckets.local_times[local] for label, local in local_times.items()}),
+        ("instant", {label: buckets.instants[at] for label, at in instants.items()}),
     ]
-    # Buckets of zeros help to tell the readings apart; where they belong to no question, they are nothing lost.
+    # Points of zero help to choose the map. If they are in no bucket, nothing is lost.
     fits = [way for way in ways if every <= way[1].keys()] or [way for way in ways if valued <= way[1].keys()]
     if not fits:
         in_none = valued - ways[0][1].keys()
@@ -102,22 +105,22 @@ def readings(told: Sequence[Line], buckets: Buckets, where: str) -> list[tuple[s
     return fits[:1] if same else fits
 
 
-def placed(line: Line, reading: Reading, where: str) -> dict[str, Point]:
-    """The points of a series by the bucket that is due.
+def points_by_bucket(series: AnsweredSeries, bucket_of: BucketOfLabel, where: str) -> dict[str, Point]:
+    """The points of a series by bucket.
 
     Raises:
-        ContractError: two points are of one bucket.
+        ContractError: two different points are in one bucket.
     """
     found: dict[str, Point] = {}
-    for point in line.points:
-        bucket = reading.get(str(point.get("date")), "")
+    for point in series.points:
+        bucket = bucket_of.get(str(point.get("date")), "")
         if bucket and found.setdefault(bucket, point) != point:
             raise ContractError(f"two points of one series are of {bucket}", where=where, next_step=_REPORT)
     return found
 
 
 def _check(one: object, where: str) -> None:
-    """A series is an object with points that have a count; anything else would be read as zeros."""
+    """Refuse a series that is not an object with points that have a count: it would be read as zeros."""
     match one:
         case {"data": [*points], **rest} if all(isinstance(point, dict) and "count" in point for point in points):
             metrics = rest.get("metrics")
@@ -131,8 +134,8 @@ def _check(one: object, where: str) -> None:
     )
 
 
-def _owner(one: Mapping[str, Any], chart: Chart, where: str) -> int:
-    """The chart's series an answered one belongs to: by its id where its name agrees, else by its name."""
+def _index_of_series(one: Mapping[str, Any], chart: Chart, where: str) -> int:
+    """The index of the chart's series: from the id if the event name agrees, else from the event name."""
     event = one.get("event")
     event = event if isinstance(event, dict) else {}
     name, at = event.get("name"), _position(event.get("id"))
@@ -143,11 +146,11 @@ def _owner(one: Mapping[str, Any], chart: Chart, where: str) -> int:
         return named[0]
     if name is None and len(chart.series) == 1:
         return 0
-    said = excerpt(json.dumps([event.get("id"), name], default=str), 80)
+    shown = excerpt(json.dumps([event.get("id"), name], default=str), 80)
     raise ContractError(
-        f"a series of the answer, {said}, cannot be told to be one of the chart's",
+        f"a series of the answer, {shown}, cannot be matched to one of the chart's",
         where=where,
-        next_step="ask series of the same event in charts of their own."
+        next_step="put series of the same event into separate charts."
         if named
         else "check that the server has the event; if it has, " + _REPORT,
     )
@@ -164,25 +167,25 @@ def _position(letter: object) -> int | None:
 
 
 def _content(one: object) -> str:
-    """Everything an answered series says, what changes least first."""
+    """A sort key with the whole content of a series; what changes least comes first."""
     assert isinstance(one, dict)
     return json.dumps([one.get("id"), one.get("names"), one.get("event"), one], sort_keys=True)
 
 
-def _numbered(line: Line, number: int) -> Line:
-    """A later one of several series with the same breakdowns; "number" is the name of no breakdown."""
-    return line if number == 1 else replace(line, breakdowns={**line.breakdowns, "number": number})
+def _with_number(series: AnsweredSeries, number: int) -> AnsweredSeries:
+    """The series with a number among its breakdowns, from the second one on. No breakdown is called "number"."""
+    return series if number == 1 else replace(series, breakdowns={**series.breakdowns, "number": number})
 
 
 def _breakdowns(series: Mapping[str, Any], chart: Chart) -> dict[str, object]:
-    """Breakdown -> value. Empty values are left out by the server and shift the rest to the wrong name.
+    """Breakdown -> value. The server leaves out empty values, which shifts the others to the wrong breakdown.
 
-    With one breakdown the missing value is null. With several, values that cannot be placed are told as a list.
+    With one breakdown, a missing value is null. With several, values that cannot be placed are kept as a list.
     """
     if not chart.breakdowns:
         return {}
     names = series.get("names")
-    values = [_known(value) for value in names[1:]] if isinstance(names, list) else []
+    values = [_null_if_empty(value) for value in names[1:]] if isinstance(names, list) else []
     if len(values) == len(chart.breakdowns):
         return dict(zip(chart.breakdowns, values, strict=True))
     if len(chart.breakdowns) == 1 or not values:
@@ -190,12 +193,12 @@ def _breakdowns(series: Mapping[str, Any], chart: Chart) -> dict[str, object]:
     return {"unplaced": values}
 
 
-def _known(value: object) -> object:
+def _null_if_empty(value: object) -> object:
     return None if value in ("", "\x00\x00") else value
 
 
-def _phantom(series: Mapping[str, Any], chart: Chart) -> bool:
-    """A series named by two NULs, without breakdowns and all zeros: the server's, not the visitors'."""
+def _is_made_up(series: Mapping[str, Any], chart: Chart) -> bool:
+    """Whether the server made the series up: it is named by two NULs, has no breakdowns and only zeros."""
     event = series.get("event")
     has_breakdowns = isinstance(event, dict) and bool(event.get("breakdowns"))
     return bool(chart.breakdowns) and not has_breakdowns and not any(_has_value(point) for point in series["data"])
@@ -206,14 +209,14 @@ def _has_value(point: Point) -> bool:
     return bool(point["count"]) or (isinstance(previous, dict) and bool(previous.get("value")))
 
 
-def _wall(label: str) -> str:
-    """A label as local time in one spelling: servers write it with a blank, or only the date, others ISO with a Z."""
+def _local_time(label: str) -> str:
+    """A label as local time in one format. Servers write it with a space, as a date only, or as ISO with a Z."""
     text = _ZONE.sub("", label).split(".")[0].replace("T", " ")
     return f"{text} 00:00:00" if len(text) == 10 else text
 
 
-def _instant(label: str) -> datetime:
-    """A label as an instant; without a zone it is none, and in no bucket."""
+def _utc_time(label: str) -> datetime:
+    """A label as an instant; a time that is in no bucket if the label has no zone."""
     try:
         at = datetime.fromisoformat(label)
         return at.astimezone(UTC) if at.tzinfo else _NEVER

@@ -1,7 +1,7 @@
-"""Which instants to ask for, so that a chart's day is exactly the organization's day.
+"""Computes which instants a chart request names, so that a chart's day is exactly the organization's day.
 
-Charts count from instant to instant, both included, in whole seconds, and label their points in local time without a
-zone. Nothing here asks; everything here is arithmetic on dates.
+The server counts from instant to instant, both included, in whole seconds, and labels points in local time without a
+zone. Nothing is sent here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ _STEP = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 
 
-def window(chart: Chart, day: date) -> tuple[date, date] | None:
-    """The first and last local day that a partition of a chart covers, or None if it has no point there.
+def period_of(chart: Chart, day: date) -> tuple[date, date] | None:
+    """The first and last local day that a partition of a chart covers; None if no point belongs to it.
 
-    A point that spans several days belongs to the partition of its last day: only then is it complete.
+    A point of several days belongs to the partition of its last day, because it is complete only then.
     """
     if chart.range:
         return _preset(chart.range, day)
@@ -32,14 +32,14 @@ def window(chart: Chart, day: date) -> tuple[date, date] | None:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One question of a period.
+class ChartRequest:
+    """One request for a part of a period.
 
     Attributes:
-        start, end: instants, both as sent.
-        offset: the zone's distance from UTC, the same in the whole question.
-        since: where the clocks went back: only events from here on. The server turns instants into wall time, in
-            which the repeated hour means its first occurrence; the second one can be asked for only by a filter.
+        start, end: instants, as sent.
+        offset: the zone's UTC offset, the same in the whole request.
+        since: set after the clocks went back: only events from here on. The server turns instants into local time, in
+            which the repeated hour means its first occurrence; only a filter can select the second one.
     """
 
     start: datetime
@@ -48,36 +48,37 @@ class Ask:
     since: datetime | None = None
 
 
-def asks(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[Ask]:
-    """The questions a period takes.
+def chart_requests(chart: Chart, period: tuple[date, date], zone: ZoneInfo) -> Iterator[ChartRequest]:
+    """The requests for a period.
 
-    One, unless points are shorter than a day and the clocks change: then one per offset, because two hours with the
-    same label come back as one. The end is the next midnight and not a second before it: events of a day's last
-    second would fall between two days; the point that begins there is not due and is left out again.
+    It is one, unless points are shorter than a day and the clocks change: then one per UTC offset, because the server
+    merges two hours with the same label. The end is the next midnight, not a second before it, which would lose events
+    of the day's last second. The point that begins at that midnight is not due and is dropped.
     """
     start, end = _midnight(period[0], zone), _midnight(period[1] + _DAY, zone)
     if chart.interval not in _STEP:
-        yield Ask(start, end, _offset(start, zone))
+        yield ChartRequest(start, end, _offset(start, zone))
         return
     before = _offset(start, zone)
     while start < end:
         change, offset = _next_change(start, end, zone), _offset(start, zone)
         until = change - _SECOND if change < end else end
         back = before - offset
-        yield Ask(start - back, until, offset, start) if back > timedelta() else Ask(start, until, offset)
+        repeats = back > timedelta()
+        yield ChartRequest(start - back if repeats else start, until, offset, start if repeats else None)
         start, before = change, offset
 
 
-def points(chart: Chart, ask: Ask, zone: ZoneInfo) -> dict[str, datetime]:
-    """Label -> instant of every point due in the answer to one question."""
+def due_points(chart: Chart, request: ChartRequest, zone: ZoneInfo) -> dict[str, datetime]:
+    """Label -> instant of every point that is due in the answer to one request."""
     due: dict[str, datetime] = {}
-    start = ask.since or ask.start
+    start = request.since or request.start
     if step := _STEP.get(chart.interval):
-        while start < ask.end:
-            due[_label((start + ask.offset).replace(tzinfo=None))] = start
+        while start < request.end:
+            due[_label((start + request.offset).replace(tzinfo=None))] = start
             start += step
         return due
-    day, last = start.astimezone(zone).date(), (ask.end - _SECOND).astimezone(zone).date()
+    day, last = start.astimezone(zone).date(), (request.end - _SECOND).astimezone(zone).date()
     while day <= last:
         first = {"week": day - day.weekday() * _DAY, "month": day.replace(day=1)}.get(chart.interval, day)
         due[_label(datetime.combine(first, time()))] = _midnight(first, zone)
@@ -87,16 +88,16 @@ def points(chart: Chart, ask: Ask, zone: ZoneInfo) -> dict[str, datetime]:
 
 @dataclass(frozen=True)
 class Buckets:
-    """The buckets one question is answered with, by both ways a label can be meant.
+    """The buckets of the answer to one request, for labels in local time and labels in UTC.
 
     Attributes:
         due: label -> instant of every point that is due.
-        walls, instants: local time, and instant, of every bucket -> its label in ``due``; "" for one that is answered
-            and not due: the one that begins with the period's end, and what is before ``since``.
+        local_times, instants: local time, and instant, of every bucket -> its label in ``due``. The label is "" for
+            buckets that are answered but not due: the one that begins at the period's end, and those before ``since``.
     """
 
     due: dict[str, datetime]
-    walls: Mapping[str, str]
+    local_times: Mapping[str, str]
     instants: Mapping[datetime, str]
 
     @property
@@ -108,17 +109,17 @@ class Buckets:
         return next(reversed(self.due), "")
 
 
-def buckets(chart: Chart, ask: Ask, zone: ZoneInfo) -> Buckets:
-    """What the answer to one question can be labelled with."""
-    due = points(chart, ask, zone)
-    beside = [ask.end]
-    if ask.since is not None and (step := _STEP.get(chart.interval)):
-        beside += [ask.start + number * step for number in range((ask.since - ask.start) // step)]
-    # Where the clocks skip midnight, a day's label is midnight for some and the first moment there is for others.
-    walls = {_local(at, zone): "" for at in beside} | {_local(at, zone): label for label, at in due.items()}
+def buckets(chart: Chart, request: ChartRequest, zone: ZoneInfo) -> Buckets:
+    """The buckets of the answer to one request."""
+    due = due_points(chart, request, zone)
+    beside = [request.end]
+    if request.since is not None and (step := _STEP.get(chart.interval)):
+        beside += [request.start + number * step for number in range((request.since - request.start) // step)]
+    # If the clocks skip midnight, some servers label the day with midnight, others with its first existing time.
+    local_times = {_local(at, zone): "" for at in beside} | {_local(at, zone): label for label, at in due.items()}
     return Buckets(
         due,
-        walls | {label: label for label in due},
+        local_times | {label: label for label in due},
         dict.fromkeys(beside, "") | {at: label for label, at in due.items()},
     )
 
@@ -128,7 +129,7 @@ def _local(at: datetime, zone: ZoneInfo) -> str:
 
 
 def _preset(name: str, day: date) -> tuple[date, date]:
-    """A server's preset as of the end of ``day``: its "7d" is seven days back through today, eight days."""
+    """The days of a server's preset at the end of ``day``. "7d" begins seven days back, so it covers eight days."""
     first = day.replace(day=1)
     match name:
         case "today":
@@ -163,7 +164,7 @@ def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def _next_change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant after ``start`` with another UTC offset, or ``end``; changes happen on full quarters."""
+    """The first instant after ``start`` with another UTC offset, or ``end``. Offsets change at full quarter hours."""
     at = start
     while at < end and _offset(at, zone) == _offset(start, zone):
         at += timedelta(minutes=15)

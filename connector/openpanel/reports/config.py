@@ -1,7 +1,6 @@
-"""The report config: what a user asks of insights, charts and funnels, by name; checked before anything is sent.
+"""The report config: the insights, charts and funnels that a user wants, checked before anything is sent.
 
-The server ignores what it does not know and answers something else with status 200, so every word is compared here
-with what it understands.
+The server ignores words it does not know and answers something else with status 200. So every word is checked here.
 """
 
 import re
@@ -31,7 +30,7 @@ SEGMENTS = (
     "property_sum", "property_average", "property_max", "property_min",
 )  # fmt: skip
 INTERVALS = ("minute", "hour", "day", "week", "month")
-# What a server knows as presets. Those that end now cannot be asked for a past day.
+# The server's presets. Those that end now cannot be requested for a past day.
 RANGES = (
     "30min", "lastHour", "last24h", "today", "yesterday", "7d", "30d", "3m", "6m", "12m",
     "monthToDate", "lastMonth", "yearToDate", "lastYear",
@@ -50,7 +49,7 @@ _EVENT_FIELDS = (
     "has_profile",
 )  # fmt: skip
 _OPEN_FIELDS = re.compile(r"(properties|profile\.properties|group\.properties)\..+|group\.(name|type)|utm_\w+")
-# Names that Insights filter on; every other one is ignored there.
+# Names that Insights filters on. Insights ignores every other one.
 INSIGHT_FIELDS = (
     "os", "path", "city", "brand", "model", "origin", "region", "device", "revenue", "country", "browser", "referrer",
     "referrer_name", "referrer_type", "os_version", "browser_version", "utm_source", "utm_medium", "utm_campaign",
@@ -61,11 +60,11 @@ _NUMBERS = ("duration", "revenue", "longitude", "latitude")
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """Everything configured for one project; checked when it is made.
+    """The report config of one project, checked when it is created.
 
     Attributes:
-        events: only these events are landed; all if empty. Change it only together with landing all days again.
-        charts, funnels: by name.
+        events: only these events are landed; all if empty. After a change, land all days again.
+        charts, funnels: each with a unique name.
         dimensions: a subset of the 18 breakdowns; all if empty.
         filters: for all insights.
 
@@ -94,10 +93,13 @@ class Questions:
 
     @classmethod
     def from_environment(cls, env: Environment, *, dimensions: Sequence[str]) -> "Questions":
-        """What the file named by OPENPANEL_REPORTS asks; without one, nothing of one's own.
+        """The config in the file that OPENPANEL_REPORTS names; the default if it is not set.
 
         Args:
             dimensions: the allowed breakdowns.
+
+        Raises:
+            SettingsError: the file cannot be read, or is wrong.
         """
         file = env.text("OPENPANEL_REPORTS", "")
         return cls.load(Path(file), dimensions=dimensions) if file else cls()
@@ -109,6 +111,9 @@ class Questions:
         Args:
             file: its path.
             dimensions: the allowed breakdowns.
+
+        Raises:
+            SettingsError: the file cannot be read, or is wrong.
         """
         where = file.name
         # Every scalar stays a text: YAML would read Norway's NO as false.
@@ -134,7 +139,7 @@ class _Insights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file; what has a name of the user's own is read one by one, for messages that tell it."""
+    """The file. Charts and funnels are read one by one, so that messages can name them."""
 
     events: tuple[str, ...] = ()
     charts: dict[str, dict[str, Any]] = {}
@@ -144,18 +149,18 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _chart(name: str, body: dict[str, Any], where: str) -> Chart:
     series = body.get("series", [])
-    if isinstance(series, list):  # an event's name alone is a series, too
-        spelt_out = [{"event": one} if isinstance(one, str) else one for one in series]
+    if isinstance(series, list):  # a series may be written as an event's name alone
+        in_full = [{"event": one} if isinstance(one, str) else one for one in series]
         with_filters = [
             one | {"filters": _filters(one["filters"])} if isinstance(one, dict) and "filters" in one else one
-            for one in spelt_out
+            for one in in_full
         ]
         body = body | {"series": with_filters}
     return shaped({**body, "name": name}, Chart, where)
 
 
 def _filters(body: Any) -> Any:
-    """A filter's value may be written as one text."""
+    """Filters with lists of values; a value may be written as one text."""
     if not isinstance(body, list):
         return body
     return [
@@ -173,7 +178,7 @@ def _check_chart(chart: Chart, where: str) -> None:
     if chart.range in ("30min", "lastHour", "last24h"):
         raise SettingsError(
             f"{where}.range",
-            f"is {chart.range}, which ends now and cannot be asked for a day",
+            f"is {chart.range}, which ends now and cannot be requested for a past day",
             next_step="leave it out, or use one of " + ", ".join(RANGES[3:]) + ".",
         )
     _unique([one.label for one in chart.series], f"{where}.series")
@@ -210,7 +215,7 @@ def _check_funnel(funnel: Funnel, where: str) -> None:
 def _check_filter(one: Filter, where: str) -> None:
     _one_of(one.operator, OPERATORS, f"{where}.operator")
     if not one.value and one.operator not in _NO_VALUE:
-        # An empty value is ignored by the server: the answer would be unfiltered.
+        # The server ignores a filter without a value: the answer would be unfiltered.
         raise SettingsError(f"{where}.value", "is empty", next_step="give at least one value.")
 
 
@@ -235,22 +240,22 @@ def _unique(names: Sequence[str], where: str) -> None:
 
 
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
-    """The catalogue, with what a user asks of events, insights, charts and funnels written into its entries."""
-    asked = questions or Questions()
+    """The streams of the catalogue with the report config in their queries."""
+    config = questions or Questions()
 
     def configured(query: Query) -> Query:
         match query:
             case EventsQuery():
-                return replace(query, names=asked.events)
+                return replace(query, names=config.events)
             case MetricsQuery():
-                return replace(query, filters=asked.filters)
+                return replace(query, filters=config.filters)
             case ListQuery(dimensions=dimensions):
-                chosen = asked.dimensions if asked.dimensions and dimensions == DIMENSIONS else dimensions
-                return replace(query, filters=asked.filters, dimensions=chosen)
+                chosen = config.dimensions if config.dimensions and dimensions == DIMENSIONS else dimensions
+                return replace(query, filters=config.filters, dimensions=chosen)
             case ChartsQuery():
-                return replace(query, charts=asked.charts)
+                return replace(query, charts=config.charts)
             case FunnelsQuery():
-                return replace(query, funnels=asked.funnels)
+                return replace(query, funnels=config.funnels)
         return query
 
     return tuple(replace(stream, query=configured(stream.query)) for stream in STREAMS)

@@ -1,13 +1,12 @@
 """Reads insights, charts, funnels and the live count: one day of each, as rows with a date.
 
-The vendor answers these as aggregates over whatever period was asked, without a date column and in the organization's
-timezone; here every question covers exactly one day. What the server does with days, cursors and labels is written
-down in ``CONTRACT.md``; this room does not decide which questions are asked (``questions.py``).
+The vendor answers with aggregates over the requested period, without a date column and in the organization's timezone.
+Here every request covers exactly one day. ``CONTRACT.md`` tells what the server does with days, cursors and labels;
+the report config in ``config.py`` tells what is requested.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -16,272 +15,198 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connector.catalogue.openpanel import ChartsQuery, FunnelsQuery, ListQuery, LiveQuery, MetricsQuery
-from connector.catalogue.reports import Chart, Filter, Funnel, Series
-from connector.errors import ContractError, RejectedError, SettingsError
+from connector.catalogue.reports import Chart, Filter, Series
+from connector.errors import ContractError, SettingsError
 from connector.http.client import Http
 from connector.meter import Meter
 from connector.openpanel.encoding import quoted, segment
-from connector.openpanel.reports.chart_answer import Line, Reading, lines, placed, readings
-from connector.openpanel.reports.chart_days import Ask, asks, buckets, window
+from connector.openpanel.reports.api import ReportApi, ReportRequest, ReportRows, Row, merged, wrong_shape
+from connector.openpanel.reports.chart_answer import (
+    AnsweredSeries,
+    BucketOfLabel,
+    bucket_maps,
+    parse_series,
+    points_by_bucket,
+)
+from connector.openpanel.reports.chart_days import ChartRequest, buckets, chart_requests, period_of
 from connector.openpanel.reports.config import Questions
-from connector.records.fit import parsed, read_rows
-from connector.redaction import excerpt
+from connector.openpanel.reports.funnels import Funnels
+from connector.records.fit import read_rows
 from connector.stream import Page, Stream
 from connector.system.prefetch import ahead
 
-# Servers since 2026-01-09 send everything up to this many rows, without a word about the rest.
+# Servers since 2026-01-09 send at most this many rows and drop the rest without a word.
 SILENT_CUT = 1000
-# What older servers send on a page, with and without a limit; a page of either size may have a successor.
+# Rows on a page of older servers, without and with a limit. Only a page of either size may have a next one.
 OLD_LIMITS = (10, 50)
-# Half a million rows of one list on one day: a server that goes on and on, and no website.
+# 10,000 pages are half a million rows of one list on one day: no website has so many, so the list is endless.
 MOST_PAGES = 10_000
-
-Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    rows: Sequence[Row]
-    warning: str = ""
-
-
-@dataclass(frozen=True)
-class _Day:
-    """What is being read: one local day of a stream, for messages and for the meter."""
-
-    stream: Stream
-    day: date
-    meter: Meter | None
-    part: str = ""
-
-    @property
-    def where(self) -> str:
-        return f"{self.stream.partition(self.day)} {self.part}".rstrip()
-
-    def of(self, part: str) -> "_Day":
-        """The same day; messages name the chart or funnel as well."""
-        return replace(self, part=part)
 
 
 class Reports:
     """The aggregate endpoints of one project.
 
     Args:
-        http: where to ask.
-        project_id: whose numbers.
+        http: sends the requests.
+        project_id: the project.
         timezone: the organization's; its days are the partitions.
-        at_once: questions asked at the same time.
-        verify: raises if the client belongs to another project; Insights answers a ``read`` client with its own
-            project's numbers, whatever project is named.
+        at_once: requests at the same time.
+        verify: raises if the client belongs to another project. Insights does not: it answers a ``read`` client with
+            its own project's numbers.
     """
 
     def __init__(
         self, http: Http, project_id: str, timezone: str, *, at_once: int, verify: Callable[[Meter | None], None]
     ) -> None:
-        self._http, self._project_id, self._zone = http, project_id, ZoneInfo(timezone)
-        self._at_once, self._verify, self._verified = at_once, verify, False
-        self._old_funnel: bool | None = None
+        self._api, self._zone, self._at_once = ReportApi(http, project_id, verify), ZoneInfo(timezone), at_once
+        self._funnels = Funnels(self._api)
 
     def read_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> Iterator[Page]:
-        """One local day of an aggregate stream: one page per question, asked eight at a time.
+        """One local day of an aggregate stream.
+
+        Yields:
+            One page for each answer.
 
         Raises:
             RejectedError: the client belongs to another project, or the server lacks the route.
-            ContractError: an answer is not of the promised shape.
+            ContractError: an answer does not have the promised shape.
         """
-        self._verify_once(meter)
-        questions = self._questions(_Day(stream, day, meter))
-        yield from _pages(ahead(questions, at_once=self._at_once), stream, stream.partition(day))
+        self._api.verify_once(meter)
+        calls = self._calls(ReportRequest(stream, day, meter))
+        yield from _pages(ahead(calls, at_once=self._at_once), stream, stream.partition(day))
 
-    def _questions(self, asked: "_Day") -> Iterable[Callable[[], _Answer]]:
-        """One call for each answer that the day consists of."""
-        match asked.stream.query:
+    def _calls(self, request: ReportRequest) -> Iterable[Callable[[], ReportRows]]:
+        """One call for each answer of the day."""
+        match request.stream.query:
             case MetricsQuery(filters):
-                return [partial(self._metrics, asked, filters)]
+                return [partial(self._metrics, request, filters)]
             case ListQuery(dimensions, filters):
-                return (partial(self._list_of, asked, dimension, filters) for dimension in dimensions)
+                return (partial(self._list_of, request, dimension, filters) for dimension in dimensions)
             case LiveQuery():
-                return [partial(self._live, asked)]
+                return [partial(self._live, request)]
             case ChartsQuery(charts):
-                periods = ((chart, window(chart, asked.day)) for chart in charts)
-                return (partial(self._chart, chart, period, asked) for chart, period in periods if period)
+                periods = ((chart, period_of(chart, request.day)) for chart in charts)
+                return (partial(self._chart, chart, period, request) for chart, period in periods if period)
             case FunnelsQuery(funnels):
-                return (partial(self._funnel, funnel, asked) for funnel in funnels)
-        raise TypeError(f"{asked.stream.table} is no report")
+                return (partial(self._funnels.read, funnel, request) for funnel in funnels)
+        raise TypeError(f"{request.stream.table} is no report")
 
     # ---------- insights
 
-    def _metrics(self, asked: _Day, filters: Sequence[Filter]) -> _Answer:
-        path = self._path(asked.stream.path)
-        match self._get(path, _insight_params(asked, filters), asked):
+    def _metrics(self, request: ReportRequest, filters: Sequence[Filter]) -> ReportRows:
+        path = self._api.path(request.stream.path)
+        match self._api.get(path, _insight_params(request, filters), request):
             case {"metrics": {} as metrics, **rest}:
-                return _Answer([_row(self._head(asked), metrics, rest)])
+                return ReportRows([merged(self._api.head(request), metrics, rest)])
             case other:
-                raise _shape(path, "{metrics: {...}}", other, asked.where)
+                raise wrong_shape(path, "{metrics: {...}}", other, request.where)
 
-    def _list_of(self, asked: _Day, dimension: str, filters: Sequence[Filter]) -> _Answer:
-        path = self._path(asked.stream.path, dimension)
-        params = [*_insight_params(asked, filters), ("limit", "50")]  # the documented maximum; ignored since 2026
+    def _list_of(self, request: ReportRequest, dimension: str, filters: Sequence[Filter]) -> ReportRows:
+        path = self._api.path(request.stream.path, dimension)
+        params = [*_insight_params(request, filters), ("limit", "50")]  # the documented maximum; ignored since 2026
         found: dict[str, Row] = {}
         number = 1
         while True:
             cursor = [("cursor", str(number))] if number > 1 else []
-            rows = self._list(path, [*params, *cursor], asked)
+            rows = self._api.list_of(path, [*params, *cursor], request)
             fresh = {key: row for row in rows if (key := _identity(row)) not in found}
             found |= fresh
-            # A server that ignores the cursor repeats itself; one that honours it ends with a page that is short.
+            # A server that ignores the cursor repeats its rows; one that reads it ends with a short page.
             if len(rows) not in OLD_LIMITS or not fresh:
                 break
             number += 1
             if number > MOST_PAGES:
                 raise ContractError(
                     f"{path} has no end: {number - 1} pages, and each brought new rows",
-                    where=asked.where,
+                    where=request.where,
                     next_step="report it with the server's version; leave this stream out until then.",
                 )
-        own = self._head(asked) | ({"dimension": dimension} if dimension else {})
-        name = dimension or asked.stream.name.removeprefix("insights_")
+        own = self._api.head(request) | ({"dimension": dimension} if dimension else {})
+        name = dimension or request.stream.name.removeprefix("insights_")
         warning = f"{name} was cut at {SILENT_CUT} rows by the vendor" if len(rows) >= SILENT_CUT else ""
-        return _Answer([{**own, **row} for row in found.values()], warning)
+        return ReportRows([{**own, **row} for row in found.values()], warning)
 
-    def _live(self, asked: _Day) -> _Answer:
-        path = self._path(asked.stream.path)
-        match self._get(path, [], asked):
+    def _live(self, request: ReportRequest) -> ReportRows:
+        path = self._api.path(request.stream.path)
+        match self._api.get(path, [], request):
             case {"visitors": int() | float()} as answer:
                 sampled = datetime.now(UTC).isoformat(timespec="milliseconds")
-                return _Answer([{"projectId": self._project_id, "sampledAt": sampled, **answer}])
+                return ReportRows([{"projectId": self._api.project_id, "sampledAt": sampled, **answer}])
             case other:
-                raise _shape(path, "{visitors: n}", other, asked.where)
+                raise wrong_shape(path, "{visitors: n}", other, request.where)
 
     # ---------- charts
 
-    def _chart(self, chart: Chart, period: tuple[date, date], asked: _Day) -> _Answer:
-        asked = asked.of(f"chart {chart.name!r}")
+    def _chart(self, chart: Chart, period: tuple[date, date], request: ReportRequest) -> ReportRows:
+        request = request.of(f"chart {chart.name!r}")
         rows: list[Row] = []
         warning = ""
-        for ask in asks(chart, period, self._zone):
-            told, said = lines(self._sent(chart, ask, asked), chart, asked.where)
-            due = buckets(chart, ask, self._zone)
-            ways = readings(told, due, asked.where)
-            reading = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, ask, asked)]
-            rows += self._points(chart, told, due.due, reading, asked.where)
-            warning = warning or (said and f"chart {chart.name!r}: {said}")
-        return _Answer(rows, warning)
+        for chart_request in chart_requests(chart, period, self._zone):
+            answered, numbered = parse_series(self._sent(chart, chart_request, request), chart, request.where)
+            due = buckets(chart, chart_request, self._zone)
+            ways = bucket_maps(answered, due, request.where)
+            bucket_of = ways[0][1] if len(ways) == 1 else dict(ways)[self._way(chart, chart_request, request)]
+            rows += self._points(chart, answered, due.due, bucket_of, request.where)
+            warning = warning or (numbered and f"chart {chart.name!r}: {numbered}")
+        return ReportRows(rows, warning)
 
-    def _sent(self, chart: Chart, ask: Ask, asked: _Day) -> list[Any]:
+    def _sent(self, chart: Chart, chart_request: ChartRequest, request: ReportRequest) -> list[Any]:
         params = [
-            *self._chart_params(chart, [_since(one, ask.since) for one in chart.series]),
-            # Instants with a zone. Plain dates are midnights of the server's process, the last one left out.
-            ("startDate", _zulu(ask.start)),
-            ("endDate", _zulu(ask.end)),
+            *self._chart_params(chart, [_since(one, chart_request.since) for one in chart.series]),
+            # Instants with a zone. A plain date is a midnight of the server's process, and the last day is excluded.
+            ("startDate", _zulu(chart_request.start)),
+            ("endDate", _zulu(chart_request.end)),
         ]
-        match self._get("/export/charts", params, asked):
+        match self._api.get("/export/charts", params, request):
             case {"series": [*series]}:
                 return series
             case other:
-                raise _shape("/export/charts", "{series: [...]}", other, asked.where)
+                raise wrong_shape("/export/charts", "{series: [...]}", other, request.where)
 
-    def _way(self, chart: Chart, ask: Ask, asked: _Day) -> str:
-        """How this server means its labels, where an answer fits both ways.
+    def _way(self, chart: Chart, chart_request: ChartRequest, request: ReportRequest) -> str:
+        """The name of the map that this server's labels need, for an answer that fits both.
 
-        A few hours with a Z can be local or not; the label of a whole day cannot, and a server has one way.
+        The labels of a few hours with a Z may be local time or UTC. The labels of whole days fit only one of them, and
+        a server always uses the same.
         """
         days = msgspec.structs.replace(chart, interval="day")
-        told, _ = lines(self._sent(days, ask, asked), days, asked.where)
-        match readings(told, buckets(days, ask, self._zone), asked.where):
-            case [(way, _)] if any(line.points for line in told):
+        answered, _ = parse_series(self._sent(days, chart_request, request), days, request.where)
+        match bucket_maps(answered, buckets(days, chart_request, self._zone), request.where):
+            case [(way, _)] if any(one.points for one in answered):
                 return way
         raise ContractError(
-            "the labels of the points can be meant in local time and in UTC",
-            where=asked.where,
-            next_step="ask this chart by day; report it with the server's version.",
+            "the labels of the points can be local time or UTC",
+            where=request.where,
+            next_step="set this chart's interval to day; report it with the server's version.",
         )
 
     def _points(
-        self, chart: Chart, told: Sequence[Line], due: Mapping[str, datetime], reading: Reading, where: str
+        self,
+        chart: Chart,
+        answered: Sequence[AnsweredSeries],
+        due: Mapping[str, datetime],
+        bucket_of: BucketOfLabel,
+        where: str,
     ) -> Iterator[Row]:
-        """Rows of the points that are due, zeros where the vendor sent none, nothing it made up."""
-        for line in told:
-            values = placed(line, reading, where)
+        """Rows of the points that are due; 0 where the vendor sent none."""
+        for one in answered:
+            values = points_by_bucket(one, bucket_of, where)
             head = {
-                "projectId": self._project_id,
+                "projectId": self._api.project_id,
                 "chart": chart.name,
-                "series": chart.series[line.at].label,
-                "breakdowns": line.breakdowns,
-                "metrics": line.metrics,
+                "series": chart.series[one.index].label,
+                "breakdowns": one.breakdowns,
+                "metrics": one.metrics,
             }
             yield from (_point(head, values.get(moment), moment, at) for moment, at in due.items())
-        if not chart.breakdowns:  # a series without any event is absent, which is a zero
+        if not chart.breakdowns:  # a series without events is absent: its points are zeros
             for number, series in enumerate(chart.series):
-                if all(line.at != number for line in told):
-                    head = {"projectId": self._project_id, "chart": chart.name}
+                if all(one.index != number for one in answered):
+                    head = {"projectId": self._api.project_id, "chart": chart.name}
                     head |= {"series": series.label, "breakdowns": {}}
                     yield from (_point(head, None, moment, at) for moment, at in due.items())
 
-    # ---------- funnels
-
-    def _funnel(self, funnel: Funnel, asked: _Day) -> _Answer:
-        asked = asked.of(f"funnel {funnel.name!r}")
-        head = {"funnel": funnel.name, **self._head(asked)}
-        if self._old_funnel is not True:
-            try:
-                return _Answer(list(self._new_funnel(funnel, head, asked)))
-            except RejectedError as refused:
-                if refused.status != 404 or self._old_funnel is False:
-                    raise
-        return _Answer(list(self._documented_funnel(funnel, head, asked)), _not_asked(funnel))
-
-    def _new_funnel(self, funnel: Funnel, head: Row, asked: _Day) -> Iterator[Row]:
-        path = self._path(asked.stream.path)
-        params = [
-            *(("steps", quoted(step)) for step in funnel.steps),
-            ("windowHours", str(funnel.window_hours)),
-            ("groupBy", funnel.group_by),
-            ("startDate", f"{asked.day} 00:00:00"),
-            # On these routes a plain end date is its midnight: the day itself would be left out.
-            ("endDate", f"{asked.day} 23:59:59"),
-        ]
-        match self._get(path, params, asked):
-            case {"steps": [*steps], **totals}:
-                self._old_funnel = False
-                for step in steps:
-                    if not isinstance(step, dict):
-                        raise _shape(path, "steps that are objects", step, asked.where)
-                    yield _row(head, totals, step)
-            case other:
-                raise _shape(path, "{steps: [...]}", other, asked.where)
-
-    def _documented_funnel(self, funnel: Funnel, head: Row, asked: _Day) -> Iterator[Row]:
-        """The route of the vendor's older page; its names are told in the ones of the newer."""
-        params = [
-            ("projectId", quoted(self._project_id)),
-            ("events", json.dumps([{"name": step, "filters": []} for step in funnel.steps])),
-            ("startDate", asked.day.isoformat()),
-            ("endDate", asked.day.isoformat()),
-        ]
-        match self._get("/export/funnel", params, asked):
-            case {"steps": [*steps], **others}:
-                self._old_funnel = True
-                total = others.pop("totalSessions", None)
-                for number, step in enumerate(steps, start=1):
-                    if not isinstance(step, dict):
-                        raise _shape("/export/funnel", "steps that are objects", step, asked.where)
-                    event = step.pop("event", None)
-                    more = dict(event) if isinstance(event, dict) else {"name": event}
-                    known = {
-                        "step": number,
-                        "eventName": more.pop("name", None),
-                        "users": step.pop("count", None),
-                        "conversionRateFromStart": step.pop("percent", None),
-                        "dropoffPercent": step.pop("dropoffPercent", None),
-                        "totalUsers": total,
-                    }
-                    # What else it says of the event, and of the whole, has no column and lands in `_extra`.
-                    yield _row(head, others, known, {"event": more} if more else {}, step)
-            case other:
-                raise _shape("/export/funnel", "{steps: [...]}", other, asked.where)
-
-    # ---------- any question, as it is answered
+    # ---------- any period, as answered
 
     def insights(
         self,
@@ -294,14 +219,17 @@ class Reports:
         cursor: int | None = None,
         limit: int | None = None,
     ) -> Any:
-        """One Insights answer for any period, parsed and otherwise untouched.
+        """One Insights answer for any period, parsed and otherwise unchanged.
 
         Args:
             route: ``metrics``, ``live``, ``pages`` or a dimension.
             start, end: both or none; local days, both included.
-            preset: the server's ``range``, such as ``30d``; used where there are no dates.
+            preset: the server's ``range``, such as ``30d``; used if there are no dates.
             filters: see :class:`Filter`.
-            cursor, limit: page and page size; servers since 2026-01-09 ignore both.
+            cursor, limit: page number and page size; servers since 2026-01-09 ignore both.
+
+        Raises:
+            SettingsError: only one date is given, or a filter is wrong.
         """
         if (start is None) != (end is None):
             raise SettingsError("insights dates", "are half given", next_step="give start and end, or neither.")
@@ -310,14 +238,17 @@ class Reports:
         params += [("range", preset)] if preset else []
         params += [("filters", _filters(filters))] if filters else []
         params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
-        self._verify_once(None)
-        return self._answer(self._path("/insights/{project}/") + segment(route), params, f"insights {route}")
+        self._api.verify_once(None)
+        return self._api.fetch(self._api.path("/insights/{project}/") + segment(route), params, f"insights {route}")
 
     def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:
-        """One chart's answer, parsed and otherwise untouched.
+        """One chart's answer, parsed and otherwise unchanged.
 
         Args:
-            start, end: instants with a zone, both or none; with none the chart's ``range`` counts, or 30 days.
+            start, end: instants with a zone, both or none. Without them the chart's ``range`` is used, or 30 days.
+
+        Raises:
+            SettingsError: only one date is given, or the chart is wrong.
         """
         if (start is None) != (end is None):
             raise SettingsError("chart dates", "are half given", next_step="give start and end, or neither.")
@@ -327,60 +258,23 @@ class Reports:
             params += [("startDate", _zulu(start)), ("endDate", _zulu(end))]
         elif chart.range:
             params += [("range", chart.range)]
-        return self._answer("/export/charts", params, f"chart {chart.name!r}")
-
-    # ---------- asking
+        return self._api.fetch("/export/charts", params, f"chart {chart.name!r}")
 
     def _chart_params(self, chart: Chart, series: Sequence[Series]) -> list[tuple[str, str]]:
         return [
-            ("projectId", quoted(self._project_id)),
+            ("projectId", quoted(self._api.project_id)),
             ("events", json.dumps([one.asked() for one in series])),
             ("breakdowns", json.dumps([{"name": name} for name in chart.breakdowns])),
             ("interval", chart.interval),
             ("previous", "true" if chart.previous else "false"),
         ]
 
-    def _verify_once(self, meter: Meter | None) -> None:
-        if not self._verified:
-            self._verify(meter)
-            self._verified = True
 
-    def _head(self, asked: _Day) -> Row:
-        return {"projectId": self._project_id, "date": asked.day.isoformat()}
-
-    def _path(self, path: str, dimension: str = "") -> str:
-        return path.format(project=segment(self._project_id), dimension=dimension)
-
-    def _list(self, path: str, params: Sequence[tuple[str, str]], asked: _Day) -> list[Row]:
-        answer = self._get(path, params, asked)
-        if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
-            raise _shape(path, "a list of objects", answer, asked.where)
-        return answer
-
-    def _get(self, path: str, params: Sequence[tuple[str, str]], asked: _Day) -> Any:
-        return self._answer(path, params, asked.where, asked.meter)
-
-    def _answer(self, path: str, params: Sequence[tuple[str, str]], where: str, meter: Meter | None = None) -> Any:
-        body = self._http.get(path, params, where=where, meter=meter)
-        try:
-            return parsed(body)
-        except (ValueError, RecursionError) as fault:
-            raise _shape(path, "JSON", str(fault), where) from None
-
-
-def _not_asked(funnel: Funnel) -> str:
-    """What a funnel is configured with and the older route has no parameter for."""
-    usual = Funnel(name="", steps=())
-    own = [name for name in ("window_hours", "group_by") if getattr(funnel, name) != getattr(usual, name)]
-    words = " and ".join(f"{name} {getattr(funnel, name)}" for name in own)
-    return f"funnel {funnel.name!r} was counted without {words}, which this server's route does not know" if own else ""
-
-
-def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[Page]:
+def _pages(answers: Iterable[ReportRows], stream: Stream, where: str) -> Iterator[Page]:
     announced = 0
     for number, answer in enumerate(answers, start=1):
         rows = read_rows(json.dumps(answer.rows, ensure_ascii=False).encode(), stream, where=where)
-        announced += len(rows.keys)  # no answer tells more than its own rows, and the last page speaks for the day
+        announced += len(rows.keys)  # answers have no total, so the rows of all pages are the day's
         yield Page(
             number=number,
             of=number,
@@ -393,14 +287,9 @@ def _pages(answers: Iterable[_Answer], stream: Stream, where: str) -> Iterator[P
         )
 
 
-def _row(*parts: Mapping[Any, Any]) -> Row:
-    """Parts of an answer as one row; a later part wins."""
-    return {str(key): value for part in parts for key, value in part.items()}
-
-
-def _insight_params(asked: _Day, filters: Sequence[Filter]) -> list[tuple[str, str]]:
-    window = asked.stream.window
-    params = [(window.start, asked.day.isoformat()), (window.end, asked.day.isoformat())]
+def _insight_params(request: ReportRequest, filters: Sequence[Filter]) -> list[tuple[str, str]]:
+    window = request.stream.window
+    params = [(window.start, request.day.isoformat()), (window.end, request.day.isoformat())]
     return [*params, ("filters", _filters(filters))] if filters else params
 
 
@@ -440,11 +329,3 @@ def _point(head: Mapping[str, Any], point: Mapping[str, Any] | None, moment: str
         "previous_state": previous.get("state"),
         **point,
     }
-
-
-def _shape(path: str, expected: str, got: object, where: str) -> ContractError:
-    return ContractError(
-        f"{path} should answer {expected} and answered {excerpt(json.dumps(got, default=str), 160)}",
-        where=where,
-        next_step="check OPENPANEL_API_URL; if it is right, the server's format changed: report this message.",
-    )

@@ -1,1 +1,1 @@
-"""Rows of the warehouse sent back to OpenPanel through its Track API."""
+"""Sends rows of the warehouse to OpenPanel's Track API."""

@@ -1,7 +1,7 @@
-"""What was sent back to a vendor, remembered: a journal while sending, a table afterwards.
+"""Remembers what was sent to a vendor: in a journal while sending, in tables afterwards.
 
-The journal is a file, because a run that sends ten thousand requests must not hold the warehouse meanwhile, and must
-not forget what it did when it is killed. A dead run's journal is read by the next one. Nothing here sends.
+The journal is a file, because a run that sends ten thousand requests must not lock the warehouse meanwhile, and must
+not lose its record if it is killed. The next run reads the journal of a dead one.
 """
 
 import json
@@ -24,7 +24,7 @@ from connector.warehouse.sql import literal
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one row: ``sent``, ``rejected`` (with the vendor's words), ``failed`` or ``unknown``."""
+    """The outcome of one row: ``sent``, ``rejected`` (with the vendor's words), ``failed`` or ``unknown``."""
 
     key: str
     content_hash: str
@@ -33,18 +33,18 @@ class Outcome:
 
 
 class Journal:
-    """A file of intents and outcomes; one line each, appended and flushed, so that a kill loses none."""
+    """A file of intents and outcomes, one line each, written at once so that a kill loses none."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._file = open(path, "a", encoding="utf-8", opener=private)  # noqa: SIM115  closed by journal()
 
     def intend(self, keys: Sequence[str], hashes: Sequence[str]) -> None:
-        """About to send something that must not be sent twice; on disk before this returns."""
+        """Note that rows are about to be sent that must not be sent twice; on disk before this returns."""
         self._write([{"intent": key, "hash": digest} for key, digest in zip(keys, hashes, strict=True)], sync=True)
 
     def take_back(self, keys: Sequence[str]) -> None:
-        """The vendor said clearly that it did not happen."""
+        """Remove an intent: the vendor certainly did not store the rows."""
         self._write([{"back": key} for key in keys])
 
     def done(self, outcome: Outcome) -> None:
@@ -65,7 +65,10 @@ class Journal:
 
 @contextmanager
 def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
-    """The journal of one outbox, to itself; two runs of one outbox would send everything twice.
+    """The journal of one outbox, locked: two runs of the same outbox would send everything twice.
+
+    Yields:
+        The journal and its path.
 
     Raises:
         BusyError: another run is sending this outbox.
@@ -88,7 +91,11 @@ def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
 
 
 def read_journal(path: Path) -> list[Outcome]:
-    """Outcomes of a journal; an intent without one is ``unknown``. The last line may be torn by a kill."""
+    """Outcomes in a journal; an intent without one is ``unknown``. A kill may have cut the last line.
+
+    Raises:
+        ContractError: another line cannot be read.
+    """
     outcomes: dict[str, Outcome] = {}
     if not path.exists():
         return []
@@ -115,7 +122,7 @@ def read_journal(path: Path) -> list[Outcome]:
 
 
 def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
-    """Key -> content hash of what was sent, or may have been."""
+    """Key -> content hash of rows that were sent, or may have been."""
     if not warehouse.exists():
         return {}
     with warehouse.read() as connection:
@@ -129,29 +136,32 @@ def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
 
 
 def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> None:
-    """Write outcomes down in ``connector.sent`` and ``connector.rejected``, in one transaction."""
+    """Write outcomes to ``connector.sent`` and ``connector.rejected`` in one transaction."""
     now = datetime.now(UTC)
     sent = [one for one in outcomes if one.status in ("sent", "unknown")]
-    told = [one for one in outcomes if one.status != "sent"]
+    not_sent = [one for one in outcomes if one.status != "sent"]
     with warehouse.write() as connection:
         create(connection, SENT, REJECTED)
         connection.execute("begin")
         _forget(connection, "sent", outbox, sent)
         _forget(connection, "rejected", outbox, outcomes)
         insert(connection, SENT, [_row(outbox, one, now) for one in sent])
-        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in told])
+        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in not_sent])
         connection.execute("commit")
 
 
 def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
-    """Remove what was noted under these keys, in the tables and in journals that dead runs left; rows removed.
+    """Remove the records of these keys from the tables and from journals of dead runs.
+
+    Returns:
+        The number of records removed.
 
     Raises:
         BusyError: an outbox is being sent.
     """
     removed = 0
     for path in sorted(folder.glob("*.journal")):
-        with nullcontext() if dry_run else journal(folder, path.stem):  # nobody else writes meanwhile
+        with nullcontext() if dry_run else journal(folder, path.stem):  # locked while it is rewritten
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if not _names(line, keys)]
             removed += len(lines) - len(kept)

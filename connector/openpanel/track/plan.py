@@ -1,4 +1,4 @@
-"""Turns rows of the warehouse into Track messages, and says which rows cannot be sent and why. Pure: asks nothing."""
+"""Turns rows of the warehouse into Track messages, and tells which rows cannot be sent and why. Sends nothing."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from connector.settings import read_yaml, shaped
 
 Kind = Literal["identify", "group", "assign_group", "track", "increment", "decrement"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "assign_group", "track", "increment", "decrement")
-# Sending one of these twice leaves the same state.
+# Sending one of these twice has the same effect as once.
 UPSERTS = ("identify", "group", "assign_group")
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "identify": ("profile_id",),
@@ -44,17 +44,17 @@ _OWN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outbox:
-    """What is sent: a name to remember it by, its kind, and the query whose rows become requests.
+    """Rows to send to OpenPanel: a name, a kind, and the query whose rows become requests.
 
     Attributes:
-        name: what was sent is remembered under it.
+        name: sent rows are remembered under this name.
         kind: ``identify``, ``group``, ``assign_group``, ``track``, ``increment`` or ``decrement``.
         query: SELECT in the warehouse. Columns by kind: identify ``profile_id`` (first_name, last_name, email, avatar,
             properties); group ``id, type, name`` (properties); assign_group ``profile_id, group_ids``; track ``key,
             name`` (profile_id, groups, properties, timestamp, revenue); increment and decrement ``key, profile_id,
-            property`` (value: a number above 0; 1 if it is null or left out). ``key`` identifies what is counted
-            once, such as an order's id. Any other column becomes a property. A row that cannot be sent is rejected,
-            with the reason in ``connector.rejected``; the others are sent.
+            property`` (value: a number above 0; 1 if it is null or left out). ``key`` identifies something that is
+            sent once, such as an order's id. Any other column becomes a property. A row that cannot be sent is
+            rejected, with the reason in ``connector.rejected``; the others are sent.
     """
 
     name: str
@@ -83,7 +83,7 @@ def load_outboxes(file: Path) -> list[Outbox]:
     """Outboxes of a YAML file: ``name: {kind: identify, query: select ...}``.
 
     Raises:
-        SettingsError: names the file, the path in it, and what is due there.
+        SettingsError: names the file, the path in it, and what is expected there.
     """
     bodies = shaped(read_yaml(file) or {}, dict[str, Any], file.name)
     if not bodies:
@@ -96,7 +96,7 @@ def load_outboxes(file: Path) -> list[Outbox]:
 
 @dataclass(frozen=True)
 class Message:
-    """One request: the keys of the rows it stands for, and its body."""
+    """One request: its body, and the keys and hashes of the rows in it."""
 
     keys: tuple[str, ...]
     hashes: tuple[str, ...]
@@ -106,7 +106,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would send, and what it would not, with the reason."""
+    """The messages to send, the number of unchanged rows, and the rows that are refused with the reason."""
 
     messages: tuple[Message, ...]
     unchanged: int
@@ -117,8 +117,8 @@ def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, s
     """Compare rows with what was sent before.
 
     Args:
-        rows: of the outbox's query.
-        sent: key -> content hash of everything sent (or of unknown fate) under this outbox's name.
+        rows: from the outbox's query.
+        sent: key -> content hash of rows that were sent, or may have been, under this outbox's name.
     """
     messages: list[Message] = []
     refused: list[Outcome] = []
@@ -141,18 +141,18 @@ def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, s
             messages.append(Message((key,), (digest,), _body(outbox, clean), str(clean.get("profile_id", ""))))
         seen.add(key)
     if outbox.kind in ("increment", "decrement"):
-        messages = _summed(outbox, messages)
+        messages = _sum_per_property(outbox, messages)
     return Plan(tuple(messages), unchanged, tuple(refused))
 
 
 def _digest(outbox: Outbox, row: Mapping[str, Any]) -> str:
-    # Halves of a pair have no UTF-8: such a row is refused, and needs a digest all the same.
+    # Unpaired surrogates have no UTF-8. Such a row is refused, but needs a digest too.
     content = json.dumps([outbox.kind, row], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
 
 def _problem(outbox: Outbox, row: Mapping[str, Any]) -> str:
-    """Why a row cannot be sent, or nothing: one such row must not keep the others from being sent."""
+    """Why a row cannot be sent; empty if it can. One such row must not stop the others."""
     missing = [name for name in _NEEDED[outbox.kind] if row.get(name) in (None, "", [])]
     if missing:
         return f"{', '.join(missing)} is missing"
@@ -163,10 +163,10 @@ def _problem(outbox: Outbox, row: Mapping[str, Any]) -> str:
             return f"{name} holds what JSON cannot carry (NaN, infinity or half a character): {excerpt(str(value), 60)}"
     if not isinstance(row.get("properties") or {}, dict):
         return f"properties is {excerpt(str(row['properties']), 60)!r}, not an object"
-    return _miscounted(row) if outbox.kind in ("increment", "decrement") else ""
+    return _counter_problem(row) if outbox.kind in ("increment", "decrement") else ""
 
 
-def _miscounted(row: Mapping[str, Any]) -> str:
+def _counter_problem(row: Mapping[str, Any]) -> str:
     if not isinstance(row["property"], str):
         return f"property is {excerpt(str(row['property']), 60)!r}, not a name"
     value = row.get("value")
@@ -196,8 +196,8 @@ def _body(outbox: Outbox, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": outbox.kind, "payload": payload}
 
 
-def _summed(outbox: Outbox, messages: Sequence[Message]) -> list[Message]:
-    """One request per profile and property: two in a row would both start from the old value."""
+def _sum_per_property(outbox: Outbox, messages: Sequence[Message]) -> list[Message]:
+    """One message for each profile and property. The server would start two messages from the same old value."""
     groups: dict[tuple[str, str], list[Message]] = {}
     for message in messages:
         payload = message.body["payload"]
@@ -231,7 +231,7 @@ def _key(outbox: Outbox, row: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A warehouse value as JSON can carry it."""
+    """A value of the warehouse as a JSON value."""
     match value:
         case datetime() | date():
             return value.isoformat()

@@ -1,9 +1,9 @@
-"""The way back: rows of the warehouse to ``POST /track``, each exactly once or reported as unknown.
+"""Sends rows of the warehouse to ``POST /track``, each exactly once or reported as unknown.
 
 Profiles, groups and memberships are upserts: sending one twice changes nothing, so they are retried. Events and
-counters are not: their intent is written down before the request, and what got no clear answer is never sent again by
-itself; what never left, or met the rate limit, is. What was sent is remembered by content, so a second run sends only
-what changed. This room writes no tables (``outbox.py`` does) and decides no schedule.
+counters are not. Their intent is written to the journal before the request, and without a clear answer they are never
+sent again automatically. A request that never reached the vendor, or that the rate limit refused, is sent again. Sent
+rows are remembered by content, so a second run sends only changes. ``journal.py`` writes the tables.
 """
 
 import json
@@ -27,19 +27,19 @@ if TYPE_CHECKING:  # outboxes are defined where nothing is sent: loading them ne
     from connector.http.client import Http
 from connector.openpanel.track.plan import Message, Outbox, plan
 
-# The server reads a profile, changes it and writes it back through a buffer that is flushed every 10 seconds. A second
-# change within that time would start from the old profile.
+# Seconds. The server reads a profile, changes it and writes it back through a buffer that is flushed every 10 seconds.
+# A second change within that time would start from the old profile.
 SETTLE = 15.0
-# Track has no limiter; this is ours.
+# Requests in one second. Track has no rate limit; this one is ours.
 A_SECOND = 100.0
 
 
 class Track:
-    """Sends messages, politely and each once.
+    """Sends messages at a limited rate, each once.
 
     Args:
-        http: with the credentials of a client that may write.
-        at_once: requests in flight.
+        http: has the credentials of a client that may write.
+        at_once: requests at the same time.
         a_second: most requests in one second.
         settle: seconds between two changes of one profile's counters.
     """
@@ -54,7 +54,7 @@ class Track:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http, self._at_once, self._a_second, self._settle, self._sleep = http, at_once, a_second, settle, sleep
-        self._away = ""
+        self._unreachable = ""  # why the vendor could not be reached, once that happened
 
     def send(
         self,
@@ -64,22 +64,25 @@ class Track:
         *,
         tell: Callable[[Outcome], None] | None = None,
     ) -> None:
-        """Send everything; each outcome is in the journal before the next round begins.
+        """Send all messages; each outcome is in the journal before the next round begins.
+
+        Args:
+            tell: called with every outcome.
 
         Raises:
             RejectedError: the credentials are refused; nothing more is sent.
         """
         rounds = _rounds(messages) if outbox.kind in ("increment", "decrement") else [list(messages)]
-        patience, self._away = 2, ""
+        retries, self._unreachable = 2, ""
         while rounds:
             started = time.monotonic()
             again = [message for message in self._round(outbox, rounds.pop(0), journal, tell) if message is not None]
-            if again and patience:
-                patience -= 1  # a profile that was made moments ago is not found yet
+            if again and retries:
+                retries -= 1  # a profile that was created a moment ago may not be found yet
                 rounds.append(again)
             elif again:
                 for message in again:
-                    self._say(message, "rejected", "404: the profile does not exist", journal, tell)
+                    self._report(message, "rejected", "404: the profile does not exist", journal, tell)
             if rounds:
                 self._sleep(max(0.0, self._settle - (time.monotonic() - started)))
 
@@ -91,7 +94,7 @@ class Track:
             if state == "again":
                 yield message
             else:
-                self._say(message, state, words, journal, tell)
+                self._report(message, state, words, journal, tell)
                 yield None
 
     def _paced(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -104,8 +107,8 @@ class Track:
 
     def _one(self, outbox: Outbox, message: Message, journal: Journal) -> tuple[Message, str, str]:
         where = f"track {outbox.name}[{message.keys[0]}]"
-        if self._away:  # out of reach for one row after all its attempts: thousands more would try for hours
-            return message, "failed", f"not tried, as an earlier row failed: {self._away}"
+        if self._unreachable:  # one row failed after all its attempts: thousands more would try for hours
+            return message, "failed", f"not tried, as an earlier row failed: {self._unreachable}"
         if not outbox.upserts:
             journal.intend(message.keys, message.hashes)
         from connector.http.client import ATTEMPTS
@@ -128,17 +131,18 @@ class Track:
                 return message, "again", ""
             return message, "rejected", refused.what
         except TransientError as failed:
-            # An upsert, and what certainly did not arrive, is sent again by the next run.
+            # The next run sends upserts again, and messages that certainly did not arrive.
             if failed.unsent:
-                self._away = failed.what
+                self._unreachable = failed.what
                 journal.take_back(message.keys)
             return message, "failed" if outbox.upserts or failed.unsent else "unknown", failed.what
-        if bot := _taken_for(answer):
+        if bot := _detected_bot(answer):
             return message, "rejected", f"taken for the bot {bot}, and not stored"
         return message, "sent", ""
 
-    def _say(
-        self, message: Message, state: str, words: str, journal: Journal, tell: Callable[[Outcome], None] | None
+    @staticmethod
+    def _report(
+        message: Message, state: str, words: str, journal: Journal, tell: Callable[[Outcome], None] | None
     ) -> None:
         for key, digest in zip(message.keys, message.hashes, strict=True):
             outcome = Outcome(key, digest, state, excerpt(words))
@@ -149,7 +153,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a run did: rows by outcome; rows of people who are to be forgotten are not sent."""
+    """The result of a run: rows by outcome. ``forgotten``: rows of forgotten people, which are not sent."""
 
     sent: int
     unchanged: int
@@ -168,21 +172,22 @@ def deliver(
     dry_run: Callable[[Message], None] | None = None,
     tell: Callable[[Outcome], None] | None = None,
 ) -> Delivery:
-    """Send what changed since the last run.
+    """Send the rows that changed since the last run.
 
     Args:
-        warehouse: holds the rows, and remembers what was sent in ``connector.sent`` and ``connector.rejected``.
-        folder: for the journal that survives a kill.
-        dry_run: gets every message instead of the vendor; nothing is sent or remembered.
-        tell: gets every outcome as it comes.
+        warehouse: has the rows, and records what was sent in ``connector.sent`` and ``connector.rejected``.
+        folder: for the journal, which survives a kill.
+        dry_run: called with every message; nothing is sent or recorded.
+        tell: called with every outcome.
 
     Raises:
         BusyError: another run is sending this outbox.
-        RejectedError: the credentials are refused; what was sent until then is remembered.
+        RejectedError: the credentials are refused; rows sent until then are recorded.
+        SettingsError: the outbox's query fails.
     """
     with journal(folder, outbox.name) as (book, path):
         if not dry_run:
-            _settle_accounts(warehouse, outbox, path, ())  # of a run that was killed
+            _record_outcomes(warehouse, outbox, path, ())  # of a run that was killed
         gone, rows = is_forgotten(warehouse), list(_rows(warehouse, outbox))
         left = [row for row in rows if not gone(str(row.get("profile_id") or ""))]
         chosen = plan(outbox, left, remembered(warehouse, outbox.name))
@@ -193,7 +198,7 @@ def deliver(
         try:
             track.send(outbox, chosen.messages, book, tell=tell)
         finally:
-            outcomes = _settle_accounts(warehouse, outbox, path, chosen.refused)
+            outcomes = _record_outcomes(warehouse, outbox, path, chosen.refused)
         count = Counter(outcome.status for outcome in outcomes)
         return Delivery(
             count["sent"],
@@ -205,7 +210,8 @@ def deliver(
         )
 
 
-def _settle_accounts(warehouse: Warehouse, outbox: Outbox, path: Path, refused: Sequence[Outcome]) -> Sequence[Outcome]:
+def _record_outcomes(warehouse: Warehouse, outbox: Outbox, path: Path, refused: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Move the outcomes of a journal, and refused rows, to the tables."""
     outcomes = [*refused, *read_journal(path)]
     if outcomes:
         remember(warehouse, outbox.name, outcomes)
@@ -221,15 +227,15 @@ def _rows(warehouse: Warehouse, outbox: Outbox) -> Iterator[dict[str, Any]]:
             rows = cursor.fetchall()
     except ConnectorError:
         raise
-    except Exception as fault:  # noqa: BLE001  whatever the query made DuckDB say
+    except Exception as fault:  # noqa: BLE001  the user's query may raise any error of DuckDB
         raise SettingsError(
             f"outbox {outbox.name}.query", f"fails: {excerpt(str(fault), 200)}", next_step="try it in the warehouse."
         ) from None
     return (dict(zip(names, row, strict=True)) for row in rows)
 
 
-def _taken_for(answer: bytes) -> str:
-    """The bot that the vendor saw in us, if it did: a 202 like any other, and nothing is stored."""
+def _detected_bot(answer: bytes) -> str:
+    """The bot that the vendor took us for; empty if it did not. Such an answer is a 202, but nothing is stored."""
     if b'"bot"' not in answer:
         return ""
     try:
@@ -244,15 +250,15 @@ def _taken_for(answer: bytes) -> str:
 
 
 def _rounds(messages: Sequence[Message]) -> list[list[Message]]:
-    """Each profile at most once a round."""
+    """Messages in rounds, with each profile at most once in a round."""
     rounds: list[list[Message]] = []
-    turns: dict[str, int] = {}
+    next_round: dict[str, int] = {}
     for message in messages:
-        turn = turns.get(message.profile, 0)
-        turns[message.profile] = turn + 1
-        if turn == len(rounds):
+        number = next_round.get(message.profile, 0)
+        next_round[message.profile] = number + 1
+        if number == len(rounds):
             rounds.append([])
-        rounds[turn].append(message)
+        rounds[number].append(message)
     return rounds
 
 

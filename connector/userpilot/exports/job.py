@@ -18,7 +18,7 @@ STALLED = timedelta(minutes=30)
 
 
 class State(StrEnum):
-    """Where an export stands; see :func:`next_action`."""
+    """The state of an export; see :func:`next_action`."""
 
     IDLE = "idle"  # nothing was requested, or the job is gone
     TRIGGERING = "triggering"  # the intent is written down; whether a job exists is not known

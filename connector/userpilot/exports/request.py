@@ -113,7 +113,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         14 hours away from UTC. Event types are always named, because the default depends on the server's version.
         """
         options = self.options
-        asked: dict[str, Any] = {
+        body: dict[str, Any] = {
             "from": (self.first - timedelta(days=1)).isoformat(),
             "to": (self.last + timedelta(days=2)).isoformat(),
             "format": options.format,
@@ -121,12 +121,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         }
         for key in ("user_id", "company_id", "emails"):
             if values := getattr(options, key):
-                asked[key] = list(values)
+                body[key] = list(values)
         if options.segment_id:
-            asked["segment_id"] = options.segment_id
+            body["segment_id"] = options.segment_id
         if options.exclusions:
-            asked["exclusions"] = True
-        return asked
+            body["exclusions"] = True
+        return body
 
     def halves(self) -> tuple["Request", "Request"]:
         """Two requests of half the days each."""

@@ -10,7 +10,7 @@ import pytest
 from connector import ContractError, OpenPanel, Warehouse, sync_day
 from connector.catalogue.reports import Chart, Series
 from connector.http.budget import Unlimited
-from connector.openpanel.reports.chart_days import asks, buckets, window
+from connector.openpanel.reports.chart_days import buckets, chart_requests, period_of
 from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
@@ -87,7 +87,7 @@ def hours(first, count):
 
 @pytest.mark.parametrize("first", ["2026-11-09T23:00:00", "2026-11-10T00:00:00"])
 def test_all_labels_of_an_answer_are_read_one_way(land, first):
-    """23 of the 24 labels are hours of the day in both readings."""
+    """23 of the 24 labels are hours of the day in local time and in UTC."""
     _, rows = land(
         Chart(name="c", series=VIEWS, interval="hour"), answered(hours(first, 24)),
         timezone=STOCKHOLM, daily=[answered({f"{first}.000Z": 300})],
@@ -210,15 +210,16 @@ def test_the_repeated_hour_is_there_twice_in_true_instants(land):
     assert land.asked == ["hour", "hour"]
 
 
-def test_every_due_bucket_is_found_by_both_readings():
+def test_every_due_bucket_is_found_by_local_time_and_by_utc():
     for zone in map(ZoneInfo, (STOCKHOLM, CAIRO, "America/New_York", "Asia/Kolkata", "UTC")):
         for interval in ("hour", "day", "week", "month"):
             chart = Chart(name="c", series=VIEWS, interval=interval)
             for n in range(365):
                 day = date(2026, 1, 1) + timedelta(days=n)
-                for ask in asks(chart, window(chart, day) or (day, day), zone):
-                    found = buckets(chart, ask, zone)
-                    assert set(found.due) == set(found.walls.values()) - {""} == set(found.instants.values()) - {""}
+                for request in chart_requests(chart, period_of(chart, day) or (day, day), zone):
+                    found = buckets(chart, request, zone)
+                    due = set(found.due)
+                    assert due == set(found.local_times.values()) - {""} == set(found.instants.values()) - {""}
 
 
 # ---------- series
@@ -259,7 +260,7 @@ def test_the_27th_series_has_no_letter(land):
 
 @pytest.mark.parametrize("ids", [("x", "y"), ("A", "A"), ("evt0", "evt1")])
 def test_series_that_nothing_tells_apart_are_not_guessed(land, ids):
-    with pytest.raises(ContractError, match=r"of the chart.*charts of their own"):
+    with pytest.raises(ContractError, match=r"of the chart.*separate charts"):
         land(TWICE, *(answered({"2026-11-10": 7 + n}, ident) for n, ident in enumerate(ids)))
 
 
