@@ -31,18 +31,22 @@ RERUN = {
     "ContractError": "once; then a person should look",
     "SuddenDropError": "no: compare with the vendor, then allow the drop",
 }
-ROOMS = {
+TITLES = {
     "http": "Asking a vendor",
     "openpanel": "OpenPanel",
     "userpilot": "Userpilot",
     "warehouse": "The warehouse",
     "landing": "Landing",
-    "spool": "Files",
-    "lines": "Files",
+    "records": "Files and records",
+    "spool": "Files and records",
+    "system": "Files and records",
     "privacy": "Personal data",
-    "protector": "Personal data",
-    "forgotten": "Personal data",
     "settings": "Settings",
+    "catalogue": "Settings",
+    "cli": "The command line",
+    "upkeep": "Upkeep",
+    "dagster": "Dagster",
+    "sync": "Landing",
 }
 
 
@@ -116,19 +120,19 @@ def errors_page() -> str:
 
 
 def _messages() -> dict[str, list[tuple[str, str, str]]]:
-    by_room: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    by_title: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for file in sorted(CODE.rglob("*.py")):
-        room = file.relative_to(CODE).parts[0].removesuffix(".py")
-        if room == "sandbox":
+        folder = file.relative_to(CODE).parts[0].removesuffix(".py")
+        if folder == "sandbox":
             continue
         constants = _constants(file)
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and (message := _message(node, constants)):
-                title = next((text for name, text in ROOMS.items() if room.startswith(name)), "Elsewhere")
-                if message not in by_room[title]:
-                    by_room[title].append(message)
-    order = dict.fromkeys([*ROOMS.values(), "Elsewhere"])
-    return {title: sorted(by_room[title]) for title in order if by_room[title]}
+                title = TITLES.get(folder, "Elsewhere")
+                if message not in by_title[title]:
+                    by_title[title].append(message)
+    order = dict.fromkeys([*TITLES.values(), "Elsewhere"])
+    return {title: sorted(by_title[title]) for title in order if by_title[title]}
 
 
 def _message(call: ast.Call, constants: dict[str, str]) -> tuple[str, str, str] | None:
@@ -137,6 +141,8 @@ def _message(call: ast.Call, constants: dict[str, str]) -> tuple[str, str, str] 
     if name not in KINDS or step is None or not call.args:
         return None
     what = " ".join(_text(argument, constants) for argument in call.args[: 2 if name == "SettingsError" else 1])
+    if not what.strip(" …."):  # passed on from elsewhere, where the message itself is listed
+        return None
     return name, what.rstrip("."), _text(step, constants)
 
 
