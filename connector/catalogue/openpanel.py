@@ -334,9 +334,10 @@ CHARTS = Stream(
     query=ChartsQuery(),
     days_at_once=AGGREGATE_DAYS,
     days="local",
-    grain="one row per point of a configured chart's series",
-    # `starts_at` differs for the two equal labels of the autumn clock change.
-    primary_key=("project_id", "chart", "series", "breakdowns", "date", "starts_at"),
+    grain="one row per point of a configured chart's series and partition",
+    # `starts_at` differs for the two equal labels of the autumn clock change. With a `range` a point is in the answers
+    # of several days, and so in several partitions: `_day` is part of the key.
+    primary_key=("project_id", "chart", "series", "breakdowns", "_day", "date", "starts_at"),
     replication_key="starts_at",
     # Instants, not days: a plain end date would exclude its own day.
     window=Window(start="startDate", end="endDate", end_inclusive=True),
@@ -349,7 +350,8 @@ CHARTS = Stream(
         Column(
             field="breakdowns",
             type="JSON",
-            description="Breakdown -> value; null where the event had none. `number` tells series alike apart.",
+            description="Breakdown -> value; null where the event had none. `unplaced` lists values whose breakdown is "
+            "open, because the vendor drops empty ones of several. `number` tells apart series with equal breakdowns.",
             personal=True,  # a breakdown may be a profile_id
         ),
         Column(field="date", type="TIMESTAMP", description="Start of the interval, in the organization's timezone."),
@@ -380,6 +382,11 @@ FUNNELS = Stream(
         Column(field="funnel", type="VARCHAR", description="Name of the configured funnel."),
         _DATE,
         Column(field="step", type="BIGINT", description="1-based position."),
+        Column(
+            field="days",
+            type="BIGINT",
+            description="Days that were counted, the last one being the date; 1 unless window_hours is above 24.",
+        ),
         Column(field="eventName", type="VARCHAR", description="Event of the step."),
         Column(field="users", type="BIGINT", description="Sessions or people that reached the step."),
         Column(field="conversionRateFromStart", type="DOUBLE", description="Percent of the first step."),

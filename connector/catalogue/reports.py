@@ -2,6 +2,9 @@
 
 import msgspec
 
+# The values of these operators are ids of cohorts; the filter's name has no meaning then.
+COHORT_OPERATORS = ("inCohort", "notInCohort")
+
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A condition that events must meet: ``Filter(name="country", operator="is", value=("SE", "NO"))``.
@@ -14,7 +17,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     value: tuple[str, ...] = ()
 
     def asked(self) -> dict[str, object]:
-        return {"name": self.name, "operator": self.operator, "value": list(self.value)}
+        """The filter as it is sent. The server reads cohorts from ``cohortIds`` and ignores ``value`` for them."""
+        asked: dict[str, object] = {"name": self.name, "operator": self.operator, "value": list(self.value)}
+        return asked | ({"cohortIds": list(self.value)} if self.operator in COHORT_OPERATORS else {})
 
 
 class Series(
@@ -69,7 +74,8 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A funnel with a name and 2 to 10 events in order.
 
     Attributes:
-        window_hours: hours from the first to the last step, 1 to 720.
+        window_hours: hours from the first to the last step, 1 to 720. Above 24 the funnel covers several days that end
+            with the partition's day, because the server looks at no event outside the days of a request.
         group_by: ``session_id`` or ``profile_id``.
     """
 
@@ -77,3 +83,8 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: tuple[str, ...]
     window_hours: int = 24
     group_by: str = "session_id"
+
+    @property
+    def days(self) -> int:
+        """Days that a request must cover to hold the window."""
+        return -(-self.window_hours // 24)

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,22 @@ class OpenPanel(Closing):
         else:
             pages = self.reports.read_day(stream, day, meter=meter)
         return self.privacy.pages(stream, pages) if self.privacy else pages
+
+    def verify_days(self, stream: Stream, *, meter: Meter | None = None) -> None:
+        """Refuse a timezone under which a stream's days would not be the organization's days.
+
+        Two requests, three if today has no event yet. A project without events since yesterday tells nothing.
+
+        Raises:
+            SettingsError: OPENPANEL_TIMEZONE is not the organization's timezone.
+        """
+        if stream.days != "local":
+            return
+        today = datetime.now(UTC).date()
+        for day in (today, today - timedelta(days=1)):
+            if at := self._events.newest(EVENTS, day, meter=meter):
+                self.reports.verify_timezone(at, meter)
+                return
 
     def describe(self) -> bytes:
         """The server's OpenAPI description, which tells its version; old servers answer 404, a RejectedError."""

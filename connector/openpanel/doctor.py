@@ -1,13 +1,13 @@
 """Checks OpenPanel: its variables, the credentials, the project, the clock, and the server's version.
 
-Sends two requests, or none.
+Sends a handful of requests, or none.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from connector.catalogue.openpanel import DIMENSIONS, EVENTS
+from connector.catalogue.openpanel import DIMENSIONS, EVENTS, INSIGHTS_METRICS
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.http.budget import SharedBudget, Ticket
@@ -32,7 +32,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     """Findings about OpenPanel; a single one if it is not configured.
 
     Args:
-        ask: send the two requests.
+        ask: send requests.
     """
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
@@ -74,8 +74,16 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             return
         yield ok(ABOUT, f"the credentials work: {count:,} events today in project {settings.project_id}.")
         yield clock_skew(f"{ABOUT} clock", budget.headers)
+        yield from _timezone(client)
         yield _limits(budget)
         yield _server(client)
+
+
+def _timezone(client: OpenPanel) -> Iterator[Finding]:
+    try:
+        client.verify_days(INSIGHTS_METRICS)
+    except ConnectorError as error:
+        yield failed("OPENPANEL_TIMEZONE", error)
 
 
 def _reports(env: Environment) -> Finding:

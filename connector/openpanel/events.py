@@ -120,6 +120,13 @@ class EventPages:
                 return
             answer = self._page(request, answer.number + 1)
 
+    def newest(self, stream: Stream, day: date, *, meter: Meter | None = None) -> datetime | None:
+        """The instant of the newest row of one UTC day; None if the day has none. One request with one row."""
+        request = DayRequest(stream, day, meter)
+        body = self._ask(request, page=1, limit=1)
+        times = parse_page(body, request, 1).rows.times
+        return instant(times[0], request.where) if times else None
+
     def _count(self, request: DayRequest) -> int:
         return read_envelope(self._ask(request, page=1, limit=1), request.where).meta.total
 

@@ -20,7 +20,7 @@ from connector.catalogue.openpanel import (
     ListQuery,
     MetricsQuery,
 )
-from connector.catalogue.reports import Chart, Filter, Funnel
+from connector.catalogue.reports import COHORT_OPERATORS, Chart, Filter, Funnel
 from connector.errors import SettingsError
 from connector.settings import Environment, read_yaml, shaped
 from connector.stream import Query, Stream
@@ -48,7 +48,14 @@ _EVENT_FIELDS = (
     "id", "revenue", "duration", "longitude", "latitude", "sdk_name", "sdk_version", "created_at", "imported_at",
     "has_profile",
 )  # fmt: skip
-_OPEN_FIELDS = re.compile(r"(properties|profile\.properties|group\.properties)\..+|group\.(name|type)|utm_\w+")
+_UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
+_OPEN_FIELDS = re.compile(r"(properties|profile\.properties|group\.properties)\..+|group\.(name|type)")
+# Breakdowns know these besides; as filters the server ignores them.
+_BREAKDOWNS_ONLY = re.compile(r"profile\.(id|first_name|last_name|email|avatar|created_at)|cohort:.+")
+_TEXT_OPERATORS = ("contains", "doesNotContain", "startsWith", "endsWith", "regex")
+_ORDERINGS = ("gt", "lt", "gte", "lte")
+# Fields that are no text: the server answers 500 to a text operator on them.
+_NO_TEXT = ("id", "revenue", "duration", "longitude", "latitude", "created_at", "imported_at")
 # Names that Insights filters on. Insights ignores every other one.
 INSIGHT_FIELDS = (
     "os", "path", "city", "brand", "model", "origin", "region", "device", "revenue", "country", "browser", "referrer",
@@ -183,7 +190,8 @@ def _check_chart(chart: Chart, where: str) -> None:
         )
     _unique([one.label for one in chart.series], f"{where}.series")
     for breakdown in chart.breakdowns:
-        _check_field(breakdown, f"{where}.breakdowns")
+        if not _BREAKDOWNS_ONLY.fullmatch(breakdown):
+            _check_field(breakdown, f"{where}.breakdowns")
     for one in chart.series:
         place = f"{where}.series.{one.label}"
         _one_of(one.segment, SEGMENTS, f"{place}.segment")
@@ -200,8 +208,10 @@ def _check_chart(chart: Chart, where: str) -> None:
                 next_step=f"write properties.<key> or one of {', '.join(_NUMBERS)}.",
             )
         for each in one.filters:
-            _check_field(each.name, f"{place}.filters.name")
+            if each.operator not in COHORT_OPERATORS:
+                _check_field(each.name, f"{place}.filters.name")
             _check_filter(each, f"{place}.filters.{each.name}")
+            _check_chart_filter(each, f"{place}.filters.{each.name}")
 
 
 def _check_funnel(funnel: Funnel, where: str) -> None:
@@ -219,8 +229,24 @@ def _check_filter(one: Filter, where: str) -> None:
         raise SettingsError(f"{where}.value", "is empty", next_step="give at least one value.")
 
 
+def _check_chart_filter(one: Filter, where: str) -> None:
+    """Refuse what charts answer with 500, or ignore."""
+    problem = ""
+    if one.name.startswith("properties.") and "*" in one.name:
+        problem = "has a wildcard, to which the server answers 500"
+    elif one.name in _NO_TEXT and one.operator in _TEXT_OPERATORS:
+        problem = f"has the operator {one.operator}, to which the server answers 500 as the field is no text"
+    elif one.name == "imported_at" and one.operator in _NO_VALUE:
+        problem = f"has the operator {one.operator}, to which the server answers 500"
+    elif one.name.startswith("group.properties.") and one.operator in _ORDERINGS:
+        problem = f"has the operator {one.operator}, which the server ignores for properties of groups"
+    if problem:
+        usable = [name for name in OPERATORS if name not in (*_TEXT_OPERATORS, *COHORT_OPERATORS)]
+        raise SettingsError(where, problem, next_step=f"name one property, and use one of {', '.join(usable)}.")
+
+
 def _check_field(name: str, where: str) -> None:
-    if name not in _EVENT_FIELDS and not _OPEN_FIELDS.fullmatch(name):
+    if name not in _EVENT_FIELDS and name not in _UTM and not _OPEN_FIELDS.fullmatch(name):
         raise SettingsError(
             where,
             f"is {name!r}, which the server would ignore without a word",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 from connector.catalogue.reports import Funnel
 from connector.errors import RejectedError
@@ -24,7 +25,7 @@ class Funnels:
             ContractError: the answer has no list of steps.
         """
         request = request.of(f"funnel {funnel.name!r}")
-        head = {"funnel": funnel.name, **self._api.head(request)}
+        head = {"funnel": funnel.name, **self._api.head(request), "days": funnel.days}
         if self._old_funnel is not True:
             try:
                 return ReportRows(list(self._new_funnel(funnel, head, request)))
@@ -39,7 +40,7 @@ class Funnels:
             *(("steps", quoted(step)) for step in funnel.steps),
             ("windowHours", str(funnel.window_hours)),
             ("groupBy", funnel.group_by),
-            ("startDate", f"{request.day} 00:00:00"),
+            ("startDate", f"{request.day - timedelta(days=funnel.days - 1)} 00:00:00"),
             # On this route a plain end date means its midnight, which would exclude the day itself.
             ("endDate", f"{request.day} 23:59:59"),
         ]
@@ -58,7 +59,7 @@ class Funnels:
         params = [
             ("projectId", quoted(self._api.project_id)),
             ("events", json.dumps([{"name": step, "filters": []} for step in funnel.steps])),
-            ("startDate", request.day.isoformat()),
+            ("startDate", (request.day - timedelta(days=funnel.days - 1)).isoformat()),
             ("endDate", request.day.isoformat()),
         ]
         match self._api.get("/export/funnel", params, request):

@@ -31,6 +31,7 @@ from connector.openpanel.reports.chart_answer import (
 from connector.openpanel.reports.chart_days import ChartRequest, buckets, chart_requests, period_of
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.reports.funnels import Funnels
+from connector.openpanel.reports.timezone import verify_timezone
 from connector.records.fit import read_rows
 from connector.stream import Page, Stream
 from connector.system.prefetch import ahead
@@ -74,6 +75,14 @@ class Reports:
         self._api.verify_once(meter)
         calls = self._calls(ReportRequest(stream, day, meter))
         yield from _pages(ahead(calls, at_once=self._at_once), stream, stream.partition(day))
+
+    def verify_timezone(self, at: datetime, meter: Meter | None = None) -> None:
+        """Refuse a timezone that is not the organization's; see :func:`verify_timezone`.
+
+        Args:
+            at: the instant of an event that the project has.
+        """
+        verify_timezone(self._api, self._zone, at, meter)
 
     def _calls(self, request: ReportRequest) -> Iterable[Callable[[], ReportRows]]:
         """One call for each answer of the day."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.sandbox.openpanel.filters import ALIASES, NUMBERS, TEXTS, compile_filters
+from connector.sandbox.openpanel.event_query import Filter
+from connector.sandbox.openpanel.filters import ALIASES, NUMBERS, TEXTS, compile_filters, refuse_in_charts
 from connector.sandbox.openpanel.periods import Buckets, Period
 from connector.sandbox.openpanel.report_query import SeriesQuery
 from connector.sandbox.openpanel.rounding import Number, plain
@@ -49,7 +50,8 @@ class Counting:
         self.labels = [(name, found) for name in breakdowns if (found := _label(name, project)) is not None]
         self.segment = series.segment
         self._by_group = self.segment == "group" or any(name.startswith("group.") for name, _ in self.labels)
-        self._times = compile_filters(series.filters, project) if series.filters else None
+        refuse_in_charts(series.filters)
+        self._times = compile_filters(_read_by_charts(series.filters), project) if series.filters else None
         self._value = _value(series.property) if self.segment.startswith("property_") else None
 
     def cells(self, period: Period, buckets: Buckets) -> tuple[dict[tuple[str, ...], dict[int, _Cell]], dict[Any, int]]:
@@ -188,6 +190,15 @@ def buckets_label(buckets: Buckets, place: int) -> str:
     return f"{buckets.walls[place]:%Y-%m-%d %H:%M:%S}"
 
 
+def _read_by_charts(filters: list[Filter]) -> list[Filter]:
+    """Filters that charts do not ignore: orderings of a group's property are."""
+    return [
+        item
+        for item in filters
+        if not (item.name.startswith("group.properties.") and item.operator in ("gt", "gte", "lt", "lte"))
+    ]
+
+
 def _label(name: str, project: Project) -> Label | None:
     """A reader of breakdown values; None for a name that the vendor ignores."""
     column = ALIASES.get(name, name)
@@ -204,6 +215,9 @@ def _label(name: str, project: Project) -> Label | None:
         return lambda event, _: str(event.properties.get(key, ""))
     if name.startswith("profile."):
         return _of_person(name.removeprefix("profile."), project)
+    if name.startswith("cohort:"):
+        people = project.cohorts.get(name.removeprefix("cohort:"), set())
+        return lambda event, _: "true" if event.profile_id in people else "false"
     if name in ("group.name", "group.type"):
         part = name.removeprefix("group.")
         return lambda _, group: getattr(group, part, "")

@@ -1,7 +1,7 @@
 """``GET /export/charts``: series over time, as the published server writes them and as the documentation shows them.
 
 Labels are wall time of the organisation without a zone. Empty buckets at the end are missing. The id of a series is
-not unique. Formulas, cohorts and the limits of hosted plans are not simulated.
+not unique. Formulas and the limits of hosted plans are not simulated.
 """
 
 import re

@@ -33,6 +33,7 @@ class Filter:
     operator: str
     value: list[Any]
     cast: str | None = None
+    cohorts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +251,9 @@ def _filter(item: Any, path: str, problems: Problems) -> Filter | None:
         problems.append((f"{path}/type", one_of(CASTS)))
     if len(problems) > before:
         return None
-    return Filter(str(name), str(operator), value if isinstance(value, list) else [], cast)
+    cohorts = [item.get("cohortId"), *(item["cohortIds"] if isinstance(item.get("cohortIds"), list) else [])]
+    known = tuple(str(cohort) for cohort in cohorts if cohort)
+    return Filter(str(name), str(operator), value if isinstance(value, list) else [], cast, known)
 
 
 def one_of(names: list[str] | tuple[str, ...]) -> str:

@@ -1,7 +1,10 @@
 """The undocumented ``filters`` of the event export, compiled to a function that gives how often a row is returned.
 
 A row that belongs to two matching groups is returned and counted twice. Names the vendor does not know are ignored
-silently. So are cohorts, which this module does not simulate.
+silently. Cohorts are read from ``cohortIds``; without them the filter is ignored, whatever its value is.
+
+Charts are stricter than the export of events: a property with a wildcard, and a text operator on a number, an id or a
+time, are answered with 500.
 """
 
 import operator
@@ -34,6 +37,15 @@ ALIASES = {
 _PLAIN = ("isNull", "isNotNull")
 
 
+def refuse_in_charts(filters: list[Filter]) -> None:
+    """Answer 500 to what the query builder of charts cannot express."""
+    for item in filters:
+        name = ALIASES.get(item.name, item.name)
+        is_text = item.operator in ("contains", "doesNotContain", "startsWith", "endsWith", "regex")
+        if (name.startswith("properties.") and "*" in name) or (is_text and name in {*NUMBERS, *MOMENTS, "id"}):
+            raise RefusalError(server_error())
+
+
 def compile_filters(filters: list[Filter], project: Project) -> Times | None:
     """One function for all the filters together; None if all of them are ignored."""
     known = [found for item in filters if (found := _one(item, project)) is not None]
@@ -57,7 +69,11 @@ def compile_filters(filters: list[Filter], project: Project) -> Times | None:
 def _one(item: Filter, project: Project) -> Times | None:
     name = ALIASES.get(item.name, item.name)
     if item.operator in ("inCohort", "notInCohort"):
-        return None
+        if not item.cohorts:
+            return None
+        people = set[str]().union(*(project.cohorts.get(cohort, set()) for cohort in item.cohorts))
+        wanted = item.operator == "inCohort"
+        return lambda event: (event.profile_id in people) == wanted
     if name in MOMENTS:
         return _moment(item, MOMENTS[name])
     if not item.value and item.operator not in _PLAIN:
@@ -97,7 +113,7 @@ def _property(item: Filter, key: str, values: Callable[[Event], Mapping[str, str
 
 
 def _group_test(item: Filter) -> Callable[[Group], bool] | None:
-    if not item.value and item.operator not in _PLAIN:
+    if not item.name.startswith("group.") or (not item.value and item.operator not in _PLAIN):
         return None
     test = _property_test(item)
     if item.name in ("group.name", "group.type"):

@@ -254,6 +254,7 @@ class Project:
     profiles: dict[str, Profile] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     records: dict[str, EventRecord] = field(default_factory=dict)
+    cohorts: dict[str, set[str]] = field(default_factory=dict)
 
     def store(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Store rows given as mappings with camelCase or snake_case names; returns their number."""

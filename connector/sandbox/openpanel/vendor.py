@@ -167,6 +167,10 @@ class OpenPanel(State):
         group = self.projects[project].groups[id] = Group(id=id, **fields)
         return group
 
+    def add_cohort(self, id: str, people: Iterable[str], *, project: str = "demo") -> None:
+        """Create a cohort of people."""
+        self.projects[project].cohorts[id] = set(people)
+
     def add_record(self, name: str, *, project: str = "demo", **fields: Any) -> EventRecord:
         """Create a note about an event name; rows of that name then have ``meta``."""
         record = EventRecord(id=self.new_id(), name=name, **fields)

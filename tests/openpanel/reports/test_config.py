@@ -93,6 +93,35 @@ def test_a_mistake_names_the_chart_the_key_and_the_allowed_words(tmp_path, old, 
     assert allowed in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        ("{name: utm_id, operator: is, value: x}", "ignore without a word"),
+        ("{name: profile.email, operator: is, value: x}", "ignore without a word"),
+        ("{name: properties.cart.*, operator: is, value: x}", "answers 500"),
+        ("{name: revenue, operator: contains, value: '1'}", "answers 500"),
+        ("{name: created_at, operator: startsWith, value: '2026'}", "answers 500"),
+        ("{name: imported_at, operator: isNull}", "answers 500"),
+        ("{name: group.properties.seats, operator: gt, value: '3'}", "server ignores"),
+    ],
+)
+def test_a_filter_that_the_server_ignores_or_fails_on_is_refused(tmp_path, filters, says):
+    text = f"charts: {{c: {{series: [{{event: '*', filters: [{filters}]}}]}}}}"
+    with pytest.raises(SettingsError, match=says):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["utm_id", "utm_content_2", "profile.nickname"])
+def test_a_breakdown_that_the_server_ignores_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match="ignore without a word"):
+        load(tmp_path, f"charts: {{c: {{series: ['*'], breakdowns: [{name}]}}}}")
+
+
+@pytest.mark.parametrize("name", ["profile.email", "cohort:0191f0c4", "utm_source", "profile.properties.plan"])
+def test_breakdowns_by_person_cohort_and_campaign_are_accepted(tmp_path, name):
+    assert load(tmp_path, f"charts: {{c: {{series: ['*'], breakdowns: ['{name}']}}}}").charts[0].breakdowns == (name,)
+
+
 def test_a_missing_file_is_said_when_the_definitions_load(tmp_path, monkeypatch):
     from connector.dagster import build_definitions
 

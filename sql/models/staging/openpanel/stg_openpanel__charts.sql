@@ -1,7 +1,7 @@
 -- Made by `python -m connector.sources`; a test compares it with the catalogue.
 -- openpanel.charts with our names; every row and column is kept.
--- grain:  one row per point of a configured chart's series
--- key:    project_id, chart_name, series_name, breakdowns, local_starts_at, starts_at
+-- grain:  one row per point of a configured chart's series and partition
+-- key:    project_id, chart_name, series_name, breakdowns, landed_day, local_starts_at, starts_at
 -- late:   yes; the numbers of a day change until its sessions have closed
 select
     ---------- as sent

@@ -9,6 +9,7 @@ select
     funnel as funnel_name,
     date as metric_date,
     step as step_number,
+    days,
     event_name,
     users as entrants,
     conversion_rate_from_start as conversion_percent,
