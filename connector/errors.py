@@ -29,11 +29,6 @@ class ConnectorError(Exception):
         self.what, self.where, self.next_step = excerpt(what, 700), excerpt(where), excerpt(next_step, 700)
         super().__init__(f"{self.where}: {self.what} Next: {self.next_step}")
 
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same request may succeed later."""
-        return isinstance(self, TransientError)
-
 
 class TransientError(ConnectorError):
     """The same request may succeed later: network, overload, rate limit.
@@ -53,19 +48,27 @@ class IncompleteError(TransientError):
     Attributes:
         announced: the vendor's count of rows for the day.
         received: rows that can be trusted.
+        because: the reason, without the numbers.
         fingerprint: identifies the sequence of ids that was read, if repeated ids are the only problem. A second
             reading with the same fingerprint proves that the vendor stores these repeats. Otherwise None.
     """
 
-    fingerprint: str | None = None
-
-    def __init__(self, *, where: str, announced: int, received: int, because: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        where: str,
+        announced: int,
+        received: int,
+        because: str = "",
+        fingerprint: str | None = None,
+        next_step: str = "rerun the partition; if it repeats, rows still arrive for this day: widen the lookback.",
+    ) -> None:
         super().__init__(
             f"the vendor announced {announced} rows and sent {received}{': ' + because if because else ''}.",
             where=where,
-            next_step="rerun the partition; if it repeats, rows still arrive for this day: widen the lookback.",
+            next_step=next_step,
         )
-        self.announced, self.received = announced, received
+        self.announced, self.received, self.because, self.fingerprint = announced, received, because, fingerprint
 
 
 class BusyError(TransientError):

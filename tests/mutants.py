@@ -143,7 +143,7 @@ MUTANTS = (
     Mutant("quick calls make up for slow ones for ever", "connector/system/prefetch.py", "QUICK_CALLS * QUICK_SECONDS)", "QUICK_CALLS)", "tests/system/test_prefetch.py"),
     Mutant("a step up in an address", "connector/openpanel/encoding.py", "if value in (\".\", \"..\"):", "if False:", "tests/test_fuzz.py"),
     Mutant("receipts are looked for by key", "connector/dagster/runs.py", "return asset.node_def.tags.get(TABLE_TAG) or ", "return ", "tests/dagster"),
-    Mutant("a day that dropped keeps the others from landing", "connector/dagster/openpanel/assets.py", "if isinstance(outcome, RejectedError):", "if not outcome.is_transient:", "tests/dagster/openpanel/test_assets.py"),
+    Mutant("a day that dropped keeps the others from landing", "connector/dagster/openpanel/assets.py", "if isinstance(outcome, RejectedError):", "if isinstance(outcome, ConnectorError):", "tests/dagster/openpanel/test_assets.py"),
     Mutant("a request forgets what landed since", "connector/dagster/dbt.py", "newly_requested() & ~landed)", "newly_requested())", "tests/dagster/test_dbt.py"),
     Mutant("the first list of files is the last", "connector/userpilot/exports/job.py", "AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 2, 5, 12", "AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 1, 1, 12", "tests/userpilot"),
     Mutant("halves are not found again", "connector/userpilot/exports/run.py", "if half := next(iter(self.open_halves(request)), None):", "if half := None:", "tests/userpilot/exports/test_run.py"),

@@ -19,8 +19,7 @@ class RepeatedIdError(IncompleteError):
 
     def __init__(self, *, where: str, announced: int, received: int, fingerprint: str, because: str = "") -> None:
         because = because or f"{announced - received} ids came twice"
-        super().__init__(where=where, announced=announced, received=received, because=because)
-        self.fingerprint = fingerprint
+        super().__init__(where=where, announced=announced, received=received, because=because, fingerprint=fingerprint)
 
 
 class DayProof:

@@ -3,10 +3,11 @@
 It knows one answer at a time. Whether the pages of a day are complete together is checked in ``day_proof.py``.
 """
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -34,11 +35,44 @@ class _Envelope(msgspec.Struct):
 
 @dataclass(frozen=True)
 class DayRequest:
-    """The day to read and the meter of this reading."""
+    """The day to read and the meter of this reading.
+
+    Attributes:
+        since, until: a slice of the day, its end excluded; None for the whole day. Only servers since 2026-05-18 read
+            a slice, others answer with the whole day.
+    """
 
     stream: Stream
     day: date
     meter: Meter | None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def between(self, since: datetime, until: datetime) -> "DayRequest":
+        """A slice of this day."""
+        return replace(self, since=since, until=until)
+
+    def halves(self) -> tuple["DayRequest", "DayRequest"]:
+        """The earlier and the later half of a slice."""
+        assert self.since is not None and self.until is not None  # noqa: PT018  for the type checker
+        middle = self.since + timedelta(milliseconds=round(self.length / timedelta(milliseconds=2)))
+        return self.between(self.since, middle), self.between(middle, self.until)
+
+    @property
+    def length(self) -> timedelta:
+        """How long the slice is; nothing for a whole day."""
+        return self.until - self.since if self.since and self.until else timedelta()
+
+    @property
+    def filters(self) -> str:
+        """The slice as the server's ``filters``: times in UTC with a blank, no T and no Z. Empty for the whole day."""
+        bounds = [("gte", self.since), ("lt", self.until)]
+        found = [
+            {"name": "created_at", "operator": operator, "value": [at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]]}
+            for operator, at in bounds
+            if at is not None
+        ]
+        return json.dumps(found) if found else ""
 
     @property
     def where(self) -> str:

@@ -5,13 +5,14 @@ later page. This module notices that and raises; ``sync.py`` reads the day again
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
 from connector.errors import ContractError, IncompleteError, RejectedError
 from connector.http.client import Http
 from connector.meter import Meter
 from connector.openpanel.day_proof import DayProof
+from connector.openpanel.day_slices import read_in_slices
 from connector.openpanel.encoding import as_is, quoted
 from connector.openpanel.event_page import DayRequest, EventPage, instant, parse_page, read_envelope
 from connector.stream import Page, Stream
@@ -34,6 +35,8 @@ class EventPages:
 
     def __init__(self, http: Http, project_id: str, *, at_once: int) -> None:
         self._http, self._project_id, self._at_once = http, project_id, at_once
+        self._growing: set[date] = set()  # current days that moved while they were read
+        self._filters: bool | None = None  # whether the server reads ``filters``; None: not known yet
         self._rewrites: bool | None = None  # whether the server turns the text 404 into a number; None: not known yet
 
     def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
@@ -61,6 +64,21 @@ class EventPages:
             ContractError: the answer has no ``data`` list or no ``meta.totalCount``, or holds another day.
         """
         request = DayRequest(stream, day, meter)
+        if day < datetime.now(UTC).date():
+            yield from self._read(request, settled)
+            return
+        if day in self._growing and self._reads_filters(request) and (newest := self.newest(stream, day, meter=meter)):
+            yield from read_in_slices(request, newest, self._count, self._read)
+            return
+        self._growing.add(day)  # if this reading fails, the next one is in slices
+        try:
+            yield from self._read(request, settled)
+        except IncompleteError as error:
+            raise error if self._reads_filters(request) else _too_busy(error) from None
+        self._growing.discard(day)
+
+    def _read(self, request: DayRequest, settled: str | None) -> Iterator[Page]:
+        """The pages of a day, or of a slice of it, proven complete."""
         first = self._page(request, 1)
         proof = DayProof(first.meta.total, _page_size(first, request), request.where, settled)
         page = proof.accept(first)
@@ -127,6 +145,23 @@ class EventPages:
         times = parse_page(body, request, 1).rows.times
         return instant(times[0], request.where) if times else None
 
+    def _reads_filters(self, request: DayRequest) -> bool:
+        """Whether the server can be asked for a part of a day; at most two requests, once.
+
+        A server before 2026-05-18 ignores filters, so that a slice before the day's first moment has its rows, too.
+        """
+        if self._filters is None:
+            start = datetime.combine(request.day, time(), UTC)
+            try:
+                before = self._count(request.between(start - timedelta(days=1), start))
+            except RejectedError:  # a proxy or a fork that refuses the parameter
+                self._filters = False
+            else:
+                if before == 0 and self._count(request) == 0:
+                    return False  # without rows there is no telling, and no need
+                self._filters = before == 0
+        return self._filters
+
     def _count(self, request: DayRequest) -> int:
         return read_envelope(self._ask(request, page=1, limit=1), request.where).meta.total
 
@@ -161,10 +196,25 @@ class EventPages:
             ("limit", str(limit)),
         ]
         path, where = request.stream.path, request.where
+        if request.filters:
+            params.append(("filters", request.filters))
         # Lists as repeated parameters, the only form that every server version reads.
         params += [("includes", name) for name in request.query.includes]
         params += [("event", text if rewrites else as_is(text) or text) for text in map(quoted, request.query.names)]
         return self._http.get(path, params, where=where, meter=request.meter)
+
+
+def _too_busy(error: IncompleteError) -> IncompleteError:
+    """The error about a current day of a server that cannot be asked for a part of it."""
+    return IncompleteError(
+        where=error.where,
+        announced=error.announced,
+        received=error.received,
+        because=error.because,
+        fingerprint=error.fingerprint,
+        next_step="rerun the partition at a quieter time, or let the nightly schedule land the day when it has ended. "
+        "OpenPanel since 2026-05-18 can be asked for parts of a day, so that a busy day lands at any time.",
+    )
 
 
 def _differs(project_id: str, names: Sequence[str]) -> bool:
