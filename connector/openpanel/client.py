@@ -141,7 +141,7 @@ class OpenPanel(Closing):
             return
         today = datetime.now(UTC).date()
         for day in (today, today - timedelta(days=1)):
-            if at := self._events.newest(EVENTS, day, meter=meter):
+            if at := self._events.newest(EVENTS, day, meter=meter, reported_as=stream.table):
                 self.reports.verify_timezone(at, meter)
                 return
 
@@ -164,9 +164,9 @@ class OpenPanel(Closing):
         with self._track_http() as http:
             yield Track(http, **options)
 
-    def _verify_project(self, meter: Meter | None) -> None:
+    def _verify_project(self, meter: Meter | None, where: str) -> None:
         """Ask Export, which refuses a client of another project. Insights would answer with that project's numbers."""
-        self.count_day(EVENTS, datetime.now(UTC).date(), meter=meter)
+        self._events.count_day(EVENTS, datetime.now(UTC).date(), meter=meter, reported_as=where)
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """The newest pages of a growing day; see :class:`EventPages`."""

@@ -38,6 +38,7 @@ class DayRequest:
     """The day to read and the meter of this reading.
 
     Attributes:
+        reported_as: what messages name instead of this day, if the question is asked on behalf of another stream.
         since, until: a slice of the day, its end excluded; None for the whole day. Only servers since 2026-05-18 read
             a slice, others answer with the whole day.
     """
@@ -47,6 +48,7 @@ class DayRequest:
     meter: Meter | None
     since: datetime | None = None
     until: datetime | None = None
+    reported_as: str = ""
 
     def between(self, since: datetime, until: datetime) -> "DayRequest":
         """A slice of this day."""
@@ -76,7 +78,7 @@ class DayRequest:
 
     @property
     def where(self) -> str:
-        return self.stream.partition(self.day)
+        return self.reported_as or self.stream.partition(self.day)
 
     @property
     def limit(self) -> int:

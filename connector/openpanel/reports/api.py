@@ -52,13 +52,13 @@ class ReportApi:
         verify: raises if the client belongs to another project; called once, before the first answer is used.
     """
 
-    def __init__(self, http: Http, project_id: str, verify: Callable[[Meter | None], None]) -> None:
+    def __init__(self, http: Http, project_id: str, verify: Callable[[Meter | None, str], None]) -> None:
         self._http, self.project_id, self._verify, self._verified = http, project_id, verify, False
 
-    def verify_once(self, meter: Meter | None) -> None:
-        """Check on the first call that the client belongs to the project."""
+    def verify_once(self, meter: Meter | None, where: str) -> None:
+        """Check on the first call that the client belongs to the project; ``where`` is what messages name."""
         if not self._verified:
-            self._verify(meter)
+            self._verify(meter, where)
             self._verified = True
 
     def head(self, request: ReportRequest) -> Row:

@@ -57,7 +57,7 @@ class Reports:
     """
 
     def __init__(
-        self, http: Http, project_id: str, timezone: str, *, at_once: int, verify: Callable[[Meter | None], None]
+        self, http: Http, project_id: str, timezone: str, *, at_once: int, verify: Callable[[Meter | None, str], None]
     ) -> None:
         self._api, self._zone, self._at_once = ReportApi(http, project_id, verify), ZoneInfo(timezone), at_once
         self._funnels = Funnels(self._api)
@@ -72,7 +72,7 @@ class Reports:
             RejectedError: the client belongs to another project, or the server lacks the route.
             ContractError: an answer does not have the promised shape.
         """
-        self._api.verify_once(meter)
+        self._api.verify_once(meter, stream.partition(day))
         calls = self._calls(ReportRequest(stream, day, meter))
         yield from _pages(ahead(calls, at_once=self._at_once), stream, stream.partition(day))
 
@@ -247,7 +247,7 @@ class Reports:
         params += [("range", preset)] if preset else []
         params += [("filters", _filters(filters))] if filters else []
         params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
-        self._api.verify_once(None)
+        self._api.verify_once(None, f"insights {route}")
         return self._api.fetch(self._api.path("/insights/{project}/") + segment(route), params, f"insights {route}")
 
     def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:

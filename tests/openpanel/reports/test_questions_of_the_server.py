@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector import SettingsError, doctor, sync_day
+from connector import RejectedError, SettingsError, doctor, sync_day
 from connector.catalogue.openpanel import CHARTS, FUNNELS, INSIGHTS_METRICS
 from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.openpanel.reports.config import Questions, streams
@@ -111,3 +111,13 @@ def test_a_project_without_events_tells_nothing_and_lands(openpanel, warehouse, 
     today = day_of_now().date()
     receipt = sync_day(openpanel, INSIGHTS_METRICS, today, warehouse=warehouse, spool_dir=tmp_path / "spool")
     assert receipt.landed == 1
+
+
+def test_a_refusal_on_the_way_to_a_report_names_the_report(url, warehouse, tmp_path):
+    """The project is proven by a question to the event export; the message named that one, which was not asked for."""
+    with openpanel_client(url, client_secret="another-secret") as client, pytest.raises(RejectedError) as caught:
+        sync_day(client, INSIGHTS_METRICS, DAY, warehouse=warehouse, spool_dir=tmp_path / "spool")
+    assert caught.value.where == "openpanel.insights_metrics"
+    with openpanel_client(url, client_secret="another-secret") as client, pytest.raises(RejectedError) as caught:
+        list(client.read_day(INSIGHTS_METRICS, DAY))
+    assert caught.value.where == f"openpanel.insights_metrics[{DAY}]"
