@@ -14,7 +14,7 @@ from typing import Protocol
 
 from connector.errors import ConnectorError, IncompleteError
 from connector.landing.day import land, land_newer, land_sample
-from connector.landing.receipts import has_landed, landed_day, record_failure
+from connector.landing.receipts import landed_day, record_failure
 from connector.meter import Meter
 from connector.spool import Spool, spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
@@ -37,9 +37,6 @@ class Reader(Protocol):
     def read_newest(
         self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None
     ) -> Iterator[Page]: ...
-
-    def verify_days(self, stream: Stream, *, meter: Meter | None = None) -> None:
-        """Raise a SettingsError if the stream's days would not be the vendor's days."""
 
 
 def sync_day(
@@ -75,8 +72,6 @@ def sync_day(
     try:
         if stream.days == "none":
             return run.append()
-        if stream.days == "local" and not has_landed(warehouse, stream):
-            client.verify_days(stream, meter=run.meter)
         if incremental and (receipt := run.add_newest()):
             return receipt
         return run.replace(allow_drop, pauses)

@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("the cursor never asked", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if True:", REPORT_TESTS),
     Mutant("the cursor asked for ever", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if len(rows) not in OLD_LIMITS or number > 40:", REPORT_TESTS),
     Mutant("a silent cut stays silent", REPORTS, "if len(rows) >= SILENT_CUT else", "if False else", REPORT_TESTS),
-    Mutant("the project not proven", REPORT_API, "            self._verify(meter, where)\n", "            pass\n", REPORT_TESTS),
+    Mutant("the project not proven", REPORTS, "if at := self._newest_today(meter, where):", "if at := None:", REPORT_TESTS),
     Mutant("a live sample replaces the day's", "connector/sync.py", "        if stream.days == \"none\":\n            return run.append()", "        if False:\n            return run.append()", REPORT_TESTS),
     Mutant("days of another timezone", "connector/dagster/runs.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
     Mutant("Norway is false", "connector/openpanel/reports/config.py", "read_yaml(file, texts_only=True)", "read_yaml(file)", "tests/openpanel/reports/test_config.py"),

@@ -221,7 +221,7 @@ SHAPES = st.one_of(
 @example(answer={"steps": [{"\ud83d": "\ud83d"}]})
 def test_reports_are_rows_or_told(stream, answer):
     body = spelt(answer)
-    reports = Reports(Says(body), "demo", "UTC", at_once=1, verify=lambda *_: None)
+    reports = Reports(Says(body), "demo", "UTC", at_once=1, newest_today=lambda *_: None)
     try:
         list(reports.read_day(stream, DAY))
     except ConnectorError as error:
@@ -237,7 +237,7 @@ def test_a_listing_without_an_end_is_not_read_for_ever():
 
     stream = next(stream for stream in REPORTS if stream.name == "insights_pages")
     with pytest.raises(ContractError, match="no end"):
-        list(Reports(Endless(b""), "demo", "UTC", at_once=1, verify=lambda *_: None).read_day(stream, DAY))
+        list(Reports(Endless(b""), "demo", "UTC", at_once=1, newest_today=lambda *_: None).read_day(stream, DAY))
 
 
 # ---------- exports and lookups
@@ -532,7 +532,7 @@ def test_no_id_and_no_name_leaves_its_place_in_a_url(project, dimension):
         return httpx.Response(200, content=b"[]")
 
     http = Http("http://127.0.0.1:1/api", headers={}, transport=httpx.MockTransport(answer))
-    reports = Reports(http, project, "UTC", at_once=1, verify=lambda *_: None)
+    reports = Reports(http, project, "UTC", at_once=1, newest_today=lambda *_: None)
     try:
         reports.insights(dimension)
     except ConnectorError as error:

@@ -36,19 +36,6 @@ def landed_day(warehouse: Warehouse, stream: Stream, day: date) -> Landed | None
         return landed_before(connection, stream, day)
 
 
-def has_landed(warehouse: Warehouse, stream: Stream) -> bool:
-    """Whether any day of a stream was ever landed."""
-    if not warehouse.exists():
-        return False
-    with warehouse.read(where=stream.table) as connection:
-        try:
-            of_stream = f"table_name = {literal(stream.table)} and status = 'landed'"
-            found = connection.execute(f"select 1 from connector.landings where {of_stream} limit 1").fetchone()
-        except duckdb.CatalogException:  # no landing of any stream yet
-            return False
-    return found is not None
-
-
 def landed_before(connection: duckdb.DuckDBPyConnection, stream: Stream, day: date) -> Landed | None:
     """What is landed for a day, asked on a connection that is already open."""
     try:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -129,21 +129,13 @@ class OpenPanel(Closing):
             pages = self.reports.read_day(stream, day, meter=meter)
         return self.privacy.pages(stream, pages) if self.privacy else pages
 
-    def verify_days(self, stream: Stream, *, meter: Meter | None = None) -> None:
-        """Refuse a timezone under which a stream's days would not be the organization's days.
-
-        Two requests, three if today has no event yet. A project without events since yesterday tells nothing.
+    def verify_timezone(self) -> None:
+        """Refuse a timezone that is not the organization's. A project without an event today tells nothing.
 
         Raises:
             SettingsError: OPENPANEL_TIMEZONE is not the organization's timezone.
         """
-        if stream.days != "local":
-            return
-        today = datetime.now(UTC).date()
-        for day in (today, today - timedelta(days=1)):
-            if at := self._events.newest(EVENTS, day, meter=meter, reported_as=stream.table):
-                self.reports.verify_timezone(at, meter)
-                return
+        self.reports.verify(None, "openpanel")
 
     def describe(self) -> bytes:
         """The server's OpenAPI description, which tells its version; old servers answer 404, a RejectedError."""
@@ -154,7 +146,9 @@ class OpenPanel(Closing):
         """Insights and charts for any period, as answered."""
         from connector.openpanel.reports.read import Reports
 
-        return Reports(self._http, self.project_id, self.timezone, at_once=REPORTS_AT_ONCE, verify=self._verify_project)
+        return Reports(
+            self._http, self.project_id, self.timezone, at_once=REPORTS_AT_ONCE, newest_today=self._newest_today
+        )
 
     @contextmanager
     def track(self, **options: Any) -> Iterator["Track"]:
@@ -164,9 +158,9 @@ class OpenPanel(Closing):
         with self._track_http() as http:
             yield Track(http, **options)
 
-    def _verify_project(self, meter: Meter | None, where: str) -> None:
+    def _newest_today(self, meter: Meter | None, where: str) -> datetime | None:
         """Ask Export, which refuses a client of another project. Insights would answer with that project's numbers."""
-        self._events.count_day(EVENTS, datetime.now(UTC).date(), meter=meter, reported_as=where)
+        return self._events.newest(EVENTS, datetime.now(UTC).date(), meter=meter, reported_as=where)
 
     def read_newest(self, stream: Stream, day: date, *, since: datetime, meter: Meter | None = None) -> Iterator[Page]:
         """The newest pages of a growing day; see :class:`EventPages`."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from connector.catalogue.openpanel import DIMENSIONS, EVENTS, INSIGHTS_METRICS
+from connector.catalogue.openpanel import DIMENSIONS, EVENTS
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.http.budget import SharedBudget, Ticket
@@ -81,7 +81,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
 
 def _timezone(client: OpenPanel) -> Iterator[Finding]:
     try:
-        client.verify_days(INSIGHTS_METRICS)
+        client.verify_timezone()
     except ConnectorError as error:
         yield failed("OPENPANEL_TIMEZONE", error)
 

@@ -39,13 +39,9 @@ class EventPages:
         self._filters: bool | None = None  # whether the server reads ``filters``; None: not known yet
         self._rewrites: bool | None = None  # whether the server turns the text 404 into a number; None: not known yet
 
-    def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None, reported_as: str = "") -> int:
-        """The vendor's own count of rows for one UTC day: one request with one row.
-
-        Args:
-            reported_as: what messages name, if not this day of this stream.
-        """
-        return self._count(DayRequest(stream, day, meter, reported_as=reported_as))
+    def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
+        """The vendor's own count of rows for one UTC day: one request with one row."""
+        return self._count(DayRequest(stream, day, meter))
 
     def read_day(
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
@@ -145,7 +141,11 @@ class EventPages:
     def newest(
         self, stream: Stream, day: date, *, meter: Meter | None = None, reported_as: str = ""
     ) -> datetime | None:
-        """The instant of the newest row of one UTC day; None if the day has none. One request with one row."""
+        """The instant of the newest row of one UTC day; None if the day has none. One request with one row.
+
+        Args:
+            reported_as: what messages name, if not this day of this stream.
+        """
         request = DayRequest(stream, day, meter, reported_as=reported_as)
         body = self._ask(request, page=1, limit=1)
         times = parse_page(body, request, 1).rows.times

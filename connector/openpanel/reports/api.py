@@ -1,7 +1,7 @@
 """Sends the requests for reports, and checks that the answers are JSON of the expected shape."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -49,17 +49,10 @@ class ReportApi:
     Args:
         http: sends the requests.
         project_id: the project.
-        verify: raises if the client belongs to another project; called once, before the first answer is used.
     """
 
-    def __init__(self, http: Http, project_id: str, verify: Callable[[Meter | None, str], None]) -> None:
-        self._http, self.project_id, self._verify, self._verified = http, project_id, verify, False
-
-    def verify_once(self, meter: Meter | None, where: str) -> None:
-        """Check on the first call that the client belongs to the project; ``where`` is what messages name."""
-        if not self._verified:
-            self._verify(meter, where)
-            self._verified = True
+    def __init__(self, http: Http, project_id: str) -> None:
+        self._http, self.project_id = http, project_id
 
     def head(self, request: ReportRequest) -> Row:
         """The columns that every row of a day has."""

@@ -43,6 +43,8 @@ OLD_LIMITS = (10, 50)
 # 10,000 pages are half a million rows of one list on one day: no website has so many, so the list is endless.
 MOST_PAGES = 10_000
 
+NewestToday = Callable[[Meter | None, str], datetime | None]
+
 
 class Reports:
     """The aggregate endpoints of one project.
@@ -52,15 +54,25 @@ class Reports:
         project_id: the project.
         timezone: the organization's; its days are the partitions.
         at_once: requests at the same time.
-        verify: raises if the client belongs to another project. Insights does not: it answers a ``read`` client with
-            its own project's numbers.
+        newest_today: the instant of the newest event today, if there is one; raises if the client belongs to another
+            project. Insights does not: it answers a ``read`` client with its own project's numbers.
     """
 
-    def __init__(
-        self, http: Http, project_id: str, timezone: str, *, at_once: int, verify: Callable[[Meter | None, str], None]
-    ) -> None:
-        self._api, self._zone, self._at_once = ReportApi(http, project_id, verify), ZoneInfo(timezone), at_once
-        self._funnels = Funnels(self._api)
+    def __init__(self, http: Http, project_id: str, timezone: str, *, at_once: int, newest_today: NewestToday) -> None:
+        self._api, self._zone, self._at_once = ReportApi(http, project_id), ZoneInfo(timezone), at_once
+        self._funnels, self._newest_today, self._verified = Funnels(self._api), newest_today, False
+
+    def verify(self, meter: Meter | None, where: str) -> None:
+        """Check on the first call that project and timezone are the organization's: one request, two with events today.
+
+        Raises:
+            RejectedError: the client belongs to another project.
+            SettingsError: the timezone is not the organization's.
+        """
+        if not self._verified:
+            if at := self._newest_today(meter, where):
+                verify_timezone(self._api, self._zone, at, meter)
+            self._verified = True
 
     def read_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> Iterator[Page]:
         """One local day of an aggregate stream.
@@ -72,17 +84,9 @@ class Reports:
             RejectedError: the client belongs to another project, or the server lacks the route.
             ContractError: an answer does not have the promised shape.
         """
-        self._api.verify_once(meter, stream.partition(day))
+        self.verify(meter, stream.partition(day))
         calls = self._calls(ReportRequest(stream, day, meter))
         yield from _pages(ahead(calls, at_once=self._at_once), stream, stream.partition(day))
-
-    def verify_timezone(self, at: datetime, meter: Meter | None = None) -> None:
-        """Refuse a timezone that is not the organization's; see :func:`verify_timezone`.
-
-        Args:
-            at: the instant of an event that the project has.
-        """
-        verify_timezone(self._api, self._zone, at, meter)
 
     def _calls(self, request: ReportRequest) -> Iterable[Callable[[], ReportRows]]:
         """One call for each answer of the day."""
@@ -247,7 +251,7 @@ class Reports:
         params += [("range", preset)] if preset else []
         params += [("filters", _filters(filters))] if filters else []
         params += [(name, str(value)) for name, value in (("cursor", cursor), ("limit", limit)) if value is not None]
-        self._api.verify_once(None, f"insights {route}")
+        self.verify(None, f"insights {route}")
         return self._api.fetch(self._api.path("/insights/{project}/") + segment(route), params, f"insights {route}")
 
     def chart(self, chart: Chart, *, start: datetime | None = None, end: datetime | None = None) -> Any:
