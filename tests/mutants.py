@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant("the project not proven", REPORT_API, "            self._verify(meter)\n", "            pass\n", REPORT_TESTS),
     Mutant("a live sample replaces the day's", "connector/sync.py", "        if stream.days == \"none\":\n            return run.append()", "        if False:\n            return run.append()", REPORT_TESTS),
     Mutant("days of another timezone", "connector/dagster/runs.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
-    Mutant("Norway is false", "connector/settings.py", "yaml.BaseLoader if texts_only else yaml.SafeLoader", "yaml.SafeLoader", "tests/openpanel/reports/test_config.py"),
+    Mutant("Norway is false", "connector/openpanel/reports/config.py", "read_yaml(file, texts_only=True)", "read_yaml(file)", "tests/openpanel/reports/test_config.py"),
     Mutant("an empty filter value is sent", "connector/openpanel/reports/config.py", "if not one.value and one.operator not in _NO_VALUE:", "if False:", "tests/openpanel/reports/test_config.py"),
     Mutant("a counter is retried", "connector/openpanel/track/send.py", "at_most_once=not outbox.upserts", "at_most_once=False", "tests/openpanel/track/test_send.py"),
     Mutant("a counter's intent not written first", "connector/openpanel/track/send.py", "            journal.intend(message.keys, message.hashes)", "            pass", "tests/openpanel/track/test_send.py"),

@@ -118,8 +118,8 @@ def test_a_file_that_unpacks_to_a_disk_full_is_refused(tmp_path, monkeypatch):
     bomb.write_bytes(gzip.compress(b" " * 2**20, 9) * 300)
     with pytest.raises(ContractError, match="unpacks to more than 256 MiB"):
         prove_whole(bomb, "here")
-    monkeypatch.setattr("connector.lines.ANY_RATIO", 2**20)
-    monkeypatch.setattr("connector.lines.MOST_RATIO", 20)
+    monkeypatch.setattr("connector.records.files.ANY_RATIO", 2**20)
+    monkeypatch.setattr("connector.records.files.MOST_RATIO", 20)
     usual = tmp_path / "usual"
     usual.write_bytes(gzip.compress(b"".join(b'{"id": %d, "name": "event"}\n' % n for n in range(99_999))))
     prove_whole(usual, "here")

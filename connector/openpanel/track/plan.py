@@ -85,11 +85,12 @@ def load_outboxes(file: Path) -> list[Outbox]:
     Raises:
         SettingsError: names the file, the path in it, and what is expected there.
     """
-    entries = shaped(read_yaml(file) or {}, dict[str, _Entry], file.name)
-    if not entries:
+    bodies = shaped(read_yaml(file) or {}, dict[str, Any], file.name)
+    if not bodies:
         raise SettingsError(
             file.name, "holds no outboxes", next_step="write name: {kind: identify, query: select ...} for each."
         )
+    entries = {name: shaped(body, _Entry, f"{file.name}.{name}") for name, body in bodies.items()}
     return [Outbox(name=name, kind=cast("Kind", entry.kind), query=entry.query) for name, entry in entries.items()]
 
 

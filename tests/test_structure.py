@@ -1,16 +1,18 @@
-"""The house keeps its shape: arrows, words, public names, and what loading costs."""
+"""The code keeps its shape: layers, sizes, words, public names, and what loading costs."""
 
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import connector
-from tests.mutants import MUTANTS
+import pytest
 
-ROOT = Path(__file__).parent.parent
+import connector
+from tests.conftest import ROOT
+from tests.mutants import MUTANTS
 
 
 def test_public_names_change_only_on_purpose():
@@ -59,7 +61,7 @@ def test_public_names_change_only_on_purpose():
     )
 
 
-def test_shared_rooms_know_no_vendor():
+def test_shared_folders_know_no_vendor():
     """A word of one vendor in a folder that both share would be wrong for the other one."""
     shared = ("http", "landing", "privacy", "records", "system", "warehouse")
     files = [
@@ -110,7 +112,7 @@ def test_no_path_of_a_machine_and_no_package_source_is_written_down():
             ".yml",
             ".sql",
             "",
-        } and name != "tests/test_house.py":
+        } and name != "tests/test_structure.py":
             text = (ROOT / name).read_text(errors="replace")
             assert not re.search(r"(?m)(^|[\s\"'=(])/(work|root)/", text), name
             assert not re.search(r"https?://[^\s\"]*/simple|index-url", text), name
@@ -122,3 +124,39 @@ def test_every_planted_fault_still_points_at_one_place():
         code = (ROOT / mutant.file).read_text()
         assert code.count(mutant.old) == 1, mutant.name
         compile(code.replace(mutant.old, mutant.new), mutant.name, "exec")
+
+
+def lint_imports(root):
+    """What import-linter says of a copy of the code, and its exit code."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)})
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        ("connector/landing/day.py", "import dagster", "Dagster is imported in connector/dagster only"),
+        ("connector/warehouse/frames.py", "import dagster", "Dagster is imported in connector/dagster only"),
+        ("connector/userpilot/client.py", "import httpx", "HTTP is spoken in connector/http"),
+        ("connector/openpanel/events.py", "import duckdb", "DuckDB is opened in connector/warehouse"),
+        ("connector/openpanel/events.py", "import connector.userpilot.client", "data moves one way"),
+        ("connector/sandbox/faults.py", "import connector.records.fit", "data moves one way"),
+        ("connector/helpers.py", "", "connector.helpers"),
+        ("connector/helpers/things.py", "", "connector.helpers"),
+    ],
+)
+def test_a_module_in_the_wrong_place_fails_make_check(tmp_path, file, line, broken):
+    for name in ("connector", "dagster_project", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    target = tmp_path / file
+    target.parent.mkdir(exist_ok=True)
+    if not (target.parent / "__init__.py").exists():
+        (target.parent / "__init__.py").touch()
+    with open(target, "a", encoding="utf-8") as code:
+        code.write(f"\n{line}\n")
+    code, said = lint_imports(tmp_path)
+    assert code != 0
+    assert broken in said
+    assert "lint-imports" in (ROOT / "Makefile").read_text()
