@@ -319,9 +319,7 @@ def test_two_failures_halve_the_days(sample, land, query):
     assert per_day(query) == truth(sample)
 
 
-def test_halves_are_found_again_by_a_process_that_looks_at_times(
-    sample, exports, warehouse, query, request_, clock
-):
+def test_halves_are_found_again_by_a_process_that_looks_at_times(sample, exports, warehouse, query, request_, clock):
     """Every two minutes one look, as cron does: the first half lands, then the second, and no export is asked twice."""
     sample.fail_next_job(2)
     landed = []
