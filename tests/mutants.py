@@ -1,6 +1,6 @@
 """`python -m tests.mutants`: plants one fault at a time in a copy of the code and expects the tests to notice.
 
-Each entry is a mistake that somebody could make, or that this kind of connector is known for. A mutant that survives
+Each entry is a mistake that a developer could make, or that this kind of connector is known for. A mutant that survives
 is printed and fails the run: either a test is missing, or the line is not needed. Not part of `make test`: it runs
 parts of the suite once per entry; `make mutants` does.
 """
