@@ -144,8 +144,8 @@ def test_a_file_must_not_have_the_name_of_a_schema_in_it(tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "message"), [(":memory:", "loses all rows"), ("~nobody-here/w.duckdb", "a user")])
-def test_what_can_hold_nothing_is_refused(name, said):
-    with pytest.raises(SettingsError, match=f"WAREHOUSE.*{said}"):
+def test_what_can_hold_nothing_is_refused(name, message):
+    with pytest.raises(SettingsError, match=f"WAREHOUSE.*{message}"):
         Warehouse(name)
 
 
