@@ -1,6 +1,6 @@
 """`python -m tests.mutants`: plants one fault at a time in a copy of the code and expects the tests to notice.
 
-Each entry is a mistake that is easy to make, or that this kind of connector is known for. A mutant that survives
+Each entry is a mistake that a developer could make, or that this kind of connector is known for. A mutant that survives
 is printed and fails the run: either a test is missing, or the line is not needed. Not part of `make test`: it runs
 parts of the suite once per entry; `make mutants` does.
 """
@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("the cursor never asked", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if True:", REPORT_TESTS),
     Mutant("the cursor asked for ever", REPORTS, "if len(rows) not in OLD_LIMITS or not fresh:", "if len(rows) not in OLD_LIMITS or number > 40:", REPORT_TESTS),
     Mutant("a silent cut stays silent", REPORTS, "if len(rows) >= SILENT_CUT else", "if False else", REPORT_TESTS),
-    Mutant("the project not proven", REPORTS, "if at := self._newest_today(meter, where):", "if at := None:", REPORT_TESTS),
+    Mutant("the project not proven", "connector/openpanel/reports/read.py", "if at := self._newest_today(meter, where):", "if at := None:", REPORT_TESTS),
     Mutant("a live sample replaces the day's", "connector/sync.py", "        if stream.days == \"none\":\n            return run.append()", "        if False:\n            return run.append()", REPORT_TESTS),
     Mutant("days of another timezone", "connector/dagster/runs.py", "zone = timezone if stream.days == \"local\" else \"UTC\"", "zone = \"UTC\"", "tests/dagster/test_definitions.py"),
     Mutant("Norway is false", "connector/openpanel/reports/config.py", "read_yaml(file, texts_only=True)", "read_yaml(file)", "tests/openpanel/reports/test_config.py"),

@@ -152,7 +152,7 @@ def test_the_warehouses_log_is_private_while_it_is_written(warehouse, tmp_path):
         os.umask(mask)
 
 
-def test_a_budget_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
+def test_a_budget_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
     from connector import SettingsError
     from connector.http.budget import SharedBudget
 
@@ -258,7 +258,7 @@ def test_a_vendor_cannot_forge_a_line_of_a_log(char):
 
 
 @pytest.mark.parametrize("field", ["name\nERROR forged", "name\x1b[31m"])
-def test_a_field_that_nobody_declared_cannot_either(vendor, sync, field, caplog):
+def test_an_undeclared_field_cannot_either(vendor, sync, field, caplog):
     vendor.add("e", at="2026-03-04T08:00:00Z")
     vendor.faults.add("extra_field", "/export/events", field=field, value=1)
     receipt = sync()

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from connector.catalogue.openpanel import EVENTS
-from connector.catalogue.userpilot import EVENTS as EXPORTED
+from connector.catalogue.openpanel import EVENTS as OPENPANEL_EVENTS
+from connector.catalogue.userpilot import EVENTS as USERPILOT_EVENTS
 from connector.errors import SettingsError
-from connector.openpanel.track.journal import forget as forget_sent
+from connector.openpanel.track.journal import forget_keys
 from connector.privacy.forget import Removed, instances, remove_people
 from connector.privacy.policy import Privacy
 from connector.spool import sweep
 from connector.stream import Stream
-from connector.userpilot.exports.files import remove_files
+from connector.userpilot.exports.files import remove_export_files
 from connector.warehouse.connection import Warehouse
 
 
@@ -53,7 +53,7 @@ def forget(
         SettingsError: no person is named, an id is empty, or the instance has no table.
         BusyError: another process kept the warehouse, an export or an outbox locked.
     """
-    wanted = [(EVENTS, _ids(profile_ids)), (EXPORTED, _ids(user_ids))]
+    wanted = [(OPENPANEL_EVENTS, _ids(profile_ids)), (USERPILOT_EVENTS, _ids(user_ids))]
     ids = [one for _, those in wanted for one in those]
     if not ids:
         raise SettingsError("--profile-id", "and --user-id are both missing", next_step="name the person.")
@@ -65,9 +65,9 @@ def forget(
     return Forgotten(
         tables=tuple(tables),
         elsewhere={
-            "waiting exports": len(remove_files(spool_dir, dry_run=dry_run)) if user_ids else 0,
+            "waiting exports": len(remove_export_files(spool_dir, dry_run=dry_run)) if user_ids else 0,
             "left spools": 0 if dry_run else len(sweep(spool_dir)),
-            "rows noted as sent back": forget_sent(warehouse, spool_dir / "outbox", known, dry_run=dry_run),
+            "rows noted as sent back": forget_keys(warehouse, spool_dir / "outbox", known, dry_run=dry_run),
         },
     )
 

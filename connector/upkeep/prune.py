@@ -12,7 +12,7 @@ from pathlib import Path
 
 from connector.spool import sweep
 from connector.system.files import locked
-from connector.userpilot.exports.files import prune_files as prune_exports
+from connector.userpilot.exports.files import prune_export_files
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse
 from connector.warehouse.sql import literal, quoted
 
@@ -47,7 +47,7 @@ def prune(
     Raises:
         BusyError: another process kept the warehouse locked.
     """
-    exports = prune_exports(spool_dir, older_than=files_days * 86_400, dry_run=dry_run)
+    exports = prune_export_files(spool_dir, older_than=files_days * 86_400, dry_run=dry_run)
     return [
         *prune_files(spool_dir, older_than_days=files_days, dry_run=dry_run),
         Pruned("files of exports that were not landed", len(exports)),

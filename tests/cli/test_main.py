@@ -33,7 +33,7 @@ def test_the_file_beside_it_is_read_and_the_environment_wins(tmp_path):
     assert "START_DATE: is '2026-01-02'." in said
 
 
-def test_a_file_in_a_folder_above_is_somebody_elses(tmp_path):
+def test_a_dotenv_in_a_folder_above_is_not_read(tmp_path):
     (tmp_path / ".env").write_text("OPENPANEL_PROJECT_ID=from-the-file\n")
     (tmp_path / "below").mkdir()
     assert "nothing is configured" in connector("doctor", "--offline", cwd=tmp_path / "below").stdout

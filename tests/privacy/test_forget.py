@@ -1,4 +1,4 @@
-"""A person who is to be forgotten is in no table, no file and no later landing; everybody else is untouched."""
+"""A person who is to be forgotten is in no table, no file and no later landing; all others are unchanged."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ ADA, PHONE, TABLET, BOB = "user-ada", "a" * 32, "b" * 32, "user-bob"
 
 @pytest.fixture
 def seen(vendor):
-    """Ada on two devices, known and before she was; Bob on her tablet; somebody unknown; a server without devices."""
+    """Ada on two devices, known and before she was; Bob on her tablet; an unknown person; a server without devices."""
     for day in (DAY, NEXT):
         vendor.add(f"{day}-1", at=f"{day}T08:00:00Z", profile_id=ADA, device_id=PHONE)
         vendor.add(f"{day}-2", at=f"{day}T09:00:00Z", profile_id=ADA, device_id=TABLET)
@@ -232,7 +232,7 @@ def test_blanks_around_an_id_are_not_part_of_it(seen, sync, forget, query):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--profile-id", ""], ["--user-id", " "]])
-def test_nobody_is_not_a_person(arguments, tmp_path, monkeypatch, capsys):
+def test_an_empty_id_is_not_a_person(arguments, tmp_path, monkeypatch, capsys):
     """An empty id would remove every anonymous row."""
     monkeypatch.setenv("WAREHOUSE", str(tmp_path / "warehouse.duckdb"))
     assert main(["forget", *arguments]) == 1

@@ -83,7 +83,7 @@ def test_landing_again_in_another_process_gives_the_same_rows(ada, private_sync,
     assert (receipt.landed, receipt.replaced) == (2, 2)
 
 
-def test_anonymous_stays_recognisable_and_nobody_stays_nobody(ada, vendor, private_sync, query):
+def test_anonymous_people_stay_recognisable_and_an_empty_id_stays_empty(ada, vendor, private_sync, query):
     vendor.add("e3", at=f"{DAY}T10:00:00Z", profile_id="", device_id="")
     private_sync()
     assert query("select count(*) from openpanel.events where profile_id = device_id and profile_id <> ''") == [(1,)]
@@ -329,7 +329,7 @@ def test_the_rules_of_the_document_are_valid():
     assert sum(Privacy(rules, key=KEY).tables.values()) == 12
 
 
-def test_another_key_is_refused_before_it_makes_somebody_else_of_everybody(vendor, private_sync, query):
+def test_another_key_is_refused_before_it_gives_every_person_another_hash(vendor, private_sync, query):
     vendor.add("a", at=f"{DAY}T08:00:00Z", profileId="user-42")
     private_sync()
     (before,) = query("select id, profile_id, _load_id from openpanel.events")
@@ -344,7 +344,7 @@ def test_another_key_is_refused_before_it_makes_somebody_else_of_everybody(vendo
     assert mark[0] not in (hashed(""), hashed("which key is this")[:16])
 
 
-def test_whoever_begins_anew_with_another_key_says_so_in_the_warehouse(vendor, private_sync, warehouse, query):
+def test_a_new_start_with_another_key_is_confirmed_in_the_warehouse(vendor, private_sync, warehouse, query):
     vendor.add("a", at=f"{DAY}T08:00:00Z", profileId="user-42")
     private_sync()
     with pytest.raises(SettingsError) as refused:

@@ -1,4 +1,4 @@
-"""Locks on files: whoever holds one holds it alone, and nobody holds it longer than they live."""
+"""Locks on files: one process at a time holds a lock, and a dead process holds none."""
 
 import os
 import signal

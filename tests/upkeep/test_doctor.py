@@ -109,7 +109,7 @@ def test_one_vendor_is_enough(doctor, monkeypatch, left):
     assert "vendors" not in troubles(doctor("--offline")[1])
 
 
-def test_offline_asks_nobody(doctor, well, pilot):
+def test_offline_sends_no_request(doctor, well, pilot):
     assert doctor("--offline")[0] == 0
     assert well.requests == []
     assert pilot.requests == []

@@ -1,4 +1,4 @@
-"""Pruning removes what nobody needs, and nothing that somebody does."""
+"""Prune removes what is not needed any more, and nothing else."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from connector.landing.receipts import landed_day
 from connector.spool import spooling
 from connector.system.files import locked
 from connector.upkeep.prune import prune_files, prune_receipts
-from connector.userpilot.exports.files import prune_files as prune_exports
+from connector.userpilot.exports.files import prune_export_files
 from connector.warehouse.coverage import record_counts
 from tests.conftest import DAY
 
@@ -64,7 +64,7 @@ def test_a_journal_that_holds_something_stays_for_ever(spool):
     assert sorted(path.name for path in book.glob("*.journal")) == ["fresh.journal", "orders.journal"]
 
 
-def test_export_files_stay_while_their_job_may_live_or_somebody_holds_them(spool):
+def test_export_files_stay_while_their_job_may_live_or_a_process_holds_them(spool):
     folder = spool / "userpilot.exports"
     for name in ("old", "held", "new"):
         (folder / f"{name}.chunks").mkdir(parents=True)
@@ -77,9 +77,9 @@ def test_export_files_stay_while_their_job_may_live_or_somebody_holds_them(spool
         if "new" not in path.name:
             aged(path)
     with locked(folder / "held.lock"):
-        assert prune_exports(spool, dry_run=True) == ["old"]
+        assert prune_export_files(spool, dry_run=True) == ["old"]
         assert (folder / "old.chunks").exists()
-        assert prune_exports(spool) == ["old"]
+        assert prune_export_files(spool) == ["old"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "exports.json", "exports.lock", "held.chunks", "held.lock", "new.chunks", "new.lock", "slot.lock",
     ]  # fmt: skip

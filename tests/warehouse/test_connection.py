@@ -1,4 +1,4 @@
-"""The warehouse's file is whole from its first moment, whoever looks, and whoever dies while it is made."""
+"""The warehouse's file is never seen unfinished, also if a process dies while it creates the file."""
 
 import os
 import stat
@@ -28,7 +28,7 @@ def read(file, **options):
         return connection.execute("select 42").fetchone()
 
 
-def test_nobody_ever_meets_a_file_without_a_database(file, monkeypatch):
+def test_no_process_ever_opens_a_file_without_a_database(file, monkeypatch):
     """DuckDB makes an empty file first, and a reader who came then was told that this is no database."""
     sizes, connect = [], duckdb.connect
 
@@ -47,7 +47,7 @@ def test_nobody_ever_meets_a_file_without_a_database(file, monkeypatch):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_two_who_make_it_at_once_both_write_into_one_file(file, monkeypatch, links):
+def test_two_processes_that_create_it_at_once_write_into_one_file(file, monkeypatch, links):
     both, link = threading.Barrier(2, timeout=30), os.link
 
     def link_together(new, final):
@@ -75,7 +75,7 @@ def test_of_two_who_make_it_at_once_both_write_into_one_file(file, monkeypatch, 
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_what_a_dead_maker_left_is_in_nobodys_way_and_goes(file):
+def test_an_unfinished_file_of_a_dead_process_does_no_harm_and_is_removed(file):
     left = file.with_name(f".{file.name}.0123456789ab.new")
     left.touch()
     write(file)
@@ -143,9 +143,9 @@ def test_a_file_must_not_have_the_name_of_a_schema_in_it(tmp_path, name):
             Warehouse(tmp_path / f"{ours}.duckdb")
 
 
-@pytest.mark.parametrize(("name", "said"), [(":memory:", "nothing would be left"), ("~nobody-here/w.duckdb", "a user")])
-def test_what_can_hold_nothing_is_refused(name, said):
-    with pytest.raises(SettingsError, match=f"WAREHOUSE.*{said}"):
+@pytest.mark.parametrize(("name", "message"), [(":memory:", "loses all rows"), ("~nobody-here/w.duckdb", "a user")])
+def test_what_can_hold_nothing_is_refused(name, message):
+    with pytest.raises(SettingsError, match=f"WAREHOUSE.*{message}"):
         Warehouse(name)
 
 

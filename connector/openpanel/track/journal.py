@@ -143,14 +143,14 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
     with warehouse.write() as connection:
         create(connection, SENT, REJECTED)
         connection.execute("begin")
-        _forget(connection, "sent", outbox, sent)
-        _forget(connection, "rejected", outbox, outcomes)
+        _delete_keys(connection, "sent", outbox, sent)
+        _delete_keys(connection, "rejected", outbox, outcomes)
         insert(connection, SENT, [_row(outbox, one, now) for one in sent])
         insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in not_sent])
         connection.execute("commit")
 
 
-def forget(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
+def forget_keys(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
     """Remove the records of these keys from the tables and from journals of dead runs.
 
     Returns:
@@ -186,7 +186,7 @@ def _names(line: str, keys: Sequence[str]) -> bool:
     return isinstance(entry, dict) and any(entry.get(word) in keys for word in ("intent", "back", "done"))
 
 
-def _forget(connection: Connection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:
+def _delete_keys(connection: Connection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:
     for start in range(0, len(outcomes), 5000):
         keys = literal([one.key for one in outcomes[start : start + 5000]])
         connection.execute(

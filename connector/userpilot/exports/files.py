@@ -17,7 +17,7 @@ FILES_KEPT = 4 * 86_400.0
 _LEDGER_LOCKS = ("slot.lock", "exports.lock")
 
 
-def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: bool = False) -> list[str]:
+def prune_export_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: bool = False) -> list[str]:
     """Remove fetched files that were not landed in time, in every instance, and left-over lock files of landed ones.
 
     Args:
@@ -43,7 +43,7 @@ def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: boo
     return found
 
 
-def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
+def remove_export_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
     """Remove all fetched files that wait for their landing, in every instance. A landing fetches them again.
 
     Returns:

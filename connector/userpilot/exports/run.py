@@ -31,7 +31,14 @@ from connector.spool import no_room
 from connector.stream import Stream
 from connector.system.files import locked, private_folder
 from connector.userpilot.client import LinkError, Userpilot
-from connector.userpilot.exports.files import adopt_files, is_complete, local_name, prune_files, read_names, write_names
+from connector.userpilot.exports.files import (
+    adopt_files,
+    is_complete,
+    local_name,
+    prune_export_files,
+    read_names,
+    write_names,
+)
 from connector.userpilot.exports.job import Do, Fetched, Job, LinkRefused, Listed, Report, Shown, State, halves
 from connector.userpilot.exports.ledger import Ledger
 from connector.userpilot.exports.machine import LOSSES, after_report, next_action, waits_until, with_intent
@@ -344,7 +351,7 @@ class Exports:
 
     def sweep(self) -> None:
         """Remove files that were not landed within days. The vendor has forgotten their job by then."""
-        prune_files(self.spool_dir)
+        prune_export_files(self.spool_dir)
 
     # ---------- one step each
 

@@ -264,7 +264,7 @@ def test_series_that_nothing_tells_apart_are_not_guessed(land, ids):
         land(TWICE, *(answered({"2026-11-10": 7 + n}, ident) for n, ident in enumerate(ids)))
 
 
-def test_a_series_that_nobody_asked_for_is_told(land):
+def test_a_series_that_was_not_requested_is_reported(land):
     with pytest.raises(ContractError, match="signup"):
         land(Chart(name="c", series=VIEWS), answered({"2026-11-10": 7}, "C", "signup"))
 

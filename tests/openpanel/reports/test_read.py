@@ -454,7 +454,7 @@ def test_an_older_funnel_says_what_it_did_not_look_at(older_funnel, own, named):
 
 
 def test_a_day_of_several_questions_announces_what_all_of_them_answered(place, week):
-    """The receipt, and whoever compares it with the table, hears the sum and not the last answer."""
+    """The receipt has the sum of all answers, not the number of the last one."""
     two = Series(event="screen_view"), Series(event="signup")
     questions = Questions(
         dimensions=("country", "browser", "region"),

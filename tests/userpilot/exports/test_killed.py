@@ -54,7 +54,7 @@ def test_kills_cost_at_most_one_export_each_and_no_row(tmp_path, warehouse, quer
 
 
 def test_killed_between_the_request_and_its_answer(tmp_path):
-    """The job runs and nobody knows its id: it is waited for, and one more is asked for, not two."""
+    """The job runs and its id is lost: we wait until it ends, and request one more, not two."""
     vendor = Userpilot(seconds_to_complete=1.0)
     vendor.load_sample(DAYS[0], DAYS[-1])
     with serve_userpilot(vendor) as (api, _):

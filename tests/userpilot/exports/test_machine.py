@@ -1,4 +1,4 @@
-"""The state machine: what the vendor said x how old it is -> what is done next. No clock, no sleep, no network."""
+"""The state machine: report x age -> next step. No clock, no sleep, no network."""
 
 import ast
 from datetime import UTC, date, datetime, timedelta
@@ -60,7 +60,7 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(), Listed((seen(),), {"j": REQUEST.id}), State.POLLING, Do.LOOK),
         (job(), Listed((seen(),), {"j": "another request of ours"}), State.FOREIGN, Do.WAIT),
         (job(), Listed((seen(),)), State.FOREIGN, Do.WAIT),
-        (job(), Listed((seen("a word nobody wrote down"),)), State.FOREIGN, Do.WAIT),
+        (job(), Listed((seen("an undocumented word"),)), State.FOREIGN, Do.WAIT),
         (job(), Listed((seen(type="import"),)), State.IDLE, Do.SUBMIT),
         (job(), Listed((seen("canceled", ended=ago(minutes=1)),)), State.IDLE, Do.SUBMIT),
         (job(listed_at=ago(minutes=1)), None, State.IDLE, Do.LIST),
@@ -163,7 +163,7 @@ def test_how_long_a_stranger_holds_the_slot_is_remembered():
     assert "7200 s" in held.sentence(NOW)
 
 
-def test_progress_is_said_in_one_line():
+def test_progress_is_one_line():
     running = after_report(job(**{**POLLING, "job_id": "1a2bcdef", "started": ago(seconds=340)}),
                     Shown(seen(job_id="1a2bcdef", started=ago(seconds=340), chunks=5, chunks_done=3)), NOW)  # fmt: skip
     assert running.sentence(NOW) == "job 1a2b…: in progress 340 s, 3 of 5 chunks"
@@ -216,7 +216,7 @@ def test_an_export_stops_exactly_in_the_states_that_are_terminal(state):
     assert (do == Do.STOP) == state.is_terminal
 
 
-def test_which_states_are_terminal_is_said_once():
+def test_terminal_states_are_listed_in_one_place():
     """A state spelled as a text, or in a list of one's own, misses the next one that is added."""
     package = Path(connector.__file__).parent
     for file in package.rglob("*.py"):

@@ -211,7 +211,7 @@ def test_the_key_of_another_environment_replaces_nothing(pilot, exports, land, q
     assert len(query("select distinct app_token from userpilot.events")) == 2
 
 
-def test_types_are_named_also_when_nobody_named_them(sample, land, query):
+def test_a_request_names_the_types_also_if_the_user_named_none(sample, land, query):
     """A server whose usual types are others would send what the table is not meant to hold, or less."""
     land(Request(first=FIRST, last=LAST))
     assert json.loads(posts(sample)[0].body)["event_type"] == list(DEFAULT_EVENT_TYPES)
@@ -319,7 +319,7 @@ def test_two_failures_halve_the_days(sample, land, query):
     assert per_day(query) == truth(sample)
 
 
-def test_halves_are_found_again_by_whoever_only_looks_now_and_then(sample, exports, warehouse, query, request_, clock):
+def test_halves_are_found_again_by_a_process_that_looks_at_times(sample, exports, warehouse, query, request_, clock):
     """Every two minutes one look, as cron does: the first half lands, then the second, and no export is asked twice."""
     sample.fail_next_job(2)
     landed = []
