@@ -30,6 +30,7 @@ RERUN = {
     "SettingsError": "no: set the variable it names",
     "ContractError": "once; then somebody should look",
     "SuddenDropError": "no: compare with the vendor, then allow the drop",
+    "UndatedError": "no: report the rows, then allow to leave them out",
 }
 ROOMS = {
     "http": "Asking a vendor",
@@ -38,7 +39,7 @@ ROOMS = {
     "warehouse": "The warehouse",
     "landing": "Landing",
     "spool": "Files",
-    "lines": "Files",
+    "records": "Files",
     "privacy": "Personal data",
     "protector": "Personal data",
     "forgotten": "Personal data",

@@ -30,9 +30,9 @@ def undated_places(files: Sequence[File], stream: Stream, where: str) -> str:
         for file in files:
             times = _times(file, stream, where)
             while some := list(itertools.islice(times, AT_ONCE)):
-                texts = ", ".join(literal(text) for _, text, _ in some)
+                texts = literal([text for _, text, _ in some])
                 rows = connection.execute(
-                    f"select place from (select unnest(range({len(some)})) as place, unnest([{texts}]::varchar[]) as t) "
+                    f"select place from (select unnest(range({len(some)})) as place, unnest({texts}::varchar[]) as t) "
                     f"where not {is_placed('t')} order by place limit {NAMED}"
                 ).fetchall()
                 for (place,) in rows:

@@ -88,7 +88,7 @@ def parsed(body: bytes) -> Any:
     return json.loads(healed(body), object_pairs_hook=document)
 
 
-def refitted(body: bytes, stream: Stream, *, where: str) -> Rows:
+def refitted(body: bytes | memoryview, stream: Stream, *, where: str) -> Rows:
     """The same rows in a form that DuckDB accepts, after it refused an array that the strict pass had let through.
 
     The strict pass sees neither a repeated key nor a day that the calendar does not have.

@@ -1,7 +1,7 @@
 """The members of a JSON object, with nothing lost where a key stands in it twice.
 
-JSON leaves open what a repeated key means, and readers take the last value. So do we: the last value counts. The values
-before it are kept as a list beside it, under :func:`repeated` of the key. That has no column, so it lands in ``_extra``.
+JSON leaves open what a repeated key means, and readers take the last value. So do we. The values before it are kept as
+a list beside it, under :func:`repeated` of the key. That name has no column, so the list lands in ``_extra``.
 """
 
 import json

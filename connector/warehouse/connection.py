@@ -359,4 +359,6 @@ def _plainly(fault: duckdb.Error) -> str:
     return re.sub(r'"[^"\n]*/([^"/\n]+)"', r'"\1"', said)
 
 
-_ADVICE = re.compile(r"\n+LINE \d+:|\n\s*Original Line:|\n\s*Possible |\nTry setting|\n\s*file = |\n\n| Try auto-detecting")
+_ADVICE = re.compile(
+    r"\n+LINE \d+:|\n\s*Original Line:|\n\s*Possible |\nTry setting|\n\s*file = |\n\n| Try auto-detecting"
+)
