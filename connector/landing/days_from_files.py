@@ -7,7 +7,6 @@ Files are read the fast way first. What DuckDB refuses then is read once more, r
 names the file, the line and what is wrong there.
 """
 
-import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 from connector.catalogue.own import EXPORT_JOBS, LANDINGS
 from connector.errors import ContractError, RejectedError, UndatedError
 from connector.landing.day import guard_drop
+from connector.landing.equal_records import drop_equal
 from connector.landing.file_queries import Batch, prepared
 from connector.landing.receipts import costs
 from connector.landing.table import prepare, sample
@@ -24,7 +24,6 @@ from connector.landing.undated import undated_places
 from connector.meter import Meter
 from connector.privacy.forget import leave_out
 from connector.records.files import File, check_header, looked_at
-from connector.records.fit import canonical
 from connector.redaction import excerpt
 from connector.stream import Stream
 from connector.warehouse.connection import UnreadError, Warehouse
@@ -264,7 +263,7 @@ class _Range:
         received = kept = self._per_day("count(*)")
         if leave_out(self._db, self._stream, self._origin.in_range):
             kept = self._per_day("count(*)")
-        twins = self._drop_equal(kept)
+        twins = drop_equal(self._work, kept, self._origin.in_range)
         misfits = self._per_day("count(_extra)")
         return tuple(
             DayReceipt(
@@ -357,49 +356,6 @@ class _Range:
     def _per_day(self, what: str) -> dict[date, int]:
         per_day = f"select _day, {what} from {self._table} where {self._origin.in_range} group by 1"
         return dict(self._db.execute(per_day).fetchall())
-
-    def _drop_equal(self, received: Mapping[date, int]) -> dict[date, int]:
-        """Of records equal in every field keep one. Equal keys with other contents are two events."""
-        columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
-        plain = ", ".join(quoted(c.name) for c in self._stream.columns if c.type != "JSON")
-        rows = self._db.execute(
-            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} "
-            f"where {self._origin.in_range}) "
-            "group by 1"
-        ).fetchall()
-        dropped: dict[date, int] = {}
-        for day, distinct in sorted(rows):
-            if distinct == received[day]:
-                continue
-            of_day = f"from {self._table} where _day = {literal(day)}"
-            # Hashes only point at candidates; what decides is every field.
-            candidates = f"{of_day} and hash({plain}) in (select hash({plain}) {of_day} group by 1 having count(*) > 1)"
-            (count,) = self._work.row(
-                f"delete from {self._table} where rowid in (select rowid from (select rowid, "
-                f"row_number() over (partition by {columns} order by rowid) as turn {candidates}) where turn > 1)"
-            )
-            dropped[day] = int(count) + self._drop_alike(candidates, plain)
-        return dropped
-
-    def _drop_alike(self, candidates: str, plain: str) -> int:
-        """Records whose JSON says the same in another order; few are left to be read, so they are read here."""
-        documents = [quoted(c.name) for c in self._stream.columns if c.type == "JSON"]
-        found = self._db.execute(
-            f"select rowid, min(rowid) over (partition by {plain}) as first, "
-            f"{', '.join(f'{name}::varchar' for name in [*documents, '_extra'])} {candidates} order by first, rowid"
-        )
-        rows = itertools.chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
-        again: list[int] = []
-        for _, group in itertools.groupby(rows, key=lambda row: row[1]):
-            seen: set[tuple[str | None, ...]] = set()
-            for place, _, *said in group:
-                what = tuple(None if text is None else canonical(text) for text in said)
-                if what in seen:
-                    again.append(place)
-                seen.add(what)
-        if again:
-            self._work.row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
-        return len(again)
 
     def _write_receipts(
         self, days: tuple[DayReceipt, ...], files: Sequence[File], *, outside: int, undated: int

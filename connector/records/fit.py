@@ -1,6 +1,6 @@
 """Looks at every row once, without building it: is it whole, which id has it, does it fit the catalogue.
 
-Loading a page with explicit columns drops a field nobody declared, in silence, and rounds 1.5 into an integer column.
+Loading a page with explicit columns drops an undeclared field in silence, and rounds 1.5 into an integer column.
 So each page first goes through one strict pass that leaves values as raw bytes; a page that holds a surprise takes a
 second, slower pass that sets the surprise aside in ``_extra``. Nothing here knows envelopes, files or tables.
 """
@@ -177,7 +177,7 @@ def _record_type(columns: tuple[Column, ...], key: str | None, time: str) -> typ
         names["key"] = key
     return msgspec.defstruct(
         "Record",
-        # The time's form is left to whoever places rows in days: checking it here, too, doubles the cost of the pass.
+        # The time's form is checked where rows are placed in days: checking it here, too, doubles the cost of the pass.
         [*needed, *fields],
         rename=names | {"time": time},
         forbid_unknown_fields=True,

@@ -26,10 +26,9 @@ from connector.errors import (
     TransientError,
     UndatedError,
 )
-from connector.landing.days_from_files import Origin, RangeReceipt, land_files
+from connector.landing.days_from_files import RangeReceipt, land_files
 from connector.landing.receipts import record_failure
 from connector.meter import Meter
-from connector.privacy.apply import Protector
 from connector.spool import no_room
 from connector.stream import Stream
 from connector.system.files import locked, private_folder
@@ -38,6 +37,7 @@ from connector.userpilot.exports.files import local_name, names_in, prune_files
 from connector.userpilot.exports.job import Do, Fetched, Job, LinkRefused, Listed, Said, Shown, State, halves
 from connector.userpilot.exports.ledger import Ledger
 from connector.userpilot.exports.machine import LOSSES, heard, next_action, submitting, waits_until
+from connector.userpilot.exports.origin import origin_of
 from connector.userpilot.exports.request import Request
 from connector.warehouse.connection import Warehouse
 
@@ -331,7 +331,7 @@ class Exports:
             if names is None:
                 raise LostError("its files were removed", where=request.where, next_step="ask for the days again.")
             protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
-            origin = replace(_origin(job, protector), allow_undated=allow_undated)
+            origin = replace(origin_of(job, protector), allow_undated=allow_undated)
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
             if protector:
                 files = protector.files(files, folder / "protected", where=request.where)
@@ -416,23 +416,6 @@ class Exports:
     def _remember(self, job: Job) -> Job:
         self.ledger.write(job)
         return job
-
-
-def _origin(job: Job, protector: Protector | None) -> Origin:
-    request = job.request
-    return Origin(
-        first=request.first,
-        last=request.last,
-        job_id=job.job_id,
-        fingerprint=request.options.fingerprint,
-        options=msgspec.json.encode(request.options).decode(),
-        requested_at=job.started,
-        # A request without types asks for all the vendor sends; where types were named, any other is an error.
-        expected={"event_type": request.options.types} if request.options.event_type else {},
-        one_source=("app_token",),
-        hashed_with=protector.hashed_with if protector else "",
-        rules=protector.fingerprint if protector else "",
-    )
 
 
 def _still_running(job: Job, now: datetime) -> InProgressError:
