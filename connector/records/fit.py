@@ -96,7 +96,7 @@ def refitted(body: bytes | memoryview, stream: Stream, *, where: str) -> Rows:
     Raises:
         ContractError: a row has no usable key or time.
     """
-    return _read_slowly(body, stream, where)
+    return _read_slowly(body, stream, where, again=True)
 
 
 def canonical(document: str) -> str:

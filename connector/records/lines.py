@@ -199,6 +199,8 @@ def _place(document: bytes, fault: Exception) -> str:
         return _line_of(document, fault.start)
     if byte := re.search(r"\(byte (\d+)\)", said):
         return _line_of(document, int(byte[1]))
+    if "truncated" in said:
+        return _line_of(document, len(document.rstrip()))
     record = re.search(r"`\$\[(\d+)\]", said)
     return f"record {int(record[1]) + 1}" if record else "the one record that it is"
 

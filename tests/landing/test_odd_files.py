@@ -128,7 +128,7 @@ BROKEN = {
     "a cut record": (A + B[:-9], "line 2, "),
     "latin-1 in JSON": (A + B.replace(b'"b"', b'"\xe9"'), "line 2, .*byte 74 is 0xe9, which is not UTF-8"),
     "an array with no record": (b"[" + A + b", 1]", "record 2, "),
-    "an array that is cut": (b"[" + A + b",\n" + B, "line 4, "),
+    "an array that is cut": (b"[" + A + b",\n" + B, "line 3, "),
 }
 
 

@@ -31,7 +31,7 @@ TWICE = [
 @pytest.mark.parametrize("other", ["", ',"brandNew":1'], ids=["known fields", "an undeclared field"])
 @pytest.mark.parametrize(("paths", "members"), TWICE)
 def test_no_value_of_a_repeated_key_escapes_a_rule(act, other, paths, members):
-    rules = Privacy({"openpanel.events": {act: paths}}, KEY)
+    rules = Privacy({"openpanel.events": {act: paths}}, key=KEY)
     rows = read_rows(f"[{{{ROW},{members}{other}}}]".encode(), EVENTS, where="test")
     page = Page(number=1, of=1, rows=1, announced=1, body=rows.body, misfits=rows.misfits)
     body = bytes(rules.protector(EVENTS).page(page).body).decode()
@@ -46,7 +46,7 @@ def test_a_value_that_no_rule_names_is_kept_beside_a_rule():
     """The earlier value was lost where rules were applied to a page."""
     rows = read_rows(f'[{{{ROW},"name":"one","name":"two","profileId":"x"}}]'.encode(), EVENTS, where="test")
     page = Page(number=1, of=1, rows=1, announced=1, body=rows.body)
-    made = Privacy({"openpanel.events": {"drop": ["profile_id"]}}, KEY).protector(EVENTS).page(page)
+    made = Privacy({"openpanel.events": {"drop": ["profile_id"]}}, key=KEY).protector(EVENTS).page(page)
     (row,) = json.loads(bytes(made.body))
     assert (row["name"], row["_extra"], "profileId" in row, made.misfits) == (
         "two", {"name (repeated)": ["one"]}, False, 1,
@@ -60,7 +60,7 @@ def test_no_value_of_a_repeated_key_escapes_from_a_file(tmp_path, act, kind):
         '{"inserted_at":"x","user_id":"ann@example.com","user_id":"bob@example.com","event_name":"a","event_name":"b"}'
     )
     (tmp_path / "file").write_text(record if kind == "lines" else f"[{record}]")
-    rules = Privacy({"userpilot.events": {act: ["user_id"]}}, KEY)
+    rules = Privacy({"userpilot.events": {act: ["user_id"]}}, key=KEY)
     (made,) = rules.protector(EXPORTED).files([tmp_path / "file"], tmp_path / "made", where="here")
     text = gzip.decompress(made.read_bytes()).decode()
     assert [secret for secret in SECRETS if secret in text] == []
@@ -84,7 +84,7 @@ HEADER = "inserted_at,event_name,user_id\n"
 def test_a_file_that_is_read_for_rules_is_as_strictly_read(tmp_path, content, what):
     """Cells too many were dropped in silence, and with them what they held."""
     (tmp_path / "file").write_text(content)
-    rules = Privacy({"userpilot.events": {"drop": ["user_id"]}}, KEY)
+    rules = Privacy({"userpilot.events": {"drop": ["user_id"]}}, key=KEY)
     with pytest.raises(ContractError, match=what) as caught:
         rules.protector(EXPORTED).files([tmp_path / "file"], tmp_path / "made", where="here")
     assert "file" in caught.value.what
@@ -96,7 +96,7 @@ def test_a_file_that_is_read_for_rules_is_as_strictly_read(tmp_path, content, wh
 )
 def test_a_file_keeps_its_lines_and_cells_when_rules_were_applied(tmp_path, rows):
     (tmp_path / "file").write_bytes(("\n" + HEADER + rows).encode())
-    rules = Privacy({"userpilot.events": {"drop": ["user_agent"]}}, KEY)
+    rules = Privacy({"userpilot.events": {"drop": ["user_agent"]}}, key=KEY)
     (made,) = rules.protector(EXPORTED).files([tmp_path / "file"], tmp_path / "made", where="here")
     text = gzip.decompress(made.read_bytes()).decode()
     assert text.replace('"', "") == ("\n" + HEADER + rows).replace('"', "")
