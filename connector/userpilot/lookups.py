@@ -1,6 +1,6 @@
-"""Lookups on their way: read, fitted to the catalogue, landed with history; lists inside items as tables of their own.
+"""Lands lookups: items become rows of the catalogue's columns, with history; lists inside items get their own tables.
 
-Items are few, so they are built and looked at one by one. Nothing here walks pages.
+A lookup has few items, so they are handled one by one. Pagination is in ``client.py``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from connector.warehouse.connection import Warehouse
 
 
 def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spool_dir: Path) -> list[Receipt]:
-    """Land one lookup and what hangs on it.
+    """Land one lookup and the lists inside its items.
 
     Returns:
-        A receipt for every table; none at all if the account does not have this lookup.
+        A receipt for every table; none if the account does not have this lookup.
 
     Raises:
-        ConnectorError: as the rooms below raise it; the tables are as they were.
+        ConnectorError: from the client, the spool or the landing; the tables are unchanged.
     """
     warehouse.must_not_be_named(stream.schema)
     meter, today = Meter(), datetime.now(UTC).date()
@@ -59,21 +59,21 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
 
 
 def members(items: Iterable[Mapping[str, Any]], field: str) -> Iterable[dict[str, Any]]:
-    """The lists inside items, one member a row; null, missing and empty all mean none."""
+    """One row for each member of the lists inside items; null, missing and empty lists have none."""
     for item in items:
         inside = item.get(field)
         rows = [
             member if isinstance(member, dict) else {"value": member}
             for member in (inside if isinstance(inside, list) else [])
         ]
-        for ordinal, (row, name) in enumerate(zip(rows, _told_apart(rows), strict=True), start=1):
+        for ordinal, (row, name) in enumerate(zip(rows, _unique_ids(rows), strict=True), start=1):
             yield {**row, "parent_id": item["id"], "ordinal": ordinal, "id": name}
 
 
-def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """An id for each member of one list: its own, else its ordinal; what is taken already gets ``#ordinal`` behind it.
+def _unique_ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An id for each member of one list: its own, else its ordinal. A repeated one gets the suffix ``#ordinal``.
 
-    Members that were sent with an id choose first: who has none makes way, wherever it stands.
+    Members with an id of their own come first, so that an ordinal never takes the id of another member.
     """
     sent = ["" if row.get("id") in (None, "") else str(row["id"]) for row in rows]
     names: dict[str, int] = {}
@@ -88,7 +88,7 @@ def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str, ...] = ()) -> Page:
-    """Items as rows of their table; what has no column, or does not fit it, is kept in ``_extra``."""
+    """Items as rows of their table; fields without a column, and values that do not fit, are kept in ``_extra``."""
     columns = {column.field: column for column in stream.columns}
     rows: list[dict[str, msgspec.Raw]] = []
     strangers: set[str] = set()

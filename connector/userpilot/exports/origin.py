@@ -17,7 +17,7 @@ def origin_of(job: Job, protector: Protector | None) -> Origin:
         fingerprint=request.options.fingerprint,
         options=msgspec.json.encode(request.options).decode(),
         requested_at=job.started,
-        # A request without types asks for all the vendor sends; where types were named, any other is an error.
+        # A request without event types takes all that come; of one with types any other is an error.
         expected={"event_type": request.options.types} if request.options.event_type else {},
         one_source=("app_token",),
         hashed_with=protector.hashed_with if protector else "",
