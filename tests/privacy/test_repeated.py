@@ -57,10 +57,10 @@ def test_a_value_that_no_rule_names_is_kept_beside_a_rule():
 @pytest.mark.parametrize("kind", ["lines", "array"])
 def test_no_value_of_a_repeated_key_escapes_from_a_file(tmp_path, act, kind):
     record = (
-        '{"inserted_at":"x","user_id":"ann@example.com","user_id":"bob@example.com","event_name":"a","event_name":"b"}'
+        '{"inserted_at":"x","user_agent":"ann@example.com","user_agent":"bob@example.com","event_name":"a","event_name":"b"}'
     )
     (tmp_path / "file").write_text(record if kind == "lines" else f"[{record}]")
-    rules = Privacy({"userpilot.events": {act: ["user_id"]}}, key=KEY)
+    rules = Privacy({"userpilot.events": {act: ["user_agent"]}}, key=KEY)
     (made,) = rules.protector(EXPORTED).files([tmp_path / "file"], tmp_path / "made", where="here")
     text = gzip.decompress(made.read_bytes()).decode()
     assert [secret for secret in SECRETS if secret in text] == []
@@ -84,7 +84,7 @@ HEADER = "inserted_at,event_name,user_id\n"
 def test_a_file_that_is_read_for_rules_is_as_strictly_read(tmp_path, content, what):
     """Cells too many were dropped in silence, and with them what they held."""
     (tmp_path / "file").write_text(content)
-    rules = Privacy({"userpilot.events": {"drop": ["user_id"]}}, key=KEY)
+    rules = Privacy({"userpilot.events": {"drop": ["user_agent"]}}, key=KEY)
     with pytest.raises(ContractError, match=what) as caught:
         rules.protector(EXPORTED).files([tmp_path / "file"], tmp_path / "made", where="here")
     assert "file" in caught.value.what
