@@ -9,6 +9,7 @@
     + SettingsError     the answer is known before the first request: a setting is missing or malformed
   x ContractError       the answer does not have the promised shape: a person should look
     + SuddenDropError   the day shrank in a way that looks like a fault of the source
+    + UndatedError      some rows of an export have no time that a day could hold
 
 This module decides no policy: each caller decides what it retries.
 """
@@ -114,3 +115,16 @@ class SuddenDropError(ContractError):
             "with --allow-drop (command line) or the run tag connector/allow_drop: true (Dagster).",
         )
         self.landed, self.received = landed, received
+
+
+class UndatedError(ContractError):
+    """Some rows of an export have no usable time, so no day can hold them; the landed rows are still in place."""
+
+    def __init__(self, *, where: str, column: str, rows: int, places: str) -> None:
+        super().__init__(
+            f"{rows} rows have no usable {column}, so no day can hold them: {places}",
+            where=where,
+            next_step="report the rows to the vendor; to land all others and count these, allow it once: "
+            "--allow-undated (command line) or the run tag connector/allow_undated: true (Dagster).",
+        )
+        self.rows = rows

@@ -30,6 +30,7 @@ RERUN = {
     "SettingsError": "no: set the variable it names",
     "ContractError": "once; then a person should look",
     "SuddenDropError": "no: compare with the vendor, then allow the drop",
+    "UndatedError": "no: report the rows, then allow to leave them out",
 }
 TITLES = {
     "http": "Asking a vendor",

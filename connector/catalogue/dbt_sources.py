@@ -22,6 +22,13 @@ _NOTE = f"{_MADE}; a test compares it with the catalogue."
 HEADER = f"# {_NOTE}\n"
 # Tables are landed every night: 36 hours without a landing mean one missed night, 72 hours mean two.
 FRESHNESS = {"warn_after": {"count": 36, "period": "hour"}, "error_after": {"count": 72, "period": "hour"}}
+# A table that was never landed, or never had a row, cannot be stale: a project with one vendor has none of the other's
+# tables, and an account may have no checklists. dbt renders this when it asks.
+_LOADED_AT = (
+    "{%- if adapter.get_relation(this.database, this.schema, this.identifier) -%}"
+    "select coalesce(max(_landed_at), current_timestamp) from {{ this }}"
+    "{%- else -%}select current_timestamp{%- endif -%}"
+)
 _WITH_SCHEMA_VARIABLE = "{{{{ var('{source}_schema', '{schema}') }}}}"
 
 # Columns that the connector adds, by the section of the model.
@@ -117,7 +124,7 @@ def _table(table: Table) -> Mapping[str, Any]:
             else {"landed_by": [first, table.asset[1]]}
         )
     if table.vendor:
-        config["loaded_at_field"] = "_landed_at"
+        config["loaded_at_query"] = _LOADED_AT
         config["freshness"] = None if table.is_optional else FRESHNESS
     found: dict[str, Any] = {"name": table.name, "description": " ".join(facts)}
     if config:

@@ -147,7 +147,8 @@ EXPORT_JOBS = _own(
     describe("rows_received", "BIGINT", "Rows in the files."),
     describe("rows_landed", "BIGINT", "Rows in the table afterwards."),
     describe("duplicates", "BIGINT", "Records equal in every field that were dropped."),
-    describe("rows_outside", "BIGINT", "Rows of other days; not landed."),
+    describe("rows_outside", "BIGINT", "Rows of days that were not asked for; not landed."),
+    describe("rows_undated", "BIGINT", "Rows without a usable time, left out because that was allowed."),
     describe("landed_at", "TIMESTAMPTZ", "When it ended."),
     required="table_name job_id load_id first_day last_day fingerprint landed_at",
 )

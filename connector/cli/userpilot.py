@@ -41,6 +41,9 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_export_arguments(act)
     act.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in place; 0 looks once")
     act.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
+    act.add_argument(
+        "--allow-undated", action="store_true", help="leave out and count rows without a usable time, and land the rest"
+    )
     act.set_defaults(run=export_land)
 
     verb = verbs.add_parser("lookups", help="land Userpilot's names of features, flows, surveys ...")
@@ -108,7 +111,11 @@ def export_land(options: argparse.Namespace) -> int:
     request, warehouse = _request_of(options), Warehouse(Settings.load().warehouse)
     with _exports() as exports:
         for job in exports.wait(request, patience=options.wait, tell=None if options.json else say_line):
-            receipt = exports.land(job, warehouse=warehouse, allow_drop=options.allow_drop)
+            receipt = exports.land(
+                job, warehouse=warehouse, allow_drop=options.allow_drop, allow_undated=options.allow_undated
+            )
+            for warning in receipt.warnings:
+                say_line(f"{receipt.table}: {warning}")
             for day in receipt.days:
                 fields = {"table": receipt.table, **asdict(day), "load_id": receipt.load_id, "job_id": receipt.job_id}
                 text = f"{receipt.table}[{day.day}]  {day.landed:>9,} rows  {day.duplicates} duplicates"

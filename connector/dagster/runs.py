@@ -10,6 +10,8 @@ from connector.stream import Stream
 # Three tries a partition, five a request: at most fifteen, and a minute or more between partition tries.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 ALLOW_DROP_TAG = "connector/allow_drop"
+# Leave out rows of an export that no day can hold, instead of refusing all of it.
+ALLOW_UNDATED_TAG = "connector/allow_undated"
 # On the op of every asset of ours, whatever a translator calls the asset: the table it lands.
 TABLE_TAG = "connector/table"
 # Likewise: the timezone of the organization it is of.

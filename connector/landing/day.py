@@ -3,10 +3,12 @@
 Landing the same spool twice leaves the same rows. An empty spool empties its day and gets a receipt like any other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+
+import msgspec
 
 from connector.catalogue.own import LANDINGS
 from connector.errors import ContractError, IncompleteError, SuddenDropError
@@ -15,9 +17,10 @@ from connector.landing.table import drop_twins, insert_files, prepare, sample
 from connector.landing.transaction import Transaction, Work
 from connector.meter import Meter
 from connector.privacy.forget import leave_out
-from connector.spool import Spool
-from connector.stream import Receipt, Stream
-from connector.warehouse.connection import Warehouse
+from connector.records.fit import refitted
+from connector.spool import Spool, spool_pages
+from connector.stream import Page, Receipt, Stream
+from connector.warehouse.connection import UnreadError, Warehouse
 from connector.warehouse.own_tables import insert
 from connector.warehouse.sql import columns, literal
 
@@ -86,12 +89,57 @@ def land_spool(
     (day,) = spool.manifest.days
     where = stream.table if stream.history else stream.partition(day)
     spool.verify(where)
+    try:
+        return _landed(warehouse, stream, spool, strategy, meter or Meter())
+    except UnreadError:
+        again = _respooled(spool, stream, where)
+    try:
+        return _landed(warehouse, stream, again, strategy, meter or Meter())
+    except UnreadError as error:
+        raise ContractError(error.what, where=error.where, next_step=error.next_step) from None
+
+
+def _landed(warehouse: Warehouse, stream: Stream, spool: Spool, strategy: Strategy, meter: Meter) -> Receipt:
+    (day,) = spool.manifest.days
+    where = stream.table if stream.history else stream.partition(day)
     transaction = Transaction(warehouse, stream, where)
     with transaction as work:
         prepare(work, spool.manifest.hashed_with)
         counts = strategy(work, spool, day)
-        receipt = _write_receipt(work, spool, day, counts, meter or Meter())
+        receipt = _write_receipt(work, spool, day, counts, meter)
     return transaction.timed(receipt)
+
+
+def _respooled(spool: Spool, stream: Stream, where: str) -> Spool:
+    """The same rows in a form that DuckDB accepts, beside those that it refused; see ``fit.refitted``."""
+    manifest = spool.manifest
+    folder = spool.folder / "again"
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+    def pages() -> Iterator[Page]:
+        for number, (part, file) in enumerate(zip(manifest.parts, spool.files, strict=True), start=1):
+            rows = refitted(file.read_bytes(), stream, where=where)
+            yield Page(
+                number=number,
+                of=len(manifest.parts),
+                rows=part.rows,
+                announced=manifest.announced,
+                body=rows.body,
+                strangers=rows.strangers,
+                misfits=rows.misfits,
+                hashed_with=manifest.hashed_with,
+                rules=manifest.rules,
+            )
+
+    again = spool_pages(folder, stream, manifest.days[0], pages())
+    # What was said of the reading stays; fields that are in `_extra` already were seen then.
+    kept = msgspec.structs.replace(
+        manifest,
+        parts=again.manifest.parts,
+        misfits=again.manifest.misfits,
+        strangers=sorted({*manifest.strangers, *again.manifest.strangers}),
+    )
+    return Spool(folder, kept)
 
 
 def guard_drop(where: str, before: int, landed: int) -> None:

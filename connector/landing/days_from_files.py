@@ -1,30 +1,32 @@
 """Replaces a range of days by files whose rows tell their own day, in one transaction, or leaves everything as it was.
 
-The sibling of ``landing.py`` for bulk exports: files are read by DuckDB straight from the spool, compressed as they
-came; names of files mean nothing, every row is placed by its replication key. Nothing here knows a vendor, a request
-or a schedule.
+The sibling of ``day.py`` for bulk exports: names of files mean nothing, every row is placed by its replication key.
+Nothing here knows a vendor, a request or a schedule.
+
+Files are read the fast way first. What DuckDB refuses then is read once more, record by record: it lands, or the error
+names the file, the line and what is wrong there.
 """
 
-import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from connector.catalogue.own import EXPORT_JOBS, LANDINGS
-from connector.errors import ContractError, RejectedError
+from connector.errors import ContractError, RejectedError, UndatedError
 from connector.landing.day import guard_drop
+from connector.landing.equal_records import drop_equal
 from connector.landing.file_queries import Batch, prepared
 from connector.landing.receipts import costs
 from connector.landing.table import prepare, sample
 from connector.landing.transaction import Transaction, Work
+from connector.landing.undated import undated_places
 from connector.meter import Meter
 from connector.privacy.forget import leave_out
 from connector.records.files import File, check_header, looked_at
-from connector.records.fit import canonical
 from connector.redaction import excerpt
 from connector.stream import Stream
-from connector.warehouse.connection import Warehouse
+from connector.warehouse.connection import UnreadError, Warehouse
 from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal, quoted
 
@@ -41,6 +43,7 @@ class Origin:
         expected: by column, the only values its rows may have; others mean that the request was not understood.
         one_source: columns whose values tell where rows come from; a table holds those of one source.
         hashed_with, rules: see :class:`connector.stream.Page`.
+        allow_undated: leave out and count rows whose time no day can hold, instead of refusing the files.
     """
 
     first: date
@@ -53,6 +56,7 @@ class Origin:
     one_source: Collection[str] = ()
     hashed_with: str = ""
     rules: str = ""
+    allow_undated: bool = False
 
     @property
     def days(self) -> list[date]:
@@ -84,6 +88,7 @@ class RangeReceipt:
     Attributes:
         days: every day of the range, also those without rows.
         outside: rows of the files that lie outside the range; they are not landed.
+        undated: rows without a usable time; they are not landed either, see ``Origin.allow_undated``.
         files, bytes, requests, seconds, lock_wait, lock_seconds: what it cost.
         strangers: undeclared fields seen.
         sample: a few rows of the last day that has any, as texts, without columns that name a person.
@@ -100,6 +105,7 @@ class RangeReceipt:
     seconds: float = 0.0
     lock_wait: float = 0.0
     lock_seconds: float = 0.0
+    undated: int = 0
     strangers: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
     sample: tuple[Mapping[str, str | None], ...] = field(default=(), repr=False)
@@ -139,16 +145,72 @@ def land_files(
     Raises:
         SuddenDropError: a day shrank and ``allow_drop`` is off.
         RejectedError: a day was landed from an export with other filters.
-        ContractError: a file is cut or not what it seems, a row has no usable time, or holds what was not asked for.
+        UndatedError: rows have no usable time, and ``origin.allow_undated`` is off.
+        ContractError: a file is cut or not what it seems, or a row holds what was not asked for.
         BusyError: another process kept the warehouse locked.
         In every case the rows landed before are still in place.
     """
     where = f"{stream.table}[{origin.first}..{origin.last}]"
     looks = [_known(looked_at(file, where), stream, where) for file in files]
-    transaction = Transaction(warehouse, stream, where)
-    with prepared(looks, stream, where) as batches, transaction as work:
-        receipt = _Range(work, origin).replace(looks, batches, allow_drop=allow_drop, meter=meter or Meter())
-    return transaction.timed(receipt)
+    landing = _Landing(warehouse, stream, looks, origin, where)
+    how = _How(allow_drop=allow_drop, meter=meter or Meter())
+    while True:
+        try:
+            return landing.attempt(how)
+        except UnreadError as error:
+            if how.slowly:
+                raise ContractError(error.what, where=error.where, next_step=error.next_step) from None
+        except _UndatedRowsError as found:
+            # The reason may be a blank line before the header, which the slow way reads as it is meant.
+            if how.slowly or all(file.is_json for file in looks):
+                places = undated_places(looks, stream, where)
+                if not origin.allow_undated:
+                    key = stream.replication_key
+                    raise UndatedError(where=where, column=key, rows=found.rows, places=places) from None
+                how = replace(how, undated_at=places)
+                continue
+        how = replace(how, slowly=True)
+
+
+class _UndatedRowsError(Exception):
+    """Rows have no usable time, and where they stand is not known yet."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How files are landed.
+
+    Attributes:
+        allow_drop, meter: see :func:`land_files`.
+        slowly: record by record, because DuckDB refused a file.
+        undated_at: where the rows without a usable time stand; empty before that was asked.
+    """
+
+    allow_drop: bool
+    meter: Meter
+    slowly: bool = False
+    undated_at: str = ""
+
+
+@dataclass(frozen=True)
+class _Landing:
+    """Files on their way into a table; each attempt is a transaction of its own."""
+
+    warehouse: Warehouse
+    stream: Stream
+    files: Sequence[File]
+    origin: Origin
+    where: str
+
+    def attempt(self, how: _How) -> RangeReceipt:
+        transaction = Transaction(self.warehouse, self.stream, self.where)
+        with prepared(self.files, self.stream, self.where, slowly=how.slowly) as batches, transaction as work:
+            receipt = _Range(work, self.origin, how).replace(self.files, batches)
+        return transaction.timed(receipt)
 
 
 def _known(file: File, stream: Stream, where: str) -> File:
@@ -170,14 +232,12 @@ def _known(file: File, stream: Stream, where: str) -> File:
 class _Range:
     """The statements of one landing of files."""
 
-    def __init__(self, work: Work, origin: Origin) -> None:
+    def __init__(self, work: Work, origin: Origin, how: _How) -> None:
         self._work, self._db, self._stream, self._table = work, work.db, work.stream, work.table
-        self._origin, self._mine = origin, f"_load_id = {literal(work.load_id)}"
+        self._origin, self._how, self._mine = origin, how, f"_load_id = {literal(work.load_id)}"
 
-    def replace(
-        self, files: Sequence[File], batches: Iterable[Batch], *, allow_drop: bool, meter: Meter
-    ) -> RangeReceipt:
-        origin = self._origin
+    def replace(self, files: Sequence[File], batches: Iterable[Batch]) -> RangeReceipt:
+        origin, allow_drop = self._origin, self._how.allow_drop
         prepare(self._work, origin.hashed_with)
         create(self._db, EXPORT_JOBS)
         if not allow_drop:
@@ -187,23 +247,23 @@ class _Range:
         if before:
             self._db.execute(f"delete from {self._table} where {origin.in_range}")
         total = sum(map(self._insert_some, batches))
-        self._every_row_has_a_day()
+        undated = self._leave_out_undated()
         self._nothing_else()
         self._same_source(sources)
         (outside,) = self._work.row(f"delete from {self._table} where {self._mine} and not ({origin.in_range})")
         days = self._settle_days(before)
-        assert total == outside + sum(day.received for day in days)
+        assert total == undated + outside + sum(day.received for day in days)
         if not allow_drop:
             for day in days:
                 guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
-        return self._write_receipts(days, outside, files, meter)
+        return self._write_receipts(days, files, outside=outside, undated=undated)
 
     def _settle_days(self, before: Mapping[date, int]) -> tuple[DayReceipt, ...]:
         """Leave out forgotten people, drop equal records, and count what is left of each day."""
         received = kept = self._per_day("count(*)")
         if leave_out(self._db, self._stream, self._origin.in_range):
             kept = self._per_day("count(*)")
-        twins = self._drop_equal(kept)
+        twins = drop_equal(self._work, kept, self._origin.in_range)
         misfits = self._per_day("count(_extra)")
         return tuple(
             DayReceipt(
@@ -246,14 +306,19 @@ class _Range:
         batch.delete_files()
         return count
 
-    def _every_row_has_a_day(self) -> None:
-        (lost,) = self._work.row(f"select count(*) from {self._table} where _day is null")
-        if lost:
-            raise ContractError(
-                f"{lost} rows have no {self._stream.replication_key}, so they can be placed in no day",
-                where=self._work.where,
-                next_step="nothing was landed; look at the export's files and report the rows to the vendor.",
-            )
+    def _leave_out_undated(self) -> int:
+        """How many rows no day can hold; they are deleted if that was allowed.
+
+        Raises:
+            _UndatedRowsError: it was not.
+        """
+        undated = "(_day is null or _day = 'infinity'::date or _day = '-infinity'::date)"
+        (rows,) = self._work.row(f"select count(*) from {self._table} where {undated}")
+        if rows and not self._how.undated_at:
+            raise _UndatedRowsError(rows)
+        if rows:
+            self._db.execute(f"delete from {self._table} where {undated}")
+        return rows
 
     def _nothing_else(self) -> None:
         for column, allowed in self._origin.expected.items():
@@ -292,53 +357,15 @@ class _Range:
         per_day = f"select _day, {what} from {self._table} where {self._origin.in_range} group by 1"
         return dict(self._db.execute(per_day).fetchall())
 
-    def _drop_equal(self, received: Mapping[date, int]) -> dict[date, int]:
-        """Of records equal in every field keep one. Equal keys with other contents are two events."""
-        columns = ", ".join([*(quoted(c.name) for c in self._stream.columns), "_extra"])
-        plain = ", ".join(quoted(c.name) for c in self._stream.columns if c.type != "JSON")
-        rows = self._db.execute(
-            f"select _day, count(*) from (select distinct _day, hash({plain}) from {self._table} "
-            f"where {self._origin.in_range}) "
-            "group by 1"
-        ).fetchall()
-        dropped: dict[date, int] = {}
-        for day, distinct in sorted(rows):
-            if distinct == received[day]:
-                continue
-            of_day = f"from {self._table} where _day = {literal(day)}"
-            # Hashes only point at candidates; what decides is every field.
-            candidates = f"{of_day} and hash({plain}) in (select hash({plain}) {of_day} group by 1 having count(*) > 1)"
-            (count,) = self._work.row(
-                f"delete from {self._table} where rowid in (select rowid from (select rowid, "
-                f"row_number() over (partition by {columns} order by rowid) as turn {candidates}) where turn > 1)"
-            )
-            dropped[day] = int(count) + self._drop_alike(candidates, plain)
-        return dropped
-
-    def _drop_alike(self, candidates: str, plain: str) -> int:
-        """Records whose JSON says the same in another order; few are left to be read, so they are read here."""
-        documents = [quoted(c.name) for c in self._stream.columns if c.type == "JSON"]
-        found = self._db.execute(
-            f"select rowid, min(rowid) over (partition by {plain}) as first, "
-            f"{', '.join(f'{name}::varchar' for name in [*documents, '_extra'])} {candidates} order by first, rowid"
-        )
-        rows = itertools.chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
-        again: list[int] = []
-        for _, group in itertools.groupby(rows, key=lambda row: row[1]):
-            seen: set[tuple[str | None, ...]] = set()
-            for place, _, *said in group:
-                what = tuple(None if text is None else canonical(text) for text in said)
-                if what in seen:
-                    again.append(place)
-                seen.add(what)
-        if again:
-            self._work.row(f"delete from {self._table} where rowid in (select unnest({literal(again)}))")
-        return len(again)
-
     def _write_receipts(
-        self, days: tuple[DayReceipt, ...], outside: int, files: Sequence[File], meter: Meter
+        self, days: tuple[DayReceipt, ...], files: Sequence[File], *, outside: int, undated: int
     ) -> RangeReceipt:
-        warnings = ("the export completed without any file",) if not files else ()
+        meter, warnings = self._how.meter, []
+        if not files:
+            warnings.append("the export completed without any file")
+        if undated:
+            time = self._stream.replication_key
+            warnings.append(f"{undated} rows without a usable {time} were left out: {self._how.undated_at}")
         filled = [day.day for day in days if day.landed]
         receipt = RangeReceipt(
             table=self._stream.table,
@@ -346,12 +373,13 @@ class _Range:
             job_id=self._origin.job_id,
             days=days,
             outside=outside,
+            undated=undated,
             files=len(files),
             bytes=meter.bytes,
             requests=meter.requests,
             seconds=meter.seconds,
             strangers=self._strangers() if any(day.misfits for day in days) else frozenset(),
-            warnings=warnings,
+            warnings=tuple(warnings),
             sample=sample(self._work, filled[-1]) if filled else (),
         )
         of_all = {
@@ -384,6 +412,7 @@ class _Range:
             "rows_landed": receipt.landed,
             "duplicates": receipt.duplicates,
             "rows_outside": receipt.outside,
+            "rows_undated": receipt.undated,
             "landed_at": self._work.now,
         }
 

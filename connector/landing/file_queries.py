@@ -1,7 +1,7 @@
 """Exported files as what one INSERT reads: a few files of one kind, and the SQL that types their values.
 
-JSON is made into lines that fit the table first (``lines.py``); CSV is read by DuckDB as it came, every cell a text.
-Nothing here opens a warehouse.
+JSON is made into lines that fit the table first (``lines.py``). CSV is read by DuckDB as it came, every cell a text;
+after DuckDB refused a file, its cells are made into lines as well (``cells.py``). Nothing here opens a warehouse.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from connector.records.cells import texts
 from connector.records.files import LONGEST_RECORD, File
 from connector.records.lines import fitted
 from connector.spool import no_room
@@ -26,10 +27,16 @@ FILES_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """What one INSERT reads: files of lines made for it, or CSV files as they came."""
+    """What one INSERT reads: files of lines made for it, or CSV files as they came.
+
+    Attributes:
+        lines: records that fit the table.
+        texts: the cells of CSV files, as texts by column.
+    """
 
     files: Sequence[File]
     lines: Sequence[Path] = ()
+    texts: Sequence[Path] = ()
 
     def select(self, columns: Sequence[Column]) -> str:
         """A query for the rows: the columns as the table has them, and ``_extra``."""
@@ -39,19 +46,24 @@ class Batch:
         else:
             names = self.files[0].names
             fields = {c.field: quoted(c.field) for c in columns if c.field in names}
-            source, extra = _csv_source(self.files), f"{_csv_extra(columns, names, fields)} as _extra"
+            cells = _texts_source(self.texts, names) if self.texts else _csv_source(self.files)
+            source, extra = cells, f"{_csv_extra(columns, names, fields)} as _extra"
             values = ", ".join(f"{_from_text(c, fields.get(c.field))} as {quoted(c.name)}" for c in columns)
         return f"select {values}, {extra} from {source}"
 
     def delete_files(self) -> None:
         """Delete this batch's temporary files."""
-        for path in self.lines:
+        for path in (*self.lines, *self.texts):
             path.unlink()
 
 
 @contextmanager
-def prepared(files: Sequence[File], stream: Stream, where: str) -> Iterator[Iterable[Batch]]:
-    """Batches, the next one unpacked while one is inserted; the first is ready before the warehouse is asked for."""
+def prepared(files: Sequence[File], stream: Stream, where: str, *, slowly: bool) -> Iterator[Iterable[Batch]]:
+    """Batches, the next one unpacked while one is inserted; the first is ready before the warehouse is asked for.
+
+    Args:
+        slowly: look into every record and cell, because DuckDB refused one.
+    """
     if not files:
         yield ()
         return
@@ -61,7 +73,10 @@ def prepared(files: Sequence[File], stream: Stream, where: str) -> Iterator[Iter
         raise no_room(fault, where) from None
 
     def prepare(some: Sequence[File]) -> Batch:
-        return Batch(some, fitted(some, Path(temporary.name), stream, where=where) if some[0].is_json else ())
+        folder = Path(temporary.name)
+        if some[0].is_json:
+            return Batch(some, lines=fitted(some, folder, stream, where=where, slowly=slowly))
+        return Batch(some, texts=texts(some, folder, where=where) if slowly else ())
 
     calls = (partial(prepare, some) for some in _batches(files))
     # Threads that still write into the folder must be over before it is removed.
@@ -94,13 +109,26 @@ def _lines_source(lines: Sequence[Path], columns: Sequence[Column]) -> str:
     )
 
 
+def _texts_source(lines: Sequence[Path], names: Sequence[str]) -> str:
+    types = ", ".join(f"{text(name)}: 'VARCHAR'" for name in names)
+    return (
+        f"read_json({literal([str(path) for path in lines])}, format='newline_delimited', columns={{{types}}}, "
+        f"maximum_object_size={LONGEST_RECORD})"
+    )
+
+
 def _csv_source(files: Sequence[File]) -> str:
     names = ", ".join(f"{text(name)}: 'VARCHAR'" for name in files[0].names)
     paths, packing = literal([str(file.path) for file in files]), "gzip" if files[0].packed else "none"
-    return (
+    cells = (
         f"read_csv({paths}, columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', "
-        f"escape='\"', nullstr='', compression={text(packing)})"
+        f"escape='\"', nullstr='', max_line_size={LONGEST_RECORD}, buffer_size={2 * LONGEST_RECORD}, "
+        f"compression={text(packing)})"
     )
+    # A byte order mark inside a file, where two were put together, would become a part of the value behind it.
+    first = quoted(files[0].names[0])
+    marked = f"case when prefix({first}, chr(65279)) then error('a byte order mark') else {first} end"
+    return f"(select * replace ({marked} as {first}) from {cells})"
 
 
 def _from_json(column: Column) -> str:
@@ -137,15 +165,20 @@ def _from_text(column: Column, sent: str | None) -> str:
 
 
 def _moment(sent: str) -> str:
-    """A moment from its text; without an offset it is UTC, which is what the connection is set to.
+    """A moment from its text, NULL for a text that is none. Without an offset it is UTC, as the connection is set to.
 
-    Ten digits are seconds since 1970, thirteen milliseconds, sixteen microseconds; see ``EPOCH`` in ``rows.py``.
+    Ten digits are seconds since 1970, thirteen milliseconds, sixteen microseconds; see ``EPOCH`` in ``fit.py``.
     """
     micros = f"try_cast(rpad({sent}, 16, '0') as bigint)"
     return (
         f"case when length({sent}) in (10, 13, 16) and regexp_full_match({sent}, '[0-9]*') "
-        f"then make_timestamp({micros})::timestamptz else {sent}::timestamptz end"
+        f"then make_timestamp({micros})::timestamptz else try_cast({sent} as timestamptz) end"
     )
+
+
+def is_placed(sent: str) -> str:
+    """SQL: a text is a moment that lies in a day, which ``infinity`` does not."""
+    return f"coalesce(isfinite({_moment(sent)}), false)"
 
 
 def _unless_absent(column: Column, sent: str) -> str:

@@ -19,8 +19,11 @@ import msgspec
 from connector.errors import ContractError, TransientError
 from connector.privacy.hashing import REMEMBERED, Hash
 from connector.privacy.rules import EXTRA, Rule, Segments, folded, segments
-from connector.records.files import DAMAGED, LONGEST_RECORD, check_header, unpacked
+from connector.records.cells import lines_of, row_of
+from connector.records.files import BOM, DAMAGED, LONGEST_RECORD, check_header, unpacked
+from connector.records.fit import refitted
 from connector.records.lines import LARGEST_ARRAY
+from connector.records.members import is_whole, members, objects, unrepeated
 from connector.redaction import excerpt
 from connector.stream import Column, Page, Stream
 from connector.system.files import private
@@ -102,9 +105,14 @@ class Protector:
                 self._plain.decode(page.body)  # no text column holds an object, so none has to be parsed
             records = self._record.decode(page.body)
         except msgspec.DecodeError:
-            rows = msgspec.json.decode(page.body, type=list[_Raws])
+            rows = objects(page.body)
             body = msgspec.json.encode([self.record(row) for row in rows])
             return replace(page, body=body, misfits=sum("_extra" in row for row in rows))
+        if not is_whole(records, page.body):  # a key came twice: its earlier values have no column, so they go apart
+            fit = refitted(page.body, self._stream, where=self._stream.table)
+            strangers = page.strangers | fit.strangers
+            page = replace(page, body=fit.body, misfits=fit.misfits, strangers=strangers)
+            records = self._record.decode(page.body)
         for slot, _, decision in self._parsed_slots:
             for record in records:
                 raw = getattr(record, slot)
@@ -174,35 +182,47 @@ class Protector:
         return made
 
     def _copy(self, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
-        line = b"\n"
+        blanks, line = 0, stream.readline(LONGEST_RECORD)
         while line and not line.strip():
-            line = stream.readline(LONGEST_RECORD)
+            blanks, line = blanks + 1, stream.readline(LONGEST_RECORD)
+        lines = _Chained([b"\n"] * blanks + [line], stream)
         start = line.lstrip()[:1]
         if start == b"{":
-            while line:
-                if line.strip():
-                    write(msgspec.json.encode(self.record(_MEMBERS(line))) + b"\n")
-                line = stream.readline(LONGEST_RECORD)
+            self._copy_lines(lines, write)
         elif start == b"[":
             document = line + stream.read(LARGEST_ARRAY)
             if len(document) > LARGEST_ARRAY:
                 raise ValueError(f"one array of more than {LARGEST_ARRAY // 2**20} MiB")
-            rows = msgspec.json.decode(document, type=list[_Raws])
-            write(msgspec.json.encode([self.record(row) for row in rows]))
+            write(msgspec.json.encode([self.record(row) for row in objects(document)]))
         elif start:
-            self._copy_csv(line, stream, write, source, where)
+            self._copy_csv(lines, write, source, where)
 
-    def _copy_csv(self, line: bytes, stream: Any, write: Callable[[bytes], object], source: Path, where: str) -> None:
-        reader = csv.reader(
-            io.TextIOWrapper(io.BufferedReader(_Chained(line, stream)), encoding="utf-8-sig", newline="")
-        )
-        names = next(reader)
-        check_header(names, source, where)
-        write(_csv_line(names))
-        for values in reader:
-            sent = [(name, value) for name, value in zip(names, values, strict=False) if value]
-            row = self.record({name: msgspec.Raw(msgspec.json.encode(value)) for name, value in sent})
-            write(_csv_line([_csv_text(row[name]) if name in row else "" for name in names]))
+    def _copy_lines(self, lines: "_Chained", write: Callable[[bytes], object]) -> None:
+        number = 1
+        while line := lines.readline(LONGEST_RECORD):
+            try:
+                if line.strip():
+                    write(msgspec.json.encode(self.record(members(line.removeprefix(BOM)))))
+            except (msgspec.DecodeError, RecursionError) as fault:
+                raise ValueError(f"line {number}: {fault}") from None
+            write(b"\n")  # also for a blank line: later messages name lines
+            number += 1
+
+    def _copy_csv(self, lines: "_Chained", write: Callable[[bytes], object], source: Path, where: str) -> None:
+        names: list[str] = []
+        written = 1
+        for number, cells in lines_of(lines, source, where):
+            write(b"\n" * (number - written))  # for blank lines: later messages name lines
+            if not names:
+                names = cells
+                check_header(names, source, where)
+                made = _csv_line(names)
+            else:
+                sent = row_of(cells, names, source, number, where)
+                row = self.record({name: msgspec.Raw(msgspec.json.encode(cell)) for name, cell in sent.items() if cell})
+                made = _csv_line([_csv_text(row[name]) if name in row else "" for name in names])
+            write(made)
+            written = number + sum(cell.count("\n") for cell in cells) + 1
 
     def _decision(self, column: Column) -> "_Decision":
         decision = self._declared.decision(column.field)
@@ -230,23 +250,23 @@ class Protector:
         """A value with the rules applied to its members; members without a rule keep their bytes."""
         start = _start(raw)
         if start == b"{" and node.may_concern(raw):
-            members, decisions, changes = _MEMBERS(raw), node.decisions, []
-            for name, before in members.items():
+            found, decisions, changes = members(raw), node.decisions, []
+            for name, before in found.items():
                 decision = decisions.get(name) or node.decision(name)
                 if decision is not _KEEP and (after := self._applied(before, decision)) is not before:
                     changes.append((name, after))
             for name, after in changes:
                 if after is msgspec.UNSET:
-                    del members[name]
+                    del found[name]
                 else:
-                    members[name] = after
-            return msgspec.Raw(msgspec.json.encode(members)) if changes else raw
+                    found[name] = after
+            return msgspec.Raw(msgspec.json.encode(found)) if changes else raw
         if start == b"[" and node.may_concern(raw):
             items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-            found = [self._applied(item, node.decision(str(number))) for number, item in enumerate(items)]
-            if any(one is not item for one, item in zip(found, items, strict=True)):
-                null = msgspec.Raw(b"null")  # so that positions do not change
-                return msgspec.Raw(msgspec.json.encode([null if one is msgspec.UNSET else one for one in found]))
+            applied = [self._applied(item, node.decision_in_list(number)) for number, item in enumerate(items)]
+            if any(one is not item for one, item in zip(applied, items, strict=True)):
+                null = msgspec.Raw(b"null")  # positions stay what they were
+                return msgspec.Raw(msgspec.json.encode([null if one is msgspec.UNSET else one for one in applied]))
         if start == b'"' and (text := _object_in(raw)) is not None:
             inside = msgspec.Raw(text.encode())
             with contextlib.suppress(msgspec.DecodeError):
@@ -255,7 +275,6 @@ class Protector:
         return raw
 
 
-_MEMBERS = msgspec.json.Decoder(_Raws).decode
 _Decision = tuple[_Act, "_Node | None"]
 _KEEP: _Decision = ("keep", None)
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
@@ -264,10 +283,12 @@ _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 class _Node:
     """A place inside a record, with a cached decision for each name of a member."""
 
-    def __init__(self, path: Segments, rules: Sequence[Rule]) -> None:
+    def __init__(self, path: Segments, rules: Sequence[Rule], *, each: bool = False) -> None:
         self._path, self._rules = path, rules
+        # A list of the earlier values of a repeated key: each stands for the key itself.
+        self._each: _Decision | None = ("look inside", _Node(path, rules)) if each else None
         self.decisions: dict[str, _Decision] = {}
-        # A value in which no rule's last name occurs in any form need not be parsed.
+        # A value in which no rule's last name occurs, however it is spelt, need not be opened.
         self._words = {rule.path[-1].encode() for rule in rules}
         self._always = any(word == b"*" or not word or not word.isascii() for word in self._words)
 
@@ -284,7 +305,8 @@ class _Node:
             return known
         if len(self.decisions) > REMEMBERED:
             self.decisions.clear()
-        path = (*self._path, *segments(name))
+        key = unrepeated(name)
+        path = (*self._path, *segments(key))
         found: set[_Act] = {_effect(rule, self._path, path) for rule in self._rules}
         decision = _KEEP
         if "drop" in found:
@@ -292,9 +314,13 @@ class _Node:
         elif "hash" in found:
             decision = ("hash", None)
         elif "look inside" in found:
-            decision = ("look inside", _Node(path, self._rules))
+            decision = ("look inside", _Node(path, self._rules, each=key != name))
         self.decisions[name] = decision
         return decision
+
+    def decision_in_list(self, number: int) -> _Decision:
+        """What happens to an item of a list."""
+        return self._each or self.decision(str(number))
 
 
 def _effect(rule: Rule, above: Segments, path: Segments) -> _Act:
@@ -343,25 +369,20 @@ def _object_in(raw: msgspec.Raw) -> str | None:
     return text if text[:1] in ("{", "[") else None
 
 
-class _Chained(io.RawIOBase):
-    """A stream of a first line that was read already, and the rest."""
+class _Chained:
+    """Lines that were read already, and the rest."""
 
-    def __init__(self, first: bytes, rest: Any) -> None:
-        self._first, self._rest = first, rest
+    def __init__(self, read: list[bytes], rest: Any) -> None:
+        self._read, self._rest = read, rest
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._first[: len(buffer)] or self._rest.read(len(buffer))
-        self._first = self._first[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
+    def readline(self, size: int) -> bytes:
+        return self._read.pop(0) if self._read else self._rest.readline(size)
 
 
 def _csv_line(values: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
+    # All in quotes: which bare characters are quoted by itself differs between Python versions.
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(values)
     return text.getvalue().encode()
 
 

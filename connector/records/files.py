@@ -22,6 +22,15 @@ LONGEST_RECORD = 16 * 2**20
 # What is looked at at once. The looking builds objects several times this size, and once they outgrow the processor's
 # cache it costs three times as much.
 BLOCK = 256 * 2**10
+# In the csv module's own words, which differ a little between Python versions.
+_WRONG = {
+    "unexpected end of data": "a quoted cell begins that never ends",
+    "expected after": "a quoted cell ends, and more text follows before the comma",
+    "new-line character": "a carriage return stands outside quotes where no line ends",
+    "field larger": f"a cell is longer than {LONGEST_RECORD // 2**20} MiB, or a quoted cell begins that never ends",
+}
+# Python's limit is 128 KiB, for the whole process; it can only be set here for everything that reads CSV.
+csv.field_size_limit(LONGEST_RECORD)
 # What a compressed file that is damaged or ends early raises.
 DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, cast("type[Exception]", isal_zlib.error))
 
@@ -99,9 +108,9 @@ def looked_at(path: Path, where: str) -> File:
     packed = is_packed(path)
     try:
         with unpacked(path, where) as stream:
-            line = b"\n"
+            line, number = b"\n", 0
             while line and not line.strip():
-                line = stream.readline(LONGEST_RECORD)
+                line, number = stream.readline(LONGEST_RECORD), number + 1
     except DAMAGED as fault:
         raise ContractError(
             f"file {excerpt(path.name, 60)} cannot be read: {excerpt(str(fault), 120)}",
@@ -116,12 +125,24 @@ def looked_at(path: Path, where: str) -> File:
     try:
         names = next(csv.reader([line.decode("utf-8", "replace")]), [])
     except csv.Error as fault:
-        raise ContractError(
-            f"file {excerpt(path.name, 60)} begins with neither JSON nor a line of CSV: {excerpt(str(fault), 80)}",
-            where=where,
-            next_step="nothing was landed; ask for a new export; if it repeats, report this message.",
-        ) from None
+        said = f"it begins with neither JSON nor a header: {wrong_csv(fault)}"
+        raise not_csv(path, number, said, where) from None
     return File(path, "csv", packed, tuple(names))
+
+
+def wrong_csv(fault: csv.Error) -> str:
+    """What Python's csv module found wrong, in words that help."""
+    return next((words for part, words in _WRONG.items() if part in str(fault)), excerpt(str(fault), 80))
+
+
+def not_csv(path: Path, line: int, said: str, where: str) -> ContractError:
+    """What is wrong with a CSV file, and on which line."""
+    return ContractError(
+        f"CSV file {excerpt(path.name, 60)}, line {line}: {said}",
+        where=where,
+        next_step="nothing was landed; ask for json, which is the default; if csv is needed, ask for a new export "
+        "and report this message to the vendor.",
+    )
 
 
 def check_header(names: Sequence[str], path: Path, where: str) -> None:

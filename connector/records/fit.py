@@ -1,6 +1,6 @@
 """Looks at every row once, without building it: is it whole, which id has it, does it fit the catalogue.
 
-Loading a page with explicit columns drops a field nobody declared, in silence, and rounds 1.5 into an integer column.
+Loading a page with explicit columns drops an undeclared field in silence, and rounds 1.5 into an integer column.
 So each page first goes through one strict pass that leaves values as raw bytes; a page that holds a surprise takes a
 second, slower pass that sets the surprise aside in ``_extra``. Nothing here knows envelopes, files or tables.
 """
@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
 
 from connector.errors import ContractError
+from connector.records.members import document, members, objects
 from connector.redaction import excerpt
 from connector.stream import Column, Stream
 
@@ -79,12 +80,23 @@ _HALVES = re.compile(
 
 
 def parsed(body: bytes) -> Any:
-    """A document as Python values that can be written again.
+    """A document as Python values that can be written again; of a repeated key see :mod:`connector.records.members`.
 
     Raises:
         ValueError, RecursionError: it is no JSON, or nested too deeply.
     """
-    return json.loads(healed(body))
+    return json.loads(healed(body), object_pairs_hook=document)
+
+
+def refitted(body: bytes | memoryview, stream: Stream, *, where: str) -> Rows:
+    """The same rows in a form that DuckDB accepts, after it refused an array that the strict pass had let through.
+
+    The strict pass sees neither a repeated key nor a day that the calendar does not have.
+
+    Raises:
+        ContractError: a row has no usable key or time.
+    """
+    return _read_slowly(body, stream, where, again=True)
 
 
 def canonical(document: str) -> str:
@@ -113,24 +125,32 @@ def lines_reader(stream: Stream) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(_record_type(stream.columns, None, _field(stream, stream.replication_key)))
 
 
-def lines_slowly(records: Iterable[dict[str, msgspec.Raw]], stream: Stream, where: str) -> bytes:
+def lines_slowly(records: Iterable[dict[str, msgspec.Raw]], stream: Stream) -> bytes:
     """Records as JSON lines fit for their table; what does not fit is kept in ``_extra``.
 
     Exports write numbers now and then as texts: such a text is its number, and an empty one is none. A moment may be
-    the time since 1970.
-
-    Raises:
-        ContractError: a record has no time, so that no day is its own.
+    the time since 1970. Whether it is one that a day can hold, the landing finds out.
     """
     columns = {column.field: column for column in stream.columns}
-    time, rows = _field(stream, stream.replication_key), []
-    for number, record in enumerate(records, start=1):
-        row, extra = _sorted_out(record, columns, spelt=True)
-        _needed(row, time, number, where)
+    rows = []
+    for record in records:
+        row, extra = sorted_out(record, columns, spelt=True)
         if extra:
             row["_extra"] = msgspec.Raw(msgspec.json.encode(extra))
         rows.append(row)
     return msgspec.json.Encoder().encode_lines(rows)
+
+
+def time_of(record: dict[str, msgspec.Raw], stream: Stream) -> tuple[str | None, str]:
+    """The text that places an exported record in a day, None if it has none, and what was sent in its place."""
+    field = _field(stream, stream.replication_key)
+    column = next(column for column in stream.columns if column.field == field)
+    raw = record.get(field)
+    if raw is None:
+        return None, "nothing"
+    row, _ = sorted_out({field: raw}, {field: column}, spelt=True)
+    value = msgspec.json.decode(row[field]) if field in row else None
+    return value or None, bytes(raw).decode()
 
 
 def _field(stream: Stream, column: str) -> str:
@@ -157,7 +177,7 @@ def _record_type(columns: tuple[Column, ...], key: str | None, time: str) -> typ
         names["key"] = key
     return msgspec.defstruct(
         "Record",
-        # The time's form is left to whoever places rows in days: checking it here, too, doubles the cost of the pass.
+        # The time's form is checked where rows are placed in days: checking it here, too, doubles the cost of the pass.
         [*needed, *fields],
         rename=names | {"time": time},
         forbid_unknown_fields=True,
@@ -178,10 +198,10 @@ _FAST: dict[str, Any] = {
 }
 
 
-def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
+def _read_slowly(body: bytes | memoryview, stream: Stream, where: str, *, again: bool = False) -> Rows:
     try:
         str(body, "utf-8")  # raw values are only looked into where a rule or a column asks
-        records = msgspec.json.decode(body, type=list[dict[str, msgspec.Raw]])
+        records = objects(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise ContractError(
             f"the rows are not a JSON array of objects: {excerpt(str(fault), 160)}",
@@ -196,7 +216,9 @@ def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
     strangers: set[str] = set()
     misfits = 0
     for number, record in enumerate(records, start=1):
-        row, extra = _sorted_out(record, columns)
+        before = members(record.pop("_extra")) if again and "_extra" in record else {}
+        row, extra = sorted_out(record, columns)
+        extra = before | extra
         strangers |= {excerpt(name, 80) for name in extra if name not in columns}
         keys.append(_needed(row, key, number, where))
         times.append(_needed(row, time, number, where))
@@ -207,20 +229,30 @@ def _read_slowly(body: bytes | memoryview, stream: Stream, where: str) -> Rows:
     return Rows(msgspec.json.encode(rows), keys, times, frozenset(strangers), misfits)
 
 
-def _sorted_out(
+def sorted_out(
     record: dict[str, msgspec.Raw], columns: Mapping[str, Column], *, spelt: bool = False
 ) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
-    """What stands in columns, and what has none or does not fit its own."""
+    """What stands in columns, and what has none or does not fit its own.
+
+    Args:
+        spelt: of an export, whose values may be spelt in other ways. Its times are texts that DuckDB types.
+    """
     row: dict[str, msgspec.Raw] = {}
     extra: dict[str, msgspec.Raw] = {}
     for name, raw in record.items():
         column = columns.get(name)
-        kept = None if column is None else _fitted(_meant(raw, column) if spelt else raw, column)
+        kept = None if column is None else _as_meant(raw, column) if spelt else _fitted(raw, column)
         if kept is None:
             extra[name] = raw
         else:
             row[name] = kept
     return row, extra
+
+
+def _as_meant(raw: msgspec.Raw, column: Column) -> msgspec.Raw | None:
+    meant = _meant(raw, column)
+    is_time = column.type == "TIMESTAMPTZ" and bytes(memoryview(meant)[:1]) == b'"'
+    return meant if is_time else _fitted(meant, column)
 
 
 def _meant(raw: msgspec.Raw, column: Column) -> msgspec.Raw:
@@ -264,11 +296,20 @@ def _fitted(raw: msgspec.Raw, column: Column) -> msgspec.Raw | None:
 
 
 def _is_text(pattern: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and re.match(pattern, value) is not None
+    return lambda value: isinstance(value, str) and re.match(pattern, value) is not None and _is_day(value)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_day(value: Any) -> bool:
+    """The regular expression takes the 30th of February for a day; DuckDB does not."""
+    try:
+        date.fromisoformat(value[:10])
+    except ValueError:
+        return False
+    return True
 
 
 # Text and JSON columns take anything: a number or an object stands in a text column as its JSON text.

@@ -16,13 +16,12 @@ from connector.errors import ConnectorError
 from connector.landing.receipts import record_failure
 from connector.landing.snapshot import land_snapshot
 from connector.meter import Meter
+from connector.records.fit import sorted_out
 from connector.redaction import excerpt
 from connector.spool import spool_pages, spooling
-from connector.stream import Column, Page, Receipt, Stream
+from connector.stream import Page, Receipt, Stream
 from connector.userpilot.client import Userpilot
 from connector.warehouse.connection import Warehouse
-
-_PYTHON_TYPES = {"BOOLEAN": (bool,), "BIGINT": (int,)}
 
 
 def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spool_dir: Path) -> list[Receipt]:
@@ -91,17 +90,14 @@ def _unique_ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str, ...] = ()) -> Page:
     """Items as rows of their table; fields without a column, and values that do not fit, are kept in ``_extra``."""
     columns = {column.field: column for column in stream.columns}
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, msgspec.Raw]] = []
     strangers: set[str] = set()
     for item in items:
-        row: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        for name, value in item.items():
-            fits = name in columns and _has_type(columns[name], value)
-            (row if fits else extra)[name] = value
+        sent = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in item.items()}
+        row, extra = sorted_out(sent, columns)
         if extra:
             strangers |= extra.keys() - columns.keys()
-            row["_extra"] = extra
+            row["_extra"] = msgspec.Raw(msgspec.json.encode(extra))
         rows.append(row)
     return Page(
         number=1,
@@ -113,9 +109,3 @@ def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str
         misfits=sum("_extra" in row for row in rows),
         warnings=warnings,
     )
-
-
-def _has_type(column: Column, value: Any) -> bool:
-    if value is None or column.type not in _PYTHON_TYPES:
-        return True
-    return isinstance(value, _PYTHON_TYPES[column.type]) and (column.type == "BOOLEAN" or not isinstance(value, bool))

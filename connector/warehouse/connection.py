@@ -335,9 +335,13 @@ def _is_full(fault: duckdb.Error) -> bool:
     )
 
 
+class UnreadError(ContractError):
+    """DuckDB refused a file while it was landed. `landing` then reads the file itself, to land it or to say why not."""
+
+
 def translated(fault: duckdb.Error, where: str) -> ConnectorError:
     """An error of DuckDB while rows were written, as one of ours; the transaction is rolled back."""
-    message = excerpt(str(fault), 300)
+    message = excerpt(_plainly(fault), 300)
     if isinstance(fault, duckdb.IOException) or _is_full(fault):
         return TransientError(
             f"the warehouse could not be written: {message}",
@@ -345,10 +349,10 @@ def translated(fault: duckdb.Error, where: str) -> ConnectorError:
             next_step="free space on the warehouse's disk, then rerun; the old rows are still in place.",
         )
     if isinstance(fault, duckdb.InvalidInputException | duckdb.ConversionException):
-        return ContractError(
-            f"a value does not fit its column: {message}",
+        return UnreadError(
+            f"the rows could not be read: {message}",
             where=where,
-            next_step="nothing was landed; report the message: the catalogue needs another type for this column.",
+            next_step="nothing was landed; rerun once; if it repeats, report this message.",
         )
     if isinstance(fault, duckdb.TransactionException):
         return TransientError(
@@ -359,3 +363,14 @@ def translated(fault: duckdb.Error, where: str) -> ConnectorError:
     return RejectedError(
         f"the warehouse refused the landing: {message}", where=where, next_step="report it with this message."
     )
+
+
+def _plainly(fault: duckdb.Error) -> str:
+    """DuckDB's words without the statement, its own settings as advice, and paths of temporary files."""
+    said = _ADVICE.split(str(fault), maxsplit=1)[0]
+    return re.sub(r'"[^"\n]*/([^"/\n]+)"', r'"\1"', said)
+
+
+_ADVICE = re.compile(
+    r"\n+LINE \d+:|\n\s*Original Line:|\n\s*Possible |\nTry setting|\n\s*file = |\n\n| Try auto-detecting"
+)

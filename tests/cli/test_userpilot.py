@@ -60,6 +60,18 @@ def test_days_that_landed_in_two_halves_are_not_under_way(vendor, capsys, monkey
     assert sorted(job["state"] for job in said(capsys)) == ["halved", "landed", "landed"]
 
 
+def test_rows_without_a_usable_time_are_left_out_once_that_is_allowed(vendor, capsys, query):
+    vendor._polls = 0
+    vendor.add_event(at=f"{FIRST}T10:00:00Z", inserted_at="infinity", event_name="lost")
+    land = ["export", "land", *DAYS_OF, "--wait", "30"]
+    assert main(land) == FAILED
+    assert "--allow-undated" in capsys.readouterr().err
+    assert main([*land, "--allow-undated"]) == DONE
+    assert "1 rows without a usable inserted_at were left out: chunk-" in capsys.readouterr().err
+    assert query("select rows_undated from connector.export_jobs") == [(1,)]
+    assert len(vendor.jobs.all) == 1
+
+
 def test_a_slot_that_is_taken_is_not_a_failure(vendor, capsys):
     vendor.foreign_job(seconds=3600)
     assert main(["export", "request", *DAYS_OF]) == IN_PROGRESS

@@ -1,4 +1,4 @@
-"""Whatever the order of landings, arrivals, deaths and runs: tables equal the source, and nobody is refused."""
+"""Whatever the order of landings, arrivals, deaths and runs: tables equal the source, and no request is refused."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def test_a_run_killed_at_any_call_leaves_the_old_rows_or_the_new_ones(tmp_path, 
 
 
 def test_two_processes_with_one_client_id_share_the_budget_without_a_refusal(tmp_path):
-    """Sixty pages each against a hundred requests in two seconds: too many for one window, and nobody is refused."""
+    """Sixty pages each against a hundred requests in two seconds: too many for one window, and none is refused."""
     vendor = Vendor(rate_limit=(100, 2.0))
     day = DAYS[0]
     vendor.load({"id": f"e{n}", "name": "x", "created_at": f"{day}T{n % 24:02}:00:00Z"} for n in range(600))

@@ -1,4 +1,4 @@
-"""Exported files of every kind and spelling: what they hold lands, or somebody is told why it cannot."""
+"""Exported files of every kind and spelling: what they hold lands, or the error says why it cannot."""
 
 import csv
 import gzip
@@ -124,7 +124,7 @@ def test_an_array_that_is_none_is_refused(land_bytes, content):
     ],
 )
 def test_columns_that_cannot_be_told_apart_are_told(land_bytes, tmp_path, more, what, rules):
-    """One of the cells would be lost; DuckDB's own words for it helped nobody."""
+    """One of the cells would be lost; DuckDB's own words for it did not help."""
     content = "\n".join([",".join([*ROW, *more]), ",".join(["2026-03-03 01:00:00", "", "", "", *more])]) + "\n"
     with pytest.raises(ContractError, match=what) as told:
         if rules == "without rules":

@@ -1,11 +1,14 @@
 """The faults of the matrix: what breaks, how it is broken, and what is promised about it.
 
-A fault is carried out by whoever can do it for real: the sandbox (answers and sockets), the client's own network stack
-sent to a wrong address (refused, DNS, TLS), or the machine (disk, warehouse, spool).
+A fault is carried out where it happens for real: by the sandbox (answers and sockets), by the client's own network
+stack sent to a wrong address (refused, DNS, TLS), on the machine (disk, warehouse, spool), or in a file of an export
+(`files.py`).
 """
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tests.soak.files import KINDS
 
 Outcome = Literal["exact", "told", "either"]
 
@@ -22,7 +25,7 @@ class Fault:
     """
 
     name: str
-    place: Literal["vendor", "network", "machine"] = "vendor"
+    place: Literal["vendor", "network", "machine", "file"] = "vendor"
     kind: str = ""
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     once: Outcome = "exact"
@@ -87,4 +90,7 @@ ON_MACHINE = (
     Fault(name="vendor's clock four days behind", place="machine", kind="clock -96 h", for_ever="exact"),
     Fault(name="vendor's clock four days ahead", place="machine", kind="clock +96 h", for_ever="exact"),
 )
-FAULTS = (*FROM_VENDOR, *FROM_NETWORK, *ON_MACHINE)
+IN_FILES = tuple(
+    Fault(name=name, place="file", kind=name, once=one.outcome, for_ever=one.outcome) for name, one in KINDS.items()
+)
+FAULTS = (*FROM_VENDOR, *FROM_NETWORK, *ON_MACHINE, *IN_FILES)

@@ -5,6 +5,7 @@ table holds exactly what it held before. The number of requests is bounded. Anyt
 """
 
 import json
+import re
 import resource
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 
@@ -21,6 +23,7 @@ from connector.errors import ConnectorError
 from connector.sandbox import READ, USERPILOT_KEY
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.faults import Outcome as Outcome_
+from tests.soak.files import KINDS, spoiled
 from tests.soak.privilege import as_mortal
 from tests.soak.stages import TARGETS, Stage, Target, Try, rows_of
 
@@ -69,7 +72,7 @@ def _applies(fault: Fault, target: Target) -> bool:
         # The phases of an export share one machine.
         # The live count is of the vendor's last five minutes: by another clock it is another number.
         return target.name not in _OF_EXPORT and not (target.appends and "clock" in fault.kind)
-    return target.name != "userpilot land"
+    return (fault.place == "file") == (target.name == "userpilot land")
 
 
 def judged(stage: Stage, cell: Cell) -> Outcome:
@@ -86,6 +89,9 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
             broken.append(f"{type(caught).__name__} escaped: {str(caught)[:300]}")
     stage.faults.clear()
     rows = _rows(attempt, stage)
+    if how == "exact" and cell.fault.place == "file" and KINDS[cell.fault.kind].blank_is_none:
+        same = sorted(map(_without_blanks, rows)) == sorted(map(_without_blanks, stage.truth))
+        rows = stage.truth if same else rows
     if error is None and how == "exact" and rows != stage.truth:
         broken.append(f"landed without an error, and the rows are {_short(rows, stage)}")
     if (error is not None or how == "crashed") and rows != stage.before:
@@ -100,7 +106,7 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
     if promised != "either" and how.split()[0] not in (promised, "crashed"):
         broken.append(f"promised was {promised}, and it is {how}: {error or ''}"[:500])
     if error is not None:
-        broken += _afterwards(stage, attempt)
+        broken += _afterwards(stage, attempt, cell)
     # Against the content that should stand: the new rows, or the old ones if it failed.
     due, found = Counter(map(repr, stage.truth if error is None else stage.before)), Counter(map(repr, rows))
     return Outcome(
@@ -115,9 +121,10 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
     )
 
 
-def _afterwards(stage: Stage, attempt: Try) -> Iterator[str]:
+def _afterwards(stage: Stage, attempt: Try, cell: Cell) -> Iterator[str]:
     """The fault is gone and somebody runs it again, with whatever the first run left on disk."""
     attempt.network.detours.clear()
+    attempt.spoil, attempt.allow_undated = None, cell.fault.kind in KINDS and KINDS[cell.fault.kind].undated
     try:
         stage.run(attempt)
     except Exception as caught:  # noqa: BLE001 - whatever escapes is what is looked for
@@ -131,6 +138,10 @@ def _rows(attempt: Try, stage: Stage) -> list[tuple[object, ...]]:
     with duckdb.connect(attempt.file):  # what a killed or full process left in the log is read in, as the next run does
         pass
     return rows_of(attempt.file, stage.target.table)
+
+
+def _without_blanks(row: tuple[object, ...]) -> str:
+    return repr([value or None for value in row])
 
 
 def _short(rows: object, stage: Stage) -> str:
@@ -150,6 +161,10 @@ def _unclear(error: ConnectorError, cell: Cell) -> Iterator[str]:
     text = str(error)
     if found := [secret for secret in SECRETS if secret in text]:
         yield f"the message shows {len(found)} secrets"
+    if cell.fault.place == "file" and not re.search(r"chunk-\d+.*line \d+", text):
+        yield f"the message names no file and no line: {error}"
+    if any(word in text for word in ("insert into", "select ", "read_csv", "read_json", "strict_mode")):
+        yield f"the message shows SQL: {error}"
     if not text.isprintable():
         yield f"the message holds control characters: {text!r}"
     chained = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -183,6 +198,9 @@ def _breaking(stage: Stage, attempt: Try, cell: Cell) -> Iterator[None]:
             yield
         case "network":
             attempt.network.lead_astray(cell.target.path, cell.target.page, _ASTRAY[fault.kind](stage.base), times)
+            yield
+        case "file":
+            attempt.spoil, attempt.spoils = partial(spoiled, kind=fault.kind), times
             yield
         case "machine":
             with _MACHINE[fault.kind.split(" -")[0].split(" +")[0]](attempt, cell):

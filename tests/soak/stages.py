@@ -149,6 +149,9 @@ class Try:
     lock_wait: float = 5.0
     skew: float = 0.0
     incremental: bool = False
+    spoil: Callable[[bytes], bytes] | None = None
+    spoils: int | None = None
+    allow_undated: bool = False
 
     @property
     def file(self) -> Path:
@@ -342,7 +345,10 @@ class UserpilotStage(Stage):
             exports = Exports(client, attempt.spool, clock=attempt.clock.moment, sleep=attempt.clock.sleep)
             request = Request.checked(FIRST, LAST, today=NOW.date())
             for job in exports.wait(request, patience=PATIENCE):
-                exports.land(job, warehouse=attempt.warehouse)
+                if attempt.spoil:
+                    for file in sorted(exports.folder.glob(f"{job.job_id}.chunks/chunk-*"))[: attempt.spoils]:
+                        file.write_bytes(attempt.spoil(file.read_bytes()))
+                exports.land(job, warehouse=attempt.warehouse, allow_undated=attempt.allow_undated)
 
     @property
     def faults(self) -> Any:

@@ -46,7 +46,7 @@ def dbt(*arguments, warehouse, variables=None):
             if DuckDBConnectionManager._ENV is not None:  # it keeps the file open for the life of the process
                 DuckDBConnectionManager._ENV.close()
                 DuckDBConnectionManager._ENV = None
-    results = list(done.result or [])
+    results = list(getattr(done.result, "results", None) or [])  # a catalog has none
     assert done.success, (
         done.exception,
         [(one.node.name, one.message) for one in results if one.failures or one.message],

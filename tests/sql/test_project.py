@@ -166,6 +166,52 @@ def test_an_empty_warehouse_and_one_vendor_alone_have_every_model(tmp_path, samp
     assert frame(path, "select count(*) as n from marts.people")["n"][0] > 10
 
 
+VERBS = (
+    ("build",),
+    ("run",),
+    ("test", "--exclude-resource-type", "unit_test"),
+    ("docs", "generate"),
+    ("source", "freshness"),
+)
+
+
+@pytest.fixture(scope="module", params=["openpanel", "userpilot"])
+def of_one_vendor(request, sample, tmp_path_factory):
+    """A vendor's name, and a warehouse in which nothing of the other vendor was ever landed."""
+    path = tmp_path_factory.mktemp("one") / "warehouse.duckdb"
+    shutil.copy(sample.path, path)
+    with duckdb.connect(str(path)) as connection:
+        made = {"openpanel", "userpilot", "staging", "intermediate", "marts"} - {request.param}
+        for schema in made:  # the models, too: they may have been built there already
+            connection.execute(f"drop schema if exists {schema} cascade")
+    return request.param, path
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_of_dbt_works_with_one_vendor_alone(of_one_vendor, verb):
+    """Tables that will never exist fail neither a model, nor a test, nor the freshness of the sources."""
+    _, path = of_one_vendor
+    dbt(*verb, warehouse=path)
+
+
+def test_freshness_of_the_other_vendor_can_be_asked_for_by_name(of_one_vendor):
+    vendor, path = of_one_vendor
+    for name in ("openpanel", "userpilot"):
+        results = dbt("source", "freshness", "--select", f"source:{name}", warehouse=path)
+        assert {str(one.status) for one in results} == {"pass"}, (vendor, name)
+
+
+def test_a_table_that_is_no_longer_landed_is_stale(of_one_vendor, tmp_path):
+    """What was never landed passes; what was landed once and is not any more does not."""
+    vendor, landed = of_one_vendor
+    path = tmp_path / "warehouse.duckdb"
+    shutil.copy(landed, path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"update {vendor}.events set _landed_at = now() - interval 4 day")
+    with pytest.raises(AssertionError):
+        dbt("source", "freshness", warehouse=path)
+
+
 def test_it_is_a_package_for_another_project(tmp_path, built):
     """Their project, their profile, their schema rule; a model of theirs selects from a mart of ours."""
     theirs = tmp_path / "theirs"

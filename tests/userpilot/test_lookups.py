@@ -1,5 +1,7 @@
 """Names of what events refer to: every item once, in whatever shape, and never forgotten."""
 
+import json
+
 import httpx
 import pytest
 
@@ -102,6 +104,25 @@ def test_items_that_share_a_key_are_all_there_under_ids_that_stay(pilot, lookup,
     assert rows["B"].startswith("save#")
     assert query("select key from userpilot.features_events where id = '5'") == [("x",)]
     assert query("select count(*), bool_and(_current) from userpilot.features_events") == [(4, True)]
+
+
+@pytest.mark.parametrize("world", ["documented"])
+def test_the_last_value_of_a_repeated_key_lands_and_the_earlier_ones_are_kept(userpilot, warehouse, tmp_path, query):
+    """The rule is that of events, at any depth, and for lists inside items as well."""
+    body = (
+        b'[{"id":1,"title":"old","title":"new","more":{"a":1,"a":2}},'
+        b'{"id":2,"title":"t","modules":[{"id":5,"type":"x"}],"modules":[{"id":6,"type":"x","type":"y"}]}]'
+    )
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+    with Userpilot(url="http://127.0.0.1:1", api_key="k", transport=transport) as client:
+        sync_lookup(client, BY_NAME["surveys"], warehouse=warehouse, spool_dir=tmp_path / "spool")
+    extras = [json.loads(extra) for (extra,) in query("select _extra::varchar from userpilot.surveys order by id")]
+    assert query("select title from userpilot.surveys order by id") == [("new",), ("t",)]
+    assert extras[0] == {"title (repeated)": ["old"], "more": {"a": 2, "a (repeated)": [1]}}
+    assert extras[1]["modules (repeated)"] == [[{"id": 5, "type": "x"}]]
+    assert query("select id, type, _extra::varchar from userpilot.surveys_modules") == [
+        ("6", "y", '{"type (repeated)":["x"]}')
+    ]
 
 
 def test_unknown_fields_are_kept(pilot, lookup, query):

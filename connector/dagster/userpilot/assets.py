@@ -20,10 +20,17 @@ from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure, failure
 from connector.dagster.reporting import pictures_of, rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
-from connector.dagster.runs import ALLOW_DROP_TAG, RETRIES, TABLE_TAG, days_of, is_on, ranges
+from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, days_of, is_on, ranges
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.userpilot.export_log import record, request_key
-from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError
+from connector.errors import (
+    ContractError,
+    InProgressError,
+    RejectedError,
+    SettingsError,
+    SuddenDropError,
+    UndatedError,
+)
 from connector.stream import SEEN, Receipt, Stream
 from connector.userpilot.exports.job import Job
 from connector.userpilot.exports.request import Options, Request
@@ -226,16 +233,14 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
     from connector.userpilot.exports.run import LostError
 
     by_sensor = EXPORT_TAG in context.run.tags
-    allow_drop = is_on(context, ALLOW_DROP_TAG)
+    allowed = {"allow_drop": is_on(context, ALLOW_DROP_TAG), "allow_undated": is_on(context, ALLOW_UNDATED_TAG)}
     with as_dagster_failure(), made.userpilot.client() as client:
         exports, job = made.exports(client), None
         try:
             for job in _wanted(context, options):
                 jobs = [job] if by_sensor else exports.wait(job.request, patience=made.patience, tell=_say(context))
                 for job in jobs:  # what the handlers below report is the job at hand
-                    receipt = exports.land(
-                        job, warehouse=made.warehouse.warehouse(), allow_drop=allow_drop, tell=_say(context)
-                    )
+                    receipt = exports.land(job, warehouse=made.warehouse.warehouse(), tell=_say(context), **allowed)
                     record(context.log_event, made.request_key, LANDED, job, f"landed {receipt.landed:,} rows")
                     _report(context, receipt)
                     yield receipt
@@ -244,7 +249,7 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
             if remembered and remembered.job_id:
                 record(context.log_event, made.request_key, REQUESTED, remembered)  # from here the sensor waits
             raise failure(error, retry=False) from None  # the sensor goes on
-        except (RejectedError, SuddenDropError) as error:
+        except (RejectedError, SuddenDropError, UndatedError) as error:
             if job and not isinstance(error, SettingsError):  # asking again gets the same answer: the sensor lets go
                 record(context.log_event, made.request_key, GAVE_UP, job, f"{error.what} {error.next_step}")
             raise

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from connector.errors import (
     RejectedError,
     SuddenDropError,
     TransientError,
+    UndatedError,
 )
-from connector.landing.days_from_files import Origin, RangeReceipt, land_files
+from connector.landing.days_from_files import RangeReceipt, land_files
 from connector.landing.receipts import record_failure
 from connector.meter import Meter
 from connector.spool import no_room
@@ -42,6 +43,7 @@ from connector.userpilot.exports.files import (
 from connector.userpilot.exports.job import Do, Fetched, Job, LinkRefused, Listed, Report, Shown, State, halves
 from connector.userpilot.exports.ledger import Ledger
 from connector.userpilot.exports.machine import LOSSES, after_report, next_action, waits_until, with_intent
+from connector.userpilot.exports.origin import origin_of
 from connector.userpilot.exports.request import Request
 from connector.warehouse.connection import Warehouse
 
@@ -273,11 +275,22 @@ class Exports:
     # ---------- landing
 
     def land(
-        self, job: Job, *, warehouse: Warehouse, allow_drop: bool = False, tell: Tell | None = None
+        self,
+        job: Job,
+        *,
+        warehouse: Warehouse,
+        allow_drop: bool = False,
+        allow_undated: bool = False,
+        tell: Tell | None = None,
     ) -> RangeReceipt:
         """Fetch the missing files, and replace the requested days by the files of a completed job.
 
+        Args:
+            allow_drop: see :func:`connector.landing.days_from_files.land_files`.
+            allow_undated: see :class:`connector.landing.days_from_files.Origin`.
+
         Raises:
+            UndatedError: rows have no usable time; the files are kept for a landing that allows it.
             InProgressError: the job is not complete yet.
             LostError: the job or its files are gone; request a new export.
             ConnectorError: from the client, the files or the landing. The rows landed before are still in place.
@@ -300,7 +313,7 @@ class Exports:
                     where=request.where,
                     next_step="ask for the days again; the sensor does it by itself.",
                 )
-            return self._land(job, warehouse, allow_drop)
+            return self._land(job, warehouse, allow_drop=allow_drop, allow_undated=allow_undated)
         except InProgressError:
             raise
         except ConnectorError as error:
@@ -308,7 +321,7 @@ class Exports:
                 record_failure(warehouse, self.stream, request.days, error, self.meter)
             raise
 
-    def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool) -> RangeReceipt:
+    def _land(self, job: Job, warehouse: Warehouse, *, allow_drop: bool, allow_undated: bool) -> RangeReceipt:
         request = job.request
         with self.locked(job.job_id) as folder:
             names = read_names(folder)
@@ -317,26 +330,14 @@ class Exports:
             if names is None:
                 raise LostError("its files were removed", where=request.where, next_step="ask for the days again.")
             protector = self.client.privacy.protector(self.stream) if self.client.privacy else None
-            origin = Origin(
-                first=request.first,
-                last=request.last,
-                job_id=job.job_id,
-                fingerprint=request.options.fingerprint,
-                options=msgspec.json.encode(request.options).decode(),
-                requested_at=job.started,
-                # A request without event types takes all that come; one with types is warned of any other.
-                expected={"event_type": request.options.types} if request.options.event_type else {},
-                one_source=("app_token",),
-                hashed_with=protector.hashed_with if protector else "",
-                rules=protector.fingerprint if protector else "",
-            )
+            origin = replace(origin_of(job, protector), allow_undated=allow_undated)
             files = [folder / f"chunk-{n:05d}" for n in range(1, len(names) + 1)]
             if protector:
                 files = protector.files(files, folder / "protected", where=request.where)
             try:
                 receipt = land_files(warehouse, self.stream, files, origin, allow_drop=allow_drop, meter=self.meter)
-            except SuddenDropError:
-                raise
+            except (SuddenDropError, UndatedError):
+                raise  # they land once that is allowed
             except ContractError as error:
                 # Files that cannot land now never can. If they were kept, every rerun would fail on them.
                 shutil.rmtree(folder, ignore_errors=True)

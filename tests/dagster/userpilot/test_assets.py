@@ -217,6 +217,23 @@ def test_a_landing_that_cannot_succeed_is_not_asked_for_again(pilot, daemon, ins
     assert "allow_drop" in gave_up.description
 
 
+def test_rows_without_a_usable_time_are_left_out_by_a_run_tag(pilot, daemon, instance, query, no_waits):
+    """Until then it is one person's decision: the sensor lets go, and the days are as they were."""
+    pilot.add_event(at="2026-03-04T10:00:00Z", inserted_at="infinity", event_name="lost")
+    daemon.materialize("export_job", tags=RANGE)
+    daemon.ticks()
+    assert [key.rsplit(":", 1)[1] for key in daemon.keys] == ["1"]
+    lines = instance.fetch_observations(dg.AssetKey(["userpilot", "export_job"]), limit=100).records
+    told = [line.asset_observation for line in lines]
+    (gave_up,) = [line for line in told if line.metadata["stage"].value == "gave up"]
+    assert "connector/allow_undated: true" in gave_up.description
+
+    assert daemon.materialize("events", tags={**RANGE, "connector/allow_undated": "true"}).success
+    assert sum(per_day(query).values()) == sum(truth(pilot).values()) - 1
+    assert query("select distinct rows_undated from connector.export_jobs") == [(1,)]
+    assert len(posts(pilot)) == 1
+
+
 def test_a_second_landing_run_succeeds_where_the_first_failed(pilot, daemon, query, no_waits):
     daemon.materialize("export_job", tags=RANGE)
     pilot.faults.add("cut", path="/exports/*", times=FETCHES)

@@ -233,6 +233,18 @@ def test_live_samples_are_appended_and_never_replaced(week, place):
     assert here.query("select count(*), count(distinct sampled_at) from openpanel.insights_live") == [(3, 3)]
 
 
+def test_the_last_value_of_a_repeated_key_lands_and_the_earlier_one_is_kept(week, place):
+    """The rule is that of events; the earlier value of a report was gone."""
+    here = place(week)
+    body = '[{"origin":"https://x.example","path":"/a","title":"old","title":"new","sessions":1}]'
+    week.faults.add("other_json", path="/insights/demo/pages", body=body)
+    receipt = here.land("insights_pages")
+    assert receipt.strangers == {"title (repeated)"}
+    assert here.query("select title, _extra::varchar from openpanel.insights_pages") == [
+        ("new", '{"title (repeated)":["old"]}')
+    ]
+
+
 def test_an_answer_of_another_shape_is_a_contract_error(week, place):
     here = place(week)
     week.faults.add("other_json", path="/insights/demo/pages")

@@ -9,7 +9,7 @@ import pytest
 
 from connector import ContractError, RejectedError, SuddenDropError, TransientError
 from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
-from connector.errors import InProgressError
+from connector.errors import InProgressError, UndatedError
 from connector.sandbox import USERPILOT_KEY
 from connector.userpilot.client import Userpilot
 from connector.userpilot.exports.job import State
@@ -179,6 +179,18 @@ def test_an_empty_range_empties_its_days_only_when_allowed(pilot, land, query, w
     (receipt,) = land(allow_drop=True)
     assert per_day(query) == {}
     assert [day.landed for day in receipt.days] == [0] * len(DAYS)
+
+
+@pytest.mark.parametrize("time", ["infinity", "2026-02-29 10:00:00", "2026-03-03T10:00:60Z"])
+def test_an_event_in_no_day_keeps_the_export_out_until_it_may_be_left_out(sample, land, query, time):
+    """The files are kept meanwhile: no second export is asked for."""
+    sample.add_event(at="2026-03-03T10:00:00Z", inserted_at=time, event_name="lost")
+    with pytest.raises(UndatedError, match=r"1 rows have no usable inserted_at.* chunk-\d+ line \d+ "):
+        land()
+    (receipt,) = land(allow_undated=True)
+    assert (receipt.undated, len(posts(sample))) == (1, 1)
+    assert query("select count(*) from userpilot.events where event_name = 'lost'") == [(0,)]
+    assert {day: count - (day == date(2026, 3, 3)) for day, count in truth(sample).items()} == per_day(query)
 
 
 def test_every_day_has_a_receipt_and_the_job_is_there_to_query(sample, land, query):
