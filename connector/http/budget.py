@@ -60,7 +60,14 @@ class Ticket:
 
 
 class Budget(Protocol):
-    """What the transport needs: a ticket before a request, the answer's headers after it."""
+    """What the transport needs: a ticket before a request, the answer's headers after it.
+
+    Attributes:
+        holds: whether :meth:`take` itself waits until a refusal is over; if not, the caller has to wait.
+    """
+
+    @property
+    def holds(self) -> bool: ...
 
     def take(self, where: str = "") -> Ticket: ...
 
@@ -71,6 +78,8 @@ class Budget(Protocol):
 
 class Unlimited:
     """For a service that counts nothing."""
+
+    holds = False
 
     def take(self, where: str = "") -> Ticket:
         return Ticket(0.0, False)
@@ -91,6 +100,8 @@ class SharedBudget:
             that every project on the machine meets there.
         clock, sleep: seconds since the epoch, and waiting; replaced in tests.
     """
+
+    holds = True
 
     def __init__(
         self,

@@ -4,13 +4,12 @@ Two requests, one of them without credentials, or none. Nothing is repaired.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from connector.catalogue.openpanel import DIMENSIONS, EVENTS
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
-from connector.http.budget import SharedBudget, Ticket
 from connector.openpanel.client import OpenPanel
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.settings import OpenPanelSettings
@@ -41,16 +40,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     yield _reports(env)
     yield from own_name(env, ABOUT)
     try:
-        settings = OpenPanelSettings.load(env)
-        ear = _Ear(f"{settings.api_url} {settings.client_id.strip().lower()}")
-        client = OpenPanel(
-            url=settings.api_url,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            project_id=settings.project_id,
-            timezone=settings.timezone,
-            budget=ear,
-        )
+        client = OpenPanel.from_settings(OpenPanelSettings.load(env))
     except SettingsError as error:
         yield failed(error.variable, error)
         return
@@ -69,12 +59,12 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             count = client.count_day(EVENTS, datetime.now(UTC).date())
         except ConnectorError as error:
             yield failed(ABOUT, error)
-            if ear.headers:
-                yield clock_skew(f"{ABOUT} clock", ear.headers)
+            if client.last_headers:
+                yield clock_skew(f"{ABOUT} clock", client.last_headers)
             return
-        yield ok(ABOUT, f"the credentials work: {count:,} events today in project {settings.project_id}.")
-        yield clock_skew(f"{ABOUT} clock", ear.headers)
-        yield _limits(ear)
+        yield ok(ABOUT, f"the credentials work: {count:,} events today in project {client.project_id}.")
+        yield clock_skew(f"{ABOUT} clock", client.last_headers)
+        yield _limits(client)
         yield _server(client)
 
 
@@ -88,8 +78,9 @@ def _reports(env: Environment) -> Finding:
     return ok(_REPORTS, f"asks for {len(asked.charts)} charts and {len(asked.funnels)} funnels.")
 
 
-def _limits(ear: "_Ear") -> Finding:
-    limit, left = ear.headers.get("x-ratelimit-limit"), ear.headers.get("x-ratelimit-remaining")
+def _limits(client: OpenPanel) -> Finding:
+    headers = client.last_headers
+    limit, left = headers.get("x-ratelimit-limit"), headers.get("x-ratelimit-remaining")
     if limit is None:
         return ok(f"{ABOUT} limit", "this server counts no requests.")
     return ok(f"{ABOUT} limit", f"{left} of {limit} requests were left in this window.")
@@ -124,13 +115,3 @@ def _parameters(document: dict[str, object]) -> list[object]:
     )
     found = routes[0].get("get", {}).get("parameters", []) if routes else []
     return found if isinstance(found, list) else []
-
-
-class _Ear(SharedBudget):
-    """The shared budget, and the headers of the last answer."""
-
-    headers: Mapping[str, str] = {}
-
-    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
-        self.headers = headers
-        super().learn(ticket, headers, refused_for=refused_for)

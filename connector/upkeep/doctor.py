@@ -16,6 +16,8 @@ from typing import Any
 from connector.catalogue.tables import every_stream
 from connector.errors import BusyError, ConnectorError, SettingsError
 from connector.health import Finding, fail, failed, ok, variables, warn
+from connector.http.connection import CERTIFICATES, certificates
+from connector.http.proxies import Proxies
 from connector.http.webhook import VARIABLE as WEBHOOK
 from connector.http.webhook import Webhook
 from connector.privacy.policy import Privacy
@@ -38,6 +40,7 @@ def examine(env: Environment | None = None) -> Iterator[Finding]:
     yield from findings
     yield from _privacy(env)
     yield _webhook(env)
+    yield from _network()
     yield from _clock()
     yield from _budget()
     if settings is not None:
@@ -87,6 +90,28 @@ def _webhook(env: Environment) -> Finding:
         return ok(WEBHOOK, "is not set; nobody is told of failures.")
     with webhook:
         return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
+
+
+def _network() -> Iterator[Finding]:
+    """Proxies and certificates. A wrong one is a warning: where it matters, the vendor or the webhook fails, too."""
+    proxies = Proxies()
+    variables = proxies.variables()
+    for scheme, variable in variables.items():
+        try:
+            proxy = proxies.named(scheme)
+            unused = scheme == "all" and {"http", "https"} <= variables.keys()
+            used = "is not used, as the others come first" if unused else "this machine itself is asked directly"
+            yield ok(variable, f"names the proxy {proxy.place if proxy else ''}; {used}.")
+        except SettingsError as error:
+            yield warn(variable, error.what, error.next_step)
+    if not variables:
+        yield ok("proxy", "none is set; vendors are asked directly.")
+    for variable in filter(os.environ.get, CERTIFICATES):
+        try:
+            certificates(variable)
+            yield ok(variable, "can be used.")
+        except SettingsError as error:
+            yield warn(variable, error.what, error.next_step)
 
 
 def _privacy(env: Environment) -> Iterator[Finding]:
