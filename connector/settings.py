@@ -1,7 +1,7 @@
-"""Reads the environment once and says in one sentence which variable is wrong.
+"""Typed access to environment variables; a wrong one is one sentence that names it.
 
-Vendors keep their own variables in ``<vendor>/settings.py``; this room knows how to read one, and the three that
-belong to nobody: the warehouse, the first day, the spool. It never looks anything up outside the environment.
+Each vendor has its variables in ``<vendor>/settings.py``. This module reads the three that all share: the warehouse,
+the first day, the spool. Nothing is looked up outside the environment.
 """
 
 import ipaddress
@@ -115,7 +115,7 @@ class Environment:
 def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
 
-    Scheme and host come back in lower case, so that whoever looks at the text decides the same for every spelling.
+    Scheme and host come back in lower case, so that every spelling of them is treated alike.
     Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
 
     Args:

@@ -57,7 +57,7 @@ def _undo_one(path: Path, name: str, most: int, where: str) -> None:
         raise ContractError(
             f"file {excerpt(path.name, 60)} came in the content coding {excerpt(name, 40)}, which is not known here",
             where=where,
-            next_step=f"{_WANTED.get(name, 'ask whoever keeps the files to store them without it')}; then rerun.",
+            next_step=f"{_WANTED.get(name, 'ask the vendor to store its files without it')}; then rerun.",
         )
     decoder, damaged = found
     target, size = path.with_name(f"{path.name}.undone"), 0

@@ -1,4 +1,4 @@
-"""What OpenPanel needs to be well: variables, credentials, the project, the clock, and which server it is.
+"""Examines OpenPanel: variables, credentials, the project, the clock, and the age of the server.
 
 Two requests, one of them without credentials, or none. Nothing is repaired.
 """
@@ -23,7 +23,7 @@ _REPORTS = "OPENPANEL_REPORTS"
 
 
 def is_configured(env: Environment) -> bool:
-    """Whether anybody began to name a project."""
+    """Whether any variable of a project is set."""
     return any(env.values.get(name, "").strip() for name in _NEEDED)
 
 

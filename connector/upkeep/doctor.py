@@ -1,7 +1,7 @@
-"""Looks at everything a run needs and says, for each, whether it is well and what to do if not.
+"""Examines everything a run needs, and says for each part whether it is well and what to do if not.
 
-This room knows the machine: settings, disks, spool, warehouse, budget, the Dagster instance's file. What a vendor needs
-is examined in the vendor's own ``doctor.py``. Nothing is repaired and nothing secret is shown.
+This module examines the machine: settings, proxies, disks, spool, warehouse, budget, Dagster's configuration. Each
+vendor has a ``doctor.py`` of its own. Nothing is repaired and nothing secret is shown.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def nothing_configured() -> Finding:
     """What to say where every vendor is well because none is named."""
     return warn(
         "vendors",
-        "nothing is configured: there is nobody to read from.",
+        "nothing is configured: there is no vendor to read from.",
         "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
     )
 
@@ -87,7 +87,7 @@ def _webhook(env: Environment) -> Finding:
     except SettingsError as error:
         return failed(WEBHOOK, error)
     if webhook is None:
-        return ok(WEBHOOK, "is not set; nobody is told of failures.")
+        return ok(WEBHOOK, "is not set; failures are reported nowhere.")
     with webhook:
         return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
 
@@ -146,7 +146,7 @@ def _budget() -> Iterator[Finding]:
         return
     if mode.st_uid != os.getuid():
         yield fail(
-            about, f"the folder {own.name} belongs to somebody else.", "remove it, or set TMPDIR to a folder of yours."
+            about, f"the folder {own.name} belongs to another user.", "remove it, or set TMPDIR to a folder of yours."
         )
     elif not os.access(own, os.W_OK):
         yield fail(

@@ -1,4 +1,4 @@
-"""What Userpilot needs to be well: variables, the key and its plan, the clock, the one export slot.
+"""Examines Userpilot: variables, the key and its plan, the clock, the one export slot.
 
 One request, or none. Nothing is repaired.
 """

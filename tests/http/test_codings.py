@@ -95,7 +95,7 @@ def test_a_coding_that_is_not_known_is_named_with_what_to_do(tmp_path, monkeypat
         undo(path, name, "test")
     assert name[:3] in caught.value.what
     assert str(caught.value).isprintable()
-    wanted = {"br": "brotli>=1.2", "zstd": "pip install zstandard"}.get(name, "store them without it")
+    wanted = {"br": "brotli>=1.2", "zstd": "pip install zstandard"}.get(name, "store its files without it")
     assert wanted in caught.value.next_step
 
 

@@ -274,7 +274,7 @@ def test_certificates_are_not_looked_at_where_nothing_is_encrypted(wrong_certifi
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A certificate for localhost that nobody signed, and its key."""
+    """A self-signed certificate for localhost, and its key."""
     if not shutil.which("openssl"):
         pytest.skip("openssl makes the certificate")
     folder = tmp_path_factory.mktemp("tls")
