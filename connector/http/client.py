@@ -341,7 +341,8 @@ def vendor_message(body: bytes) -> str:
 def _is_json(body: bytes) -> bool:
     """Whether a body is one whole JSON document, an object or an array.
 
-    Every byte is looked at, as a body may be cut anywhere: 0.6 ms a megabyte, where reading its rows takes ten.
+    Every byte is looked at, as a body may be cut anywhere. That takes 0.6 ms for each megabyte; the strict pass over
+    its rows takes 1.9 ms.
     """
     if body[:64].lstrip()[:1] not in (b"{", b"["):
         return False

@@ -77,6 +77,8 @@ class Proxies:
             SettingsError: the variable that would name it holds something else, or a kind that is not spoken here.
         """
         scheme = url.scheme if self._named.get(url.scheme) else "all"
+        if not self._named.get(scheme):
+            return None
         port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
         if is_loopback(url.host) or any(_exempts(entry, url, port) for entry in self._exempt):
             return None

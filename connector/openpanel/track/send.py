@@ -119,7 +119,7 @@ class Track:
             journal.take_back(message.keys)
             raise
         except RejectedError as refused:
-            if refused.status in (401, 403):
+            if refused.status in (401, 403, 407):
                 journal.take_back(message.keys)
                 raise
             if refused.status == 404 and outbox.kind in ("increment", "decrement"):
