@@ -173,6 +173,7 @@ MUTANTS = (
     Mutant("a host's codings stay on a file", "connector/http/download.py", "            codings.undo(self.part, self.codings, self.where)\n", "", "tests/http/test_codings.py"),
     Mutant("layers of packing multiply", "connector/http/codings.py", "if files.is_packed(path) and path.stat().st_size > max(", "if False and path.stat().st_size > max(", "tests/http/test_codings.py"),
     Mutant("any part is the rest", "connector/http/download.py", "int(start[1]) != have or ", "", "tests/http/test_codings.py"),
+    Mutant("a proxy's refusal is remembered", "connector/openpanel/track/send.py", "        except SettingsError:  # the proxy refuses us: nothing arrived\n            journal.take_back(message.keys)\n", "        except SettingsError:  # the proxy refuses us: nothing arrived\n", "tests/http/test_environment.py -k delivery"),
     Mutant("a lost answer never left", "connector/http/client.py", "unsent=isinstance(fault, NEVER_SENT)", "unsent=True", "tests/openpanel/track/test_send.py"),
     Mutant("what never left may have arrived", "connector/http/client.py", "unsent=isinstance(fault, NEVER_SENT)", "unsent=False", "tests/openpanel/track/test_send.py"),
     Mutant("a refusal by the rate limit may have arrived", "connector/http/client.py", "unsent=answer.status == 429", "unsent=False", "tests/openpanel/track/test_send.py"),

@@ -18,6 +18,8 @@ from connector.http.download import Files
 from connector.http.proxies import Proxies
 from connector.http.webhook import Webhook
 from connector.openpanel.client import OpenPanel
+from connector.openpanel.track.plan import Outbox
+from connector.openpanel.track.send import deliver
 from connector.sandbox import READ, Userpilot, serve_userpilot, vendor_variables
 from connector.settings import is_loopback
 from tests.http.hosts import host, whole
@@ -231,6 +233,27 @@ def test_a_password_that_a_proxy_repeats_is_cut(monkeypatch, no_pauses):
         monkeypatch.setenv("HTTP_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
         with pytest.raises(RejectedError, match=r"no \[cut\] \[cut\] here"):
             json_client()
+
+
+@pytest.mark.parametrize("status", [403, 407])
+def test_a_delivery_that_a_proxy_refuses_ends_and_is_sent_whole_the_next_time(monkeypatch, warehouse, tmp_path, status):
+    """Nothing reached the vendor, so no event may be remembered as rejected or unknown."""
+    outbox = Outbox(name="e", kind="track", query="select 'k' as key, 'signup' as name, 'u' as profile_id")
+    with warehouse.write() as connection:
+        connection.execute("create table x as select 1")
+
+    def send(url):
+        client = OpenPanel(url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
+        with client, client.track(settle=0.0) as track:
+            return deliver(outbox, track, warehouse=warehouse, folder=tmp_path / "outbox")
+
+    monkeypatch.setenv("CONNECTOR_ALLOW_HTTP", "1")
+    with host(whole(b"<html>no</html>", status)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with pytest.raises(RejectedError, match=r"through the proxy|407"):
+            send(ELSEWHERE)
+    with host(whole(b'{"deviceId": "d"}')) as server:
+        assert send(server.url).sent == 1
 
 
 # ---------- certificates
