@@ -22,6 +22,7 @@ from connector.http.connection import (
     NEVER_SENT,
     Closing,
     Transport,
+    coding_names,
     http_client,
     place_of,
     what_to_check,
@@ -228,13 +229,15 @@ class Http(Closing):
         return Outcome(_not_json(answer, place_of(url) + self._client.via(url), call.where, tries), answer.status)
 
     def _read(self, response: httpx.Response, deadline: float, where: str, place: str) -> bytes:
-        codings = response.headers.get("content-encoding", "")
-        if "," in codings:  # each may unpack to a thousand times its size, and httpx undoes all of them in one go
+        codings = coding_names(response.headers.get("content-encoding", ""))
+        if len(codings) > 1:  # each may unpack to a thousand times its size, and httpx undoes all of them in one go
             raise ContractError(
-                f"the answer of {place} is packed more than once ({excerpt(codings, 60)})",
+                f"the answer of {place} is packed more than once ({excerpt(', '.join(codings), 60)})",
                 where=where,
                 next_step="check what stands between here and the vendor: no vendor packs its answers twice.",
             )
+        if codings:  # httpx does not know x-gzip
+            response.headers["content-encoding"] = codings[0]
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():

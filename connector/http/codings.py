@@ -14,13 +14,12 @@ from typing import BinaryIO, cast
 from isal import igzip
 
 from connector.errors import ContractError, TransientError
+from connector.http.connection import coding_names
 from connector.records import files
 from connector.redaction import excerpt
 from connector.system.files import private
 
 Decoder = Callable[[BinaryIO], Iterator[bytes]]
-# Names that stand where a coding is due and change nothing; stores write them there.
-_NONE = {"", "identity", "none", "binary", "utf-8", "aws-chunked"}
 # What gzip around a file that is packed itself can win: nothing. More is an attack, as the inner file unpacks again.
 _MOST_AROUND_PACKED, _ANY_AROUND_PACKED = 4, 2**20
 _HEAD = 4096
@@ -36,8 +35,7 @@ def undo(path: Path, codings: str, where: str) -> None:
         ContractError: a coding is not known, or the file unpacks to far more than any export does.
         TransientError: the bytes are damaged; they should be fetched again.
     """
-    names = [name.strip().lower().removeprefix("x-") for name in codings.split(",")]
-    names = [name for name in names if name not in _NONE]
+    names = coding_names(codings)
     size = path.stat().st_size
     most = min(files.MOST_UNPACKED, max(files.ANY_RATIO, size * files.MOST_RATIO))
     while names and size:

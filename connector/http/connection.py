@@ -25,6 +25,8 @@ from connector.redaction import excerpt
 Transport = httpx.BaseTransport
 
 FAULTS = (httpx.TransportError, httpx.DecodingError, httpx.StreamError)
+# Names that stand where a coding is due and change nothing; stores and proxies write them there.
+_NO_CODINGS = {"", "identity", "none", "binary", "utf-8", "aws-chunked"}
 # What the TLS library reads, in the order in which it is looked at here.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 # No byte of the request went out: whatever it asks for, it may be sent again.
@@ -230,6 +232,12 @@ def what_to_check(fault: Exception, client: HttpClient, url: str) -> str:
     if proxy := client.proxy(url):
         return f"rerun; if it persists, check the proxy that {proxy.variable} names, or name the host in NO_PROXY."
     return "rerun; if it persists, check the network and the vendor's status page."
+
+
+def coding_names(header: str) -> list[str]:
+    """The codings that a Content-Encoding header names, in the order in which they were put on, without ``x-``."""
+    names = [name.strip().lower().removeprefix("x-") for name in header.split(",")]
+    return [name for name in names if name not in _NO_CODINGS]
 
 
 def place_of(url: str) -> str:

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from connector.errors import ContractError, TransientError
+from connector.http.client import Http
 from connector.http.codings import undo
 from connector.http.download import Files
 from connector.records.files import prove_whole, unpacked
@@ -84,6 +85,17 @@ def test_a_file_is_what_its_host_stores(tmp_path, header, around, stored, length
     with unpacked(tmp_path / "a", "test") as stream:
         found = b"".join(iter(lambda: stream.read(2**16), b""))
     assert found == (gzip.decompress(stored) if stored[:2] == b"\x1f\x8b" else stored)
+
+
+@pytest.mark.parametrize(
+    ("header", "around"),
+    [("gzip", "gzip"), ("x-gzip", "gzip"), ("deflate", "deflate"), ("deflate", "raw"), ("identity, X-GZIP", "gzip")],
+)
+def test_an_answer_of_the_api_may_come_in_a_coding_too(header, around):
+    with host(whole(put_around(b'{"a": 1}', around), content_encoding=header)) as server:
+        with Http(server.url, headers={}, sleep=lambda _: None) as http:
+            assert http.get("/x", where="test") == b'{"a": 1}'
+        assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("name", ["br", "zstd", "compress", "own\x1b[2Jcoding"])
