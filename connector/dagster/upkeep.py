@@ -1,9 +1,7 @@
-"""Upkeep by the clock: what nobody needs any more is removed every night. Stopped until somebody switches it on.
+"""The nightly clean-up as a job and its schedule, which is stopped until it is switched on.
 
-What is removed, and what never is, is decided below the wall, in ``retention.py``.
+What is removed, and what never is, is decided in ``connector/upkeep/prune.py``.
 """
-
-from typing import Any
 
 import dagster as dg
 
@@ -23,26 +21,20 @@ def prune_schedule(
 
     Args:
         cron: in UTC.
-        files_days: age after which export files that nobody landed are removed.
+        files_days: age after which export files that were not landed are removed.
         receipts_days: age after which receipts that no row refers to are removed.
     """
     target = warehouse or WarehouseResource()
 
     @dg.op(name=f"{name}_op", description="Removes files of dead runs and receipts that no row refers to.")
     def _op(context: dg.OpExecutionContext) -> None:
-        from connector.upkeep.prune import prune_files, prune_receipts
-        from connector.userpilot.exports.files import prune_files as prune_exports
+        from connector.upkeep.prune import prune
 
         with as_dagster_failure():
-            exports = prune_exports(target.spool_path, older_than=files_days * 86_400)
-            found = [
-                *prune_files(target.spool_path, older_than_days=files_days),
-                *prune_receipts(target.warehouse(), older_than_days=receipts_days),
-            ]
-        removed: dict[str, Any] = {one.what: one.count for one in found}
-        context.add_output_metadata({**removed, "files of exports that nobody landed": len(exports)})
+            pruned = prune(target.warehouse(), target.spool_path, files_days=files_days, receipts_days=receipts_days)
+        context.add_output_metadata({one.what: one.count for one in pruned})
 
-    @dg.job(name=name, description="Removes what nobody needs any more; see connector prune.")
+    @dg.job(name=name, description="Removes what is not needed any more; see connector prune.")
     def _job() -> None:
         _op()
 

@@ -1,7 +1,4 @@
-"""Examines Userpilot: variables, the key and its plan, the clock, the one export slot.
-
-One request, or none. Nothing is repaired.
-"""
+"""Checks Userpilot: its variables, the key and its plan, the clock, the export slot. Sends one request, or none."""
 
 from collections.abc import Iterator
 
@@ -21,10 +18,10 @@ def is_configured(env: Environment) -> bool:
 
 
 def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
-    """Findings about Userpilot; one that says so if it is not configured at all.
+    """Findings about Userpilot; a single one if it is not configured.
 
     Args:
-        ask: also send the request.
+        ask: send the request.
     """
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
