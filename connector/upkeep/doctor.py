@@ -1,7 +1,8 @@
 """Examines everything a run needs, and says for each part whether it is well and what to do if not.
 
-This module knows the machine: settings, proxies, disks, spool, warehouse, request budget. What a vendor needs is checked
-in the vendor's own ``doctor.py``, Dagster's settings in ``dagster_settings.py``. Nothing is repaired, no secret is shown.
+This module knows the machine: settings, proxies, disks, spool, warehouse, request budget. What a vendor needs is
+checked in the vendor's own ``doctor.py``, Dagster's settings in ``dagster_settings.py``. Nothing is repaired, no secret
+is shown.
 """
 
 import contextlib
