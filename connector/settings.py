@@ -4,8 +4,10 @@ Each vendor's own variables are in ``<vendor>/settings.py``. This module reads a
 variables that both vendors share: the warehouse, the first day and the spool.
 """
 
+import ipaddress
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +21,6 @@ import msgspec
 from connector.errors import SettingsError
 from connector.redaction import conceal, excerpt
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _YES = {"1", "true", "yes", "on"}
 Shape = TypeVar("Shape")
 
@@ -139,13 +140,29 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
         raise SettingsError(
             name, "is not a base URL", next_step=f"set {name} to something like https://panel.example.com/api."
         )
-    if parts.scheme == "http" and host not in _LOOPBACK and not insecure:
+    if parts.scheme == "http" and not is_loopback(host) and not insecure:
         raise SettingsError(
             name,
             f"is plain HTTP to {host}, which would show the key to the network",
             next_step=f"use https:// in {name}, or set CONNECTOR_ALLOW_HTTP=1 if the network is yours.",
         )
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: ``localhost`` and names below it, ``127.x`` in any spelling, ``::1``."""
+    host = host.lower().strip("[]").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:  # 127.1 and 0x7f.0.0.1 reach this machine, too
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def environment() -> Environment:

@@ -5,6 +5,7 @@ the repository; ``--check`` does the same and changes nothing.
 """
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -22,7 +23,7 @@ KINDS = {
 }
 # What a reader does about each kind, whatever the message says besides.
 RERUN = {
-    "TransientError": "yes; it was retried by itself first",
+    "TransientError": "yes; requests are sent again first",
     "IncompleteError": "yes",
     "BusyError": "yes, once the file is free",
     "InProgressError": "later; the request is remembered",
@@ -172,7 +173,7 @@ def _text(node: ast.expr, constants: dict[str, str]) -> str:
 
 
 def _cell(text: str) -> str:
-    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    text = re.sub("…+", "…", " ".join(text.split())).replace("|", "\\|").replace("<", "&lt;")
     return text.replace("``", "`")
 
 

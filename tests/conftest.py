@@ -57,7 +57,8 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_"))
+        # Proxies and certificates of the machine would decide which way requests go.
+        ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "SSL")) or name.lower().endswith("_proxy")
         if ours or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
             monkeypatch.delenv(name)
     # A developer's own .env is not the tests'.

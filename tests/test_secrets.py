@@ -157,7 +157,7 @@ def test_a_budget_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
     from connector.http.budget import SharedBudget
 
     monkeypatch.setattr(os, "getuid", lambda: 4242)
-    with pytest.raises(SettingsError, match="belongs to somebody else"):
+    with pytest.raises(SettingsError, match="belongs to another user"):
         SharedBudget("x", folder=tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_a_budget_without_a_place_says_which_variable_to_set(tmp_path):
     from connector.http.budget import SharedBudget
 
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"TMPDIR has no room for the request budget .*Not a directory.*set TMPDIR"):
+    with pytest.raises(SettingsError, match=r"TMPDIR cannot hold the request budget .*Not a directory.*set TMPDIR"):
         SharedBudget("x", folder=tmp_path / "file" / "budget")
 
 

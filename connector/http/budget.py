@@ -1,11 +1,11 @@
 """The vendor's request budget, shared by every process on this machine that uses the same client id.
 
-The vendors count requests in fixed windows: so many until the window ends, then a fresh allowance. Against that,
-spreading requests out only loses time; the best one can do is spend the window at once and sleep until it ends. One
-*opener* goes first in every window: its answer dates the window's end to one round trip. What it learns lies in a
-small file that all processes lock for microseconds, so a backfill of forty runs is refused as rarely as one run.
+The vendors count requests in fixed windows: so many until the window ends, then a fresh allowance. Spreading requests
+out only loses time. The fastest way is to spend the window at once and to sleep until it ends. One request, the
+*opener*, goes first in every window: its answer tells when the window ends, to one round trip. All processes share what
+it learns in a small file, which they lock for microseconds. So a backfill of forty runs is refused as rarely as one.
 
-This room does not retry and does not know who the vendor is.
+This module does not retry and knows no vendor.
 """
 
 import contextlib
@@ -24,21 +24,21 @@ import msgspec
 
 from connector.errors import SettingsError, TransientError
 
-# An opener that died with its process must not hold everybody: after this many seconds another one may go.
+# Seconds after which another opener may go: the first one may have died with its process.
 OPENER_LEASE = 15.0
-# Seconds the vendor's clock may be apart from ours between its window's end and our next request.
+# Seconds between the end of a window and our next request, as the vendor's clock may be behind ours.
 MARGIN = 0.02
-# No vendor's window is longer; a later end is a clock that was corrected.
+# Seconds. No vendor's window is longer; a later end means that this machine's clock was set back.
 LONGEST_WINDOW = 3600.0
-# Seconds that anybody waits for the vendor to listen again. Its windows take 10 s, 60 s where others share the client;
-# a header that says more may not hold a run in silence, whatever it means.
+# Most seconds to wait for the end of a refusal. Windows take 10 s, or 60 s where others share the client id. A header
+# that says more must not hold a run in silence.
 PATIENCE = 300.0
 # Longest sleep in one piece, so that a cancelled run wakes up soon.
 SLICE = 0.5
 
 
 class _State(msgspec.Struct):
-    """One window: how many requests it allows, how many we issued, what others used, and when it ends."""
+    """One window: how many requests it allows, how many we and others used, and when it ends."""
 
     ends_at: float = 0.0
     limit: int = 0
@@ -60,7 +60,14 @@ class Ticket:
 
 
 class Budget(Protocol):
-    """What the transport needs: a ticket before a request, the answer's headers after it."""
+    """What the transport needs: a ticket before a request, the answer's headers after it.
+
+    Attributes:
+        holds: whether :meth:`take` itself waits until a refusal is over; if not, the caller has to wait.
+    """
+
+    @property
+    def holds(self) -> bool: ...
 
     def take(self, where: str = "") -> Ticket: ...
 
@@ -71,6 +78,8 @@ class Budget(Protocol):
 
 class Unlimited:
     """For a service that counts nothing."""
+
+    holds = False
 
     def take(self, where: str = "") -> Ticket:
         return Ticket(0.0, False)
@@ -92,6 +101,8 @@ class SharedBudget:
         clock, sleep: seconds since the epoch, and waiting; replaced in tests.
     """
 
+    holds = True
+
     def __init__(
         self,
         key: str,
@@ -106,10 +117,10 @@ class SharedBudget:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.getuid():
-                # Whoever made this folder where everybody may write could read and bend what is in it.
+                # Every user may write in /tmp. The owner of this folder could read and change what is in it.
                 raise SettingsError(
                     "TMPDIR",
-                    f"holds a folder {folder.name} that belongs to somebody else",
+                    f"holds a folder {folder.name} that belongs to another user",
                     next_step="remove that folder, or set TMPDIR to a folder of your own.",
                 )
             # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
@@ -117,19 +128,19 @@ class SharedBudget:
         except OSError as fault:
             raise SettingsError(
                 "TMPDIR",
-                f"has no room for the request budget in {folder}: {fault.strerror or type(fault).__name__}",
+                f"cannot hold the request budget in {folder}: {fault.strerror or type(fault).__name__}",
                 next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
             ) from None
         self._threads = threading.Lock()
 
     def take(self, where: str = "") -> Ticket:
-        """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has room.
+        """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has requests left.
 
         Args:
             where: for whom, in messages.
 
         Raises:
-            TransientError: the window ends later than anybody waits.
+            TransientError: the window ends later than we are ready to wait.
         """
         while True:
             with self._locked() as state:
@@ -163,7 +174,7 @@ class SharedBudget:
             reset -= now
         used = None if limit is None or remaining is None else limit - remaining
         if refused_for is None and not ticket.opener and used is not None and used <= ticket.issued:
-            return  # nobody but us: nothing to write down
+            return  # no other machine uses this client id: nothing to write down
         with self._locked() as state:
             if refused_for is not None:
                 state.ends_at = max(
@@ -180,11 +191,11 @@ class SharedBudget:
                 state.limit, state.issued, state.opening_until = int(limit), 1, 0.0
                 state.foreign = max(0, int(limit - remaining) - 1)
             elif ticket.window == state.ends_at:
-                # Used more than we issued: somebody without our file shares this client id.
+                # Used more than we issued: another machine shares this client id.
                 state.foreign = max(state.foreign, int(limit - remaining) - state.issued)
 
     def give_back(self, ticket: Ticket) -> None:
-        """A request that got no answer: an opener must make room for the next one at once."""
+        """Take back the ticket of a request that got no answer. After an opener the next one may go at once."""
         if ticket.opener:
             with self._locked() as state:
                 state.opening_until = 0.0

@@ -1,62 +1,73 @@
-"""One request in, one body out: the only room that speaks HTTP and the only one that asks a request again.
+"""Asks a vendor's JSON API: one request in, one whole body out.
 
-It knows statuses, redirects, Retry-After, timeouts and sizes. It does not know what a body means: an answer that
-arrived whole is handed over as bytes, and whoever asked decides what it says.
+It knows statuses, redirects, time limits and sizes. What a body means is the caller's business; whether a request is
+sent again is decided in ``retry.py``.
 """
 
 import json
 import random
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from types import TracebackType
-from typing import Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
+import msgspec
 
 from connector.errors import ConnectorError, ContractError, RejectedError, SettingsError, TransientError
-from connector.http.budget import PATIENCE, SLICE, Budget, Ticket, Unlimited
+from connector.http.budget import SLICE, Budget, Ticket, Unlimited
+from connector.http.connection import (
+    FAULTS,
+    NEVER_SENT,
+    Closing,
+    Transport,
+    coding_names,
+    http_client,
+    place_of,
+    what_to_check,
+    why,
+)
+from connector.http.retry import ATTEMPTS, Again, Give, Outcome, Return, Tries, decide, hint_of, passes, refusal_wait
 from connector.meter import Meter
 from connector.redaction import excerpt
 
 Params = Sequence[tuple[str, str]]
-# A test may bring its own; nothing outside this folder imports httpx for it.
-Transport = httpx.BaseTransport
 
-# Attempts per request. A partition is tried three times by Dagster, so one request is sent at most 15 times a run.
-ATTEMPTS = 5
-# A 500 may be the server's word for a parameter it cannot read; three identical ones are an answer.
-ATTEMPTS_ON_500 = 3
-# Refusals by the rate limit are not failures, yet a vendor that refuses for minutes must not hold a run for ever.
-PATIENCE_WHEN_REFUSED = PATIENCE
-REFUSALS = 30
 LARGEST_BODY = 256 * 1024 * 1024
-# Bytes of a file that must come in ten minutes: 2 kB/s, slower than any line that could ever carry an export.
-LEAST = 2**20
-RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
-# No byte of the request went out: whatever it asks for, it may be asked again.
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
+_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
-class Closing(ABC):
-    """Something that a ``with`` block closes at its end, however it ends."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request as its caller wants it.
 
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of every connection."""
+    Attributes:
+        path: below the base URL, with a leading slash.
+        params: query parameters in order; repeated names are lists.
+        body: sent as JSON; None for none.
+        where: stream and partition, for messages.
+        attempts: how often it may fail; 1 for requests that must not be repeated at all.
+        at_most_once: send it again only while it is certain that nothing was taken: the error is then ``unsent``.
+        json_expected: an answer that is no whole JSON document is a failure.
+    """
 
-    def __enter__(self) -> Self:
-        return self
+    method: str
+    path: str
+    where: str
+    params: Params = ()
+    body: object = None
+    attempts: int = ATTEMPTS
+    at_most_once: bool = False
+    json_expected: bool = False
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    @property
+    def said(self) -> str:
+        """The request as messages show it."""
+        asked = ", ".join(f"{name}={excerpt(value, 40)}" for name, value in self.params[:6])
+        return f"{self.method} {self.path}{f' ({asked})' if asked else ''}"
 
 
 class Http(Closing):
@@ -86,32 +97,34 @@ class Http(Closing):
         largest_body: int = LARGEST_BODY,
         connections: int = 8,
         sleep: Callable[[float], None] = time.sleep,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         for name, value in headers.items():
             _must_be_sendable(name, value, advice or {})
         self.base_url = base_url.rstrip("/")
+        self.last_headers: Mapping[str, str] = {}
         self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
         self._deadline, self._largest, self._closed = deadline, largest_body, False
-        self._client = httpx.Client(
-            headers={"accept": "application/json", "user-agent": "openpanel-userpilot-connector", **headers},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,  # followed by hand below: httpx strips only its own auth header, not ours
-            trust_env=transport is None,
+        self._client = http_client(
+            headers={"accept": "application/json", **headers},
+            timeout=timeout,
+            connections=connections,
+            base_url=base_url,
             transport=transport,
-            # Reading the certificate store takes 0.03 s; a base URL without TLS never meets one, as redirects stay
-            # on the same scheme, host and port.
-            verify=not _is_plain(base_url),
         )
 
     def close(self) -> None:
-        """End the connections; whoever still asks or waits to ask again, in another thread, is told so."""
+        """End the connections; a thread that still asks, or waits to ask again, gets an error."""
         self._closed = True
         self._client.close()
 
+    @property
+    def via(self) -> str:
+        """Words for a message: through which proxy the base URL is asked; nothing without one."""
+        return self._client.via(self.base_url)
+
     def get(self, path: str, params: Params = (), *, where: str, meter: Meter | None = None) -> bytes:
-        """The body of one GET, whole.
+        """The body of one GET, a whole JSON document.
 
         Args:
             path: below the base URL, with a leading slash.
@@ -122,129 +135,109 @@ class Http(Closing):
         Raises:
             TransientError: still failing after 5 attempts (3 for a 500), or refused by the rate limit for 5 minutes.
             RejectedError: the vendor refused, or redirected to another host.
-            ContractError: the answer is larger than the limit, or not a JSON document.
+            ContractError: the answer is larger than the limit, or no JSON document five times in a row.
         """
-        return self.send("GET", path, params, where=where, attempts=ATTEMPTS, json_expected=True, meter=meter)
+        return self.send(Call(method="GET", path=path, params=params, where=where, json_expected=True), meter=meter)
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        params: Params = (),
-        *,
-        body: object = None,
-        where: str,
-        attempts: int,
-        at_most_once: bool = False,
-        json_expected: bool = False,
-        meter: Meter | None = None,
-    ) -> bytes:
-        """Like :meth:`get` for any method.
+    def send(self, call: Call, *, meter: Meter | None = None) -> bytes:
+        """The body of a good answer, after as many attempts as the call allows.
 
-        Args:
-            attempts: 1 for requests that must not be repeated at all.
-            at_most_once: ask again only while it is certain that nothing was taken: the error is then ``unsent``.
+        Raises:
+            TransientError, RejectedError, ContractError: as for :meth:`get`.
         """
         meter = meter or Meter()
-        url, failures, refusals, refused_for, moved = self.base_url + path, 0, 0, 0.0, 0
+        query = f"?{'&'.join(map(_spelt, call.params))}" if call.params else ""
+        url, moved, tries = self.base_url + call.path + query, 0, Tries(call.attempts, call.at_most_once)
         while True:
             if self._closed:
-                raise TransientError(
-                    f"{method} {path} was given up: the client was closed",
-                    where=where,
-                    next_step="nothing: another request of the same reading failed first, and its error tells why.",
-                    unsent=at_most_once,  # whoever asks that way comes here only after what was not taken
-                )
-            ticket = self._budget.take(where)  # outside: what it raises has waited, or told, long enough
+                # Calls that may be sent only once come here only after what was not taken.
+                raise _was_closed(call, unsent=call.at_most_once)
+            ticket = self._budget.take(call.where)  # outside: what it raises has waited, or told, long enough
+            answer = None
             try:
-                answer = self._once(ticket, method, url, params, body, where, meter)
+                answer = self._once(ticket, call, url, tries, meter)
+                outcome = self._outcome(call, url, answer, tries)
             except TransientError as failed:
-                failures += 1
-                if failures >= attempts or (at_most_once and not failed.unsent):
-                    raise
-                self._pause(failures)
+                outcome = Outcome(failed)
+            if answer and answer.status in _REDIRECTS and call.method == "GET" and moved < MOST_REDIRECTS:
+                url, moved = self._same_origin(url, answer, call.where), moved + 1
                 continue
-            if 200 <= answer.status < 300:
-                if not json_expected or _looks_like_json(answer.body):
+            match decide(outcome, tries):
+                case Return() if answer:
                     return answer.body
-                failures += 1  # a proxy's maintenance page and a cut body go away; a dashboard's address does not
-                if failures >= attempts:
-                    raise _not_json(answer, url, where)
-                self._pause(failures)
-                continue
-            if answer.status in _REDIRECTS and method == "GET" and moved < 3:
-                url, params, moved = self._same_origin(url, answer, where), (), moved + 1
-                continue
-            error = self._refusal(answer, method, path, params, where)
-            if answer.status == 429:
-                alone = isinstance(self._budget, Unlimited)
-                usual = min(2.0**refusals, 10.0) if answer.retry_after is None else answer.retry_after
-                wait = usual if alone else _refused_for(answer.headers, answer.retry_after)
-                refused_for, refusals = refused_for + wait, refusals + 1
-                if refused_for > PATIENCE_WHEN_REFUSED:
-                    raise _impatient(error, refused_for)
-                if refusals >= REFUSALS or attempts == 1:
+                case Give(error):
                     raise error
-                if alone:
-                    self._sleep_in_slices(wait)
-                continue  # otherwise the budget holds us, and everybody else, until the window ends
-            failures += 1
-            if (
-                answer.status not in RETRIED_STATUSES
-                or failures >= min(attempts, _limit(answer.status))
-                or at_most_once
-            ):
-                raise error
-            self._pause(failures, at_least=answer.retry_after)
+                case Again(after, tries):
+                    if outcome.status != 429 or not self._budget.holds:
+                        self._pause(*after)
+                    # else the budget holds this and all other requests until the window ends
 
-    def _once(
-        self, ticket: Ticket, method: str, url: str, params: Params, body: object, where: str, meter: Meter
-    ) -> "_Answer":
+    def _once(self, ticket: Ticket, call: Call, url: str, tries: Tries, meter: Meter) -> "_Answer":
+        """One request, and its answer whatever the status.
+
+        Raises:
+            TransientError: no whole answer came.
+            ContractError: the answer is too large, or the address is none.
+            SettingsError: the proxy refuses us.
+        """
         answered = False
         meter.add(requests=1)
         try:
             deadline = time.monotonic() + self._deadline
-            asked = f"{url}?{'&'.join(map(_spelt, params))}" if params else url
-            request = self._client.build_request(method, asked, json=body)
+            request = self._client.build_request(call.method, url, json=call.body)
             response = self._client.send(request, stream=True)
             try:
-                retry_after = _seconds(response.headers.get("retry-after"))
+                self.last_headers = response.headers
                 refused = response.status_code == 429
-                self._budget.learn(
-                    ticket,
-                    response.headers,
-                    refused_for=_refused_for(response.headers, retry_after) if refused else None,
-                )
+                hint = hint_of(response.headers, now=time.time(), refused=refused)
+                wait = refusal_wait(hint, tries.refusals) if refused else hint or 0.0
+                self._budget.learn(ticket, response.headers, refused_for=wait if refused else None)
                 answered = True
-                content = self._read(response, deadline, where, place_of(url))
+                content = self._read(response, deadline, call.where, place_of(url) + self._client.via(url))
             finally:
                 response.close()
-        except (httpx.TransportError, httpx.DecodingError, httpx.StreamError) as fault:
+        except FAULTS as fault:
             # `from None`: httpx exceptions carry the request, and with it the headers that hold the key.
             raise TransientError(
-                f"{method} {place_of(url)} failed: {type(fault).__name__} {excerpt(str(fault), 160)}",
-                where=where,
-                next_step="it is retried by itself; if it persists, check the network and the vendor's status page.",
-                unsent=isinstance(fault, _NEVER_SENT),
+                f"{call.method} {place_of(url)} failed: {why(fault, self._client, url)}{tries.said}",
+                where=call.where,
+                next_step=what_to_check(fault, self._client, url),
+                unsent=isinstance(fault, NEVER_SENT),
             ) from None
         except (httpx.InvalidURL, ValueError) as fault:
             raise ContractError(
-                f"{method} {place_of(url)}: {excerpt(str(fault), 160)}", where=where, next_step="check the base URL."
+                f"{call.method} {place_of(url)}: {excerpt(str(fault), 160)}",
+                where=call.where,
+                next_step="check the base URL.",
             ) from None
+        except RuntimeError:
+            if not self._closed or answered:
+                raise
+            raise _was_closed(call, unsent=True) from None
         finally:
             if not answered:
                 self._budget.give_back(ticket)
         meter.add(refused=int(refused), received=len(content))
-        return _Answer(response.status_code, content, retry_after, response.headers)
+        return _Answer(response.status_code, content, wait, response.headers)
+
+    def _outcome(self, call: Call, url: str, answer: "_Answer", tries: Tries) -> Outcome:
+        if not 200 <= answer.status < 300:
+            return Outcome(self._refusal(call, url, answer, tries), answer.status, answer.wait)
+        if not call.json_expected or _is_json(answer.body):
+            return Outcome()
+        # A proxy's maintenance page and a cut body go away; a dashboard's address does not.
+        return Outcome(_not_json(answer, place_of(url) + self._client.via(url), call.where, tries), answer.status)
 
     def _read(self, response: httpx.Response, deadline: float, where: str, place: str) -> bytes:
-        packings = response.headers.get("content-encoding", "")
-        if "," in packings:  # each packing may unpack a thousand times its size, and all of them at one go
+        codings = coding_names(response.headers.get("content-encoding", ""))
+        if len(codings) > 1:  # each may unpack to a thousand times its size, and httpx undoes all of them in one go
             raise ContractError(
-                f"the answer of {place} is packed more than once ({excerpt(packings, 60)})",
+                f"the answer of {place} is packed more than once ({excerpt(', '.join(codings), 60)})",
                 where=where,
                 next_step="check what stands between here and the vendor: no vendor packs its answers twice.",
             )
+        if codings:  # httpx does not know x-gzip
+            response.headers["content-encoding"] = codings[0]
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():
@@ -259,7 +252,7 @@ class Http(Closing):
                 raise TransientError(
                     f"the answer of {place} was not complete after {self._deadline:.0f} s",
                     where=where,
-                    next_step="it is retried by itself; if it persists, ask the vendor why this answer is slow.",
+                    next_step="rerun; if it persists, ask the vendor why this answer is slow.",
                 )
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -284,24 +277,30 @@ class Http(Closing):
             )
         return str(target)
 
-    def _refusal(self, answer: "_Answer", method: str, path: str, params: Params, where: str) -> ConnectorError:
-        said = vendor_message(answer.body)
-        asked = f"{method} {path}" + (
-            f" ({', '.join(f'{k}={excerpt(v, 40)}' for k, v in params[:6])})" if params else ""
-        )
-        what = f"{asked} was answered with {answer.status}: {said}"
-        if answer.status in RETRIED_STATUSES or answer.status >= 500:
-            hint = "the vendor is overloaded or down; it is retried by itself, then rerun the partition."
-            advice = self._advice.get(answer.status, hint)
-            return TransientError(what, where=where, next_step=advice, unsent=answer.status == 429)
-        hint = "check the credentials, the plan and the parameters named above; a rerun gets the same answer."
-        return RejectedError(what, where=where, next_step=self._advice.get(answer.status, hint), status=answer.status)
+    def _refusal(self, call: Call, url: str, answer: "_Answer", tries: Tries) -> ConnectorError:
+        status, proxy = answer.status, self._client.proxy(url)
+        if status == 407 and proxy:
+            return proxy.refuses_us()
+        via = self._client.via(url)
+        what = f"{call.said}{via} was answered with {status}: {vendor_message(answer.body)}{tries.said}"
+        from_elsewhere = _is_web_page(answer.body) and (proxy or status in (401, 403, 407))
+        if passes(status):
+            hint = "the vendor is overloaded or down: rerun later."
+        elif status == 407:
+            hint = "something between here and the vendor is a proxy that wants a password: name it in HTTPS_PROXY."
+        else:
+            hint = "check the credentials, the plan and the parameters named above; a rerun gets the same answer."
+        advice = self._advice.get(status, hint)
+        if from_elsewhere:
+            between = proxy or "what stands between here and the vendor"
+            advice = f"this answer is a web page, and not the API's: check {between}, and the base URL."
+        if passes(status):
+            return TransientError(what, where=call.where, next_step=advice, unsent=answer.status == 429)
+        return RejectedError(what, where=call.where, next_step=advice, status=status)
 
-    def _pause(self, failures: int, *, at_least: float | None = None) -> None:
-        # Full jitter: a backfill's forty runs that failed together must not come back together.
-        self._sleep_in_slices(max(random.uniform(0.1, min(0.5 * 2**failures, 20.0)), min(at_least or 0.0, 120.0)))
-
-    def _sleep_in_slices(self, seconds: float) -> None:
+    def _pause(self, least: float, most: float) -> None:
+        """Wait, drawn by lot: the forty runs of a backfill that failed together must not come back together."""
+        seconds = random.uniform(least, most)
         while seconds > 0 and not self._closed:
             self._sleep(min(seconds, SLICE))
             seconds -= SLICE
@@ -309,10 +308,21 @@ class Http(Closing):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    """A whole answer; ``wait`` are the seconds that it asks us to wait, 0 for none."""
+
     status: int
     body: bytes
-    retry_after: float | None
+    wait: float
     headers: Mapping[str, str]
+
+
+def _was_closed(call: Call, *, unsent: bool) -> TransientError:
+    return TransientError(
+        f"{call.method} {call.path} was given up: the client was closed",
+        where=call.where,
+        next_step="nothing: another request of the same reading failed first, and its error tells why.",
+        unsent=unsent,
+    )
 
 
 def vendor_message(body: bytes) -> str:
@@ -331,15 +341,39 @@ def vendor_message(body: bytes) -> str:
     return excerpt("; ".join(str(text) for text in texts if text) or str(document))
 
 
-def _looks_like_json(body: bytes) -> bool:
-    """Begins and ends as a document does: catches web pages and bodies cut behind a wrong content-length."""
-    ends = body[:16].lstrip()[:1] + body[-16:].rstrip()[-1:]
-    return ends in (b"{}", b"[]")
+def _is_json(body: bytes) -> bool:
+    """Whether a body is one whole JSON document, an object or an array.
+
+    Every byte is looked at, as a body may be cut anywhere. That takes 0.6 ms for each megabyte; the strict pass over
+    its rows takes 1.9 ms.
+    """
+    if body[:64].lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        _JSON.decode(body)
+    except RecursionError:
+        return True  # too deep to look at; its reader says so
+    except msgspec.DecodeError:
+        try:  # JavaScript's NaN and halves of a pair are no JSON, and yet readable
+            json.loads(body)
+        except RecursionError:
+            return True
+        except ValueError:
+            return False
+    return True
 
 
-def _not_json(answer: _Answer, url: str, where: str) -> ContractError:
+def _is_web_page(body: bytes) -> bool:
+    start = body[:64].lstrip()
+    return start.startswith(b"<") and not start.startswith(b"<?xml")
+
+
+def _not_json(answer: _Answer, place: str, where: str, tries: Tries) -> ContractError:
+    coding = answer.headers.get("content-encoding", "")
+    coded = f", in the content coding {excerpt(coding, 40)}" if coding else ""
     return ContractError(
-        f"{place_of(url)} was answered with something that is not a JSON document: {excerpt(answer.body, 120)}",
+        f"{place} was answered with something that is not a whole JSON document{tries.said}{coded}: "
+        f"{excerpt(answer.body, 120)}",
         where=where,
         next_step="check the base URL: it must be the API's, not the dashboard's, with no login page or proxy between "
         "that changes answers.",
@@ -348,25 +382,12 @@ def _not_json(answer: _Answer, url: str, where: str) -> ContractError:
 
 @lru_cache(maxsize=1024)
 def _spelt(pair: tuple[str, str]) -> str:
-    """A parameter as it stands in a query; of the thirty that ask for a page, one is another than the last page's."""
+    """URL-encode one parameter. Cached: 29 of 30 repeat on every page."""
     return urlencode((pair,))
 
 
-def _limit(status: int) -> int:
-    return ATTEMPTS_ON_500 if status == 500 else ATTEMPTS
-
-
-def _impatient(error: ConnectorError, wait: float) -> TransientError:
-    return TransientError(
-        f"{error.what}; it would have us wait {wait:.0f} s in all, and we wait at most {PATIENCE_WHEN_REFUSED:.0f} s",
-        where=error.where,
-        next_step="rerun after that time; if it repeats, ask the vendor what its rate limit is.",
-        unsent=True,
-    )
-
-
 def _must_be_sendable(name: str, value: str, advice: Mapping[int, str]) -> None:
-    """Headers hold credentials, and what refuses them further down repeats them in its message."""
+    """Check a header here: it may hold a credential, which the HTTP library would repeat in its own message."""
     if not (value.isascii() and value.isprintable() and value == value.strip()):
         raise SettingsError(
             f"the header {name}",
@@ -374,41 +395,3 @@ def _must_be_sendable(name: str, value: str, advice: Mapping[int, str]) -> None:
             next_step="if it was read from a file, cut the newline at its end; "
             + advice.get(401, "copy the credentials once more."),
         )
-
-
-def _is_plain(url: str) -> bool:
-    """Whether requests go out without TLS, by the parser that sends them: however the scheme is spelt."""
-    try:
-        return httpx.URL(url).scheme == "http"
-    except (httpx.InvalidURL, ValueError):
-        return False
-
-
-def place_of(url: str) -> str:
-    """Where a request went, without the query: presigned links carry their password there."""
-    try:
-        parts = urlsplit(url)
-        return excerpt(f"{parts.hostname or ''}{parts.path}", 160)
-    except ValueError:
-        return "an address that is none"
-
-
-def _seconds(text: str | None) -> float | None:
-    """Retry-After in either spelling, seconds or an HTTP date; capped at an hour."""
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), 3600.0) if seconds == seconds else None
-
-
-def _refused_for(headers: Mapping[str, str], retry_after: float | None) -> float:
-    if retry_after is not None:
-        return retry_after
-    reset = _seconds(headers.get("x-ratelimit-reset"))
-    return reset if reset is not None and reset < 3600.0 else 1.0

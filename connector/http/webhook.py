@@ -1,21 +1,20 @@
-"""Posts a message to a webhook. Whoever has its address may post there, so the address is a secret like any other.
+"""Posts messages to a webhook. Its address is all that is needed to post there, so it is a secret.
 
-No part of it but the host is ever shown. Nothing here decides what is worth a message.
+Only the host is ever shown. What is worth a message is decided elsewhere.
 """
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from connector.errors import ConnectorError, RejectedError, SettingsError, TransientError
-from connector.http.client import Http
+from connector.http.client import Call, Http
+from connector.http.connection import Closing
 from connector.settings import Environment, Secret, checked_url, environment
 
 VARIABLE = "CONNECTOR_ALERT_WEBHOOK"
 
 
-class Webhook:
+class Webhook(Closing):
     """One address that takes JSON objects by POST.
 
     Args:
@@ -49,12 +48,7 @@ class Webhook:
     def __repr__(self) -> str:
         return f"Webhook({self.host!r})"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._http.close()
 
     def post(self, message: Mapping[str, object]) -> None:
@@ -63,21 +57,22 @@ class Webhook:
         Raises:
             TransientError: the receiver did not answer, or is overloaded.
             RejectedError: it refused.
+            SettingsError: a proxy or certificates are wrong.
         """
         try:
-            self._http.send("POST", self._rest, body=dict(message), where="alert", attempts=3)
+            self._http.send(Call(method="POST", path=self._rest, body=dict(message), where="alert", attempts=3))
         except SettingsError:
             raise
         except RejectedError as refused:
             raise RejectedError(
-                f"the webhook at {self.host} refused the message with {refused.status}",
+                f"the webhook at {self.host} refused the message with {refused.status}{self._http.via}",
                 where="alert",
                 next_step=f"check {VARIABLE}: the address may have been withdrawn.",
                 status=refused.status,
             ) from None
         except ConnectorError:  # its message would show the address
             raise TransientError(
-                f"the webhook at {self.host} did not take the message",
+                f"the webhook at {self.host} did not take the message{self._http.via}",
                 where="alert",
                 next_step=f"check that {self.host} can be reached from here, and {VARIABLE}.",
             ) from None

@@ -5,7 +5,7 @@ The readers are in ``events.py`` (events) and ``reports/`` (insights, charts, fu
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from connector.catalogue.openpanel import EVENTS, EventsQuery
 from connector.errors import SettingsError
 from connector.http.budget import Budget, SharedBudget, Unlimited
-from connector.http.client import Closing, Http, Transport
+from connector.http.client import Http
+from connector.http.connection import Closing, Transport
 from connector.meter import Meter
 from connector.openpanel.events import EventPages
 from connector.openpanel.settings import OpenPanelSettings
@@ -114,6 +115,11 @@ class OpenPanel(Closing):
 
     def close(self) -> None:
         self._http.close()
+
+    @property
+    def last_headers(self) -> Mapping[str, str]:
+        """The headers of the last answer; empty before the first."""
+        return self._http.last_headers
 
     def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
         """The vendor's own count of rows for one day of a ``counted`` stream; see :class:`EventPages`."""

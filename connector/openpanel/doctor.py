@@ -1,16 +1,15 @@
-"""Checks OpenPanel: its variables, the credentials, the project, the clock, and the server's version.
+"""Examines OpenPanel: variables, credentials, the project, the clock, the timezone, and the age of the server.
 
 Sends a handful of requests, or none.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from connector.catalogue.openpanel import DIMENSIONS, EVENTS
 from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
-from connector.http.budget import SharedBudget, Ticket
 from connector.openpanel.client import OpenPanel
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.settings import OpenPanelSettings
@@ -24,7 +23,7 @@ _REPORTS = "OPENPANEL_REPORTS"
 
 
 def is_configured(env: Environment) -> bool:
-    """Whether any of the needed variables is set."""
+    """Whether any variable of a project is set."""
     return any(env.values.get(name, "").strip() for name in _NEEDED)
 
 
@@ -41,16 +40,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     yield _reports(env)
     yield from own_name(env, ABOUT)
     try:
-        settings = OpenPanelSettings.load(env)
-        budget = _RecordingBudget(f"{settings.api_url} {settings.client_id.strip().lower()}")
-        client = OpenPanel(
-            url=settings.api_url,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            project_id=settings.project_id,
-            timezone=settings.timezone,
-            budget=budget,
-        )
+        client = OpenPanel.from_settings(OpenPanelSettings.load(env))
     except SettingsError as error:
         yield failed(error.variable, error)
         return
@@ -69,13 +59,13 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             count = client.count_day(EVENTS, datetime.now(UTC).date())
         except ConnectorError as error:
             yield failed(ABOUT, error)
-            if budget.headers:
-                yield clock_skew(f"{ABOUT} clock", budget.headers)
+            if client.last_headers:
+                yield clock_skew(f"{ABOUT} clock", client.last_headers)
             return
-        yield ok(ABOUT, f"the credentials work: {count:,} events today in project {settings.project_id}.")
-        yield clock_skew(f"{ABOUT} clock", budget.headers)
+        yield ok(ABOUT, f"the credentials work: {count:,} events today in project {client.project_id}.")
+        yield clock_skew(f"{ABOUT} clock", client.last_headers)
         yield from _timezone(client)
-        yield _limits(budget)
+        yield _limits(client)
         yield _server(client)
 
 
@@ -96,8 +86,9 @@ def _reports(env: Environment) -> Finding:
     return ok(_REPORTS, f"asks for {len(config.charts)} charts and {len(config.funnels)} funnels.")
 
 
-def _limits(budget: "_RecordingBudget") -> Finding:
-    limit, left = budget.headers.get("x-ratelimit-limit"), budget.headers.get("x-ratelimit-remaining")
+def _limits(client: OpenPanel) -> Finding:
+    headers = client.last_headers
+    limit, left = headers.get("x-ratelimit-limit"), headers.get("x-ratelimit-remaining")
     if limit is None:
         return ok(f"{ABOUT} limit", "this server counts no requests.")
     return ok(f"{ABOUT} limit", f"{left} of {limit} requests were left in this window.")
@@ -132,13 +123,3 @@ def _parameters(document: dict[str, object]) -> list[object]:
     )
     found = routes[0].get("get", {}).get("parameters", []) if routes else []
     return found if isinstance(found, list) else []
-
-
-class _RecordingBudget(SharedBudget):
-    """The shared budget, which also keeps the headers of the last answer."""
-
-    headers: Mapping[str, str] = {}
-
-    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
-        self.headers = headers
-        super().learn(ticket, headers, refused_for=refused_for)

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import socket
 import struct
+import zlib
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -81,6 +82,10 @@ async def _deliver(answer: Answer, receive: Receive, send: Send) -> None:
         await _go_on(answer, fault, receive, send)
     elif fault.kind == "bomb":
         await _send(_packed_twice(answer, fault.after_bytes or 2**30), send)
+    elif fault.kind == "coded":
+        headers = [(name, value) for name, value in answer.headers if name != "content-length"]
+        coded = Answer(status=answer.status, headers=headers, body=zlib.compress(answer.body))
+        await _send(coded.with_headers({"content-encoding": "deflate"}), send)
     else:
         await _break_off(answer, fault, send)
 
@@ -152,13 +157,17 @@ async def _break_off(answer: Answer, fault: Fault, send: Send) -> None:
         return
     body, announced = answer.body, len(answer.body)
     keep = len(body) // 2 if fault.after_bytes is None else min(fault.after_bytes, len(body))
+    if fault.kind == "open_end":
+        keep = max(body.rfind(b"}", 0, keep), body.rfind(b"]", 0, keep)) + 1
     if fault.kind == "wrong_content_length":
         announced = keep
     else:
         body = body[:keep]
     lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Answer')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers if name != "content-length"]
-    lines += [f"content-length: {announced}", "connection: close", "", ""]
+    if fault.kind != "open_end":
+        lines.append(f"content-length: {announced}")
+    lines += ["connection: close", "", ""]
     transport.write("\r\n".join(lines).encode("latin-1") + body)
     if fault.kind == "reset":
         await asyncio.sleep(0.05)  # so that the headers arrive and the reset comes within the body

@@ -12,7 +12,19 @@ from typing import Any
 import msgspec
 
 ON_THE_SOCKET = frozenset(
-    {"drop", "truncate", "reset", "hang", "drip", "wrong_content_length", "endless", "bomb", "not_http"}
+    {
+        "drop",
+        "truncate",
+        "reset",
+        "hang",
+        "drip",
+        "wrong_content_length",
+        "open_end",
+        "endless",
+        "bomb",
+        "coded",
+        "not_http",
+    }
 )
 INSTEAD = frozenset({"status", "html_200", "redirect"})
 IN_THE_BODY = frozenset(
@@ -122,7 +134,9 @@ class Faults:
                 ``drop`` closes the connection without an answer;
                 ``truncate`` announces the whole body and closes after ``after_bytes`` (half, if not given);
                 ``reset`` does the same with a connection reset; ``wrong_content_length`` announces
-                ``after_bytes`` and sends everything; ``cut`` and ``empty`` send less and announce it correctly;
+                ``after_bytes`` and sends everything; ``open_end`` announces no length and closes behind a bracket near
+                the middle; ``coded`` sends the body in the content coding deflate; ``cut`` and ``empty`` send less
+                and announce it correctly;
                 ``endless`` announces no length and goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a
                 gigabyte, if not given) of spaces, compressed twice; ``not_http`` answers in another protocol;
                 ``garbled`` breaks the JSON in its middle only; its beginning and end stay right;

@@ -1,7 +1,8 @@
-"""Checks everything that a run needs, and tells what to do about each problem.
+"""Examines everything a run needs, and says for each part whether it is well and what to do if not.
 
-This module checks the machine: settings, disks, spool, warehouse, request budget. Each vendor's ``doctor.py`` checks
-the vendor, and ``dagster_settings.py`` Dagster's settings. It repairs nothing and shows no secret.
+This module knows the machine: settings, proxies, disks, spool, warehouse, request budget. What a vendor needs is
+checked in the vendor's own ``doctor.py``, Dagster's settings in ``dagster_settings.py``. Nothing is repaired, no secret
+is shown.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from pathlib import Path
 from connector.catalogue.tables import every_stream
 from connector.errors import BusyError, ConnectorError, SettingsError
 from connector.health import Finding, fail, failed, ok, variables, warn
+from connector.http.connection import CERTIFICATES, certificates
+from connector.http.proxies import Proxies
 from connector.http.webhook import VARIABLE as WEBHOOK
 from connector.http.webhook import Webhook
 from connector.openpanel import doctor as openpanel
@@ -57,6 +60,7 @@ def examine(env: Environment) -> Iterator[Finding]:
     yield from findings
     yield from _privacy(env)
     yield _webhook(env)
+    yield from _network()
     yield _clock()
     yield from _budget()
     if settings is not None:
@@ -97,6 +101,28 @@ def _webhook(env: Environment) -> Finding:
         return ok(WEBHOOK, "is not set; failures are told to no webhook.")
     with webhook:
         return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
+
+
+def _network() -> Iterator[Finding]:
+    """Proxies and certificates. A wrong one is a warning: where it matters, the vendor or the webhook fails, too."""
+    proxies = Proxies()
+    variables = proxies.variables()
+    for scheme, variable in variables.items():
+        try:
+            proxy = proxies.named(scheme)
+            unused = scheme == "all" and {"http", "https"} <= variables.keys()
+            used = "is not used, as the others come first" if unused else "this machine itself is asked directly"
+            yield ok(variable, f"names the proxy {proxy.place if proxy else ''}; {used}.")
+        except SettingsError as error:
+            yield warn(variable, error.what, error.next_step)
+    if not variables:
+        yield ok("proxy", "none is set; vendors are asked directly.")
+    for variable in filter(os.environ.get, CERTIFICATES):
+        try:
+            certificates(variable)
+            yield ok(variable, "can be used.")
+        except SettingsError as error:
+            yield warn(variable, error.what, error.next_step)
 
 
 def _privacy(env: Environment) -> Iterator[Finding]:

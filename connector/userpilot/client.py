@@ -16,10 +16,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from connector.catalogue.userpilot import OPTIONAL
-from connector.errors import ContractError, RejectedError, TransientError
+from connector.errors import ContractError, RejectedError, SettingsError, TransientError
 from connector.http.budget import Budget
-from connector.http.client import ATTEMPTS, Closing, Http, Transport
+from connector.http.client import Call, Http
+from connector.http.connection import Closing, Transport
 from connector.http.download import Files
+from connector.http.retry import ATTEMPTS
 from connector.meter import Meter
 from connector.privacy.policy import Privacy
 from connector.records.files import prove_whole
@@ -111,6 +113,11 @@ class Userpilot(Closing):
         self._http.close()
         self._files.close()
 
+    @property
+    def last_headers(self) -> Mapping[str, str]:
+        """The headers of the API's last answer; empty before the first."""
+        return self._http.last_headers
+
     # ---------- export jobs
 
     def list_jobs(self, *, where: str = "userpilot.events", meter: Meter | None = None) -> tuple[Seen, ...]:
@@ -137,7 +144,8 @@ class Userpilot(Closing):
         body, path, retried = request.body(), EXPORTS, False
         while True:
             try:
-                answer = self._http.send("POST", path, body=body, where=request.where, attempts=1, meter=meter)
+                call = Call(method="POST", path=path, body=body, where=request.where, attempts=1)
+                answer = self._http.send(call, meter=meter)
             except RejectedError as error:
                 # These refusals created no job, so each other form of the request may be tried once.
                 if error.status == 409:
@@ -189,6 +197,8 @@ class Userpilot(Closing):
         for left in reversed(range(FETCHES)):
             try:
                 size, end_told = self._files.fetch(url, arrived, where=where, meter=meter)
+            except SettingsError:  # no other link would do better
+                raise
             except RejectedError as error:
                 raise LinkError(error) from None
             try:
@@ -259,9 +269,15 @@ class Userpilot(Closing):
         other = path[:-1] if path.endswith("/") else f"{path}/"
         for spelling in (path, other):
             try:
-                body = self._http.send(
-                    "GET", spelling, params or (), where=where, attempts=attempts, json_expected=True, meter=meter
+                call = Call(
+                    method="GET",
+                    path=spelling,
+                    params=params or (),
+                    where=where,
+                    attempts=attempts,
+                    json_expected=True,
                 )
+                body = self._http.send(call, meter=meter)
             except RejectedError as error:
                 if error.status == 404 and spelling == path and "job not found" not in error.what:
                     continue

@@ -1,10 +1,9 @@
 """Checks Userpilot: its variables, the key and its plan, the clock, the export slot. Sends one request, or none."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from connector.errors import ConnectorError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
-from connector.http.budget import Ticket, Unlimited
 from connector.settings import Environment
 from connector.userpilot.client import Userpilot
 from connector.userpilot.settings import UserpilotSettings
@@ -30,9 +29,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     yield from variables(env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,))
     yield from own_name(env, ABOUT)
     try:
-        settings = UserpilotSettings.load(env)
-        budget = _RecordingBudget()
-        client = Userpilot(url=settings.api_url, api_key=settings.api_key, budget=budget)
+        client = Userpilot.from_settings(UserpilotSettings.load(env))
     except SettingsError as error:
         yield failed(error.variable, error)
         return
@@ -44,11 +41,11 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             jobs = client.list_jobs(where=ABOUT)
         except ConnectorError as error:
             yield failed(ABOUT, error)
-            if budget.headers:
-                yield clock_skew(f"{ABOUT} clock", budget.headers)
+            if client.last_headers:
+                yield clock_skew(f"{ABOUT} clock", client.last_headers)
             return
     yield ok(ABOUT, f"the key works and the plan includes exports: {len(jobs)} jobs in the last three days.")
-    yield clock_skew(f"{ABOUT} clock", budget.headers)
+    yield clock_skew(f"{ABOUT} clock", client.last_headers)
     running = [job for job in jobs if not job.ended and not job.links]
     if running:
         yield warn(
@@ -58,12 +55,3 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         )
     else:
         yield ok(f"{ABOUT} slot", "no export is under way.")
-
-
-class _RecordingBudget(Unlimited):
-    """A budget without limit that keeps the headers of the last answer."""
-
-    headers: Mapping[str, str] = {}
-
-    def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:
-        self.headers = headers

@@ -90,7 +90,7 @@ def test_an_opener_without_an_answer_makes_room_at_once(budget, clock):
 
 
 def test_what_strangers_use_is_counted(budget, clock):
-    """Somebody on another machine shares the client id: the vendor's remaining is lower than ours."""
+    """Another machine shares the client id: the vendor's remaining is lower than ours."""
     mine = budget()
     mine.learn(mine.take(), headers(limit=100, remaining=40))
     for _ in range(40):
@@ -126,7 +126,7 @@ def test_a_window_that_ends_soon_is_waited_for_however_its_end_is_told(budget, c
 
 @pytest.mark.parametrize("reset", ["301", "2000", "3500", "1000000400"])
 def test_a_window_that_ends_late_is_told_at_once_to_all_and_not_waited_for(budget, clock, reset):
-    """Hours, or milliseconds: nobody is held in silence for what a header may mean."""
+    """The header may mean hours or milliseconds; no run is held in silence for it."""
     mine = budget()
     mine.learn(mine.take(), headers(limit=2, remaining=1, reset=reset))
     mine.take()

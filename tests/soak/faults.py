@@ -1,7 +1,7 @@
 """The faults of the matrix: what breaks, how it is broken, and what is promised about it.
 
 A fault is carried out where it happens for real: by the sandbox (answers and sockets), by the client's own network
-stack sent to a wrong address (refused, DNS, TLS), on the machine (disk, warehouse, spool), or in a file of an export
+stack sent to a wrong address (refused, DNS, TLS), on the machine (environment, disk, warehouse), or in an exported file
 (`files.py`).
 """
 
@@ -56,7 +56,9 @@ FROM_VENDOR = (
     Fault(name="empty body", kind="empty"),
     Fault(name="not HTTP", kind="not_http"),
     Fault(name="a page of HTML with status 200", kind="html_200"),
-    Fault(name="invalid JSON", kind="garbled", once="told", attempts=1),
+    Fault(name="invalid JSON", kind="garbled"),
+    Fault(name="cut behind a bracket, without a length", kind="open_end"),
+    Fault(name="in a content coding", kind="coded", for_ever="exact"),
     Fault(name="JSON of another shape", kind="other_json", once="told", attempts=1),
     Fault(name="a list where an object is due", kind="other_json", options={"body": "[1, 2]"}, once="told", attempts=1),
     _status(400, attempts=2, once="told"),
@@ -67,9 +69,12 @@ FROM_VENDOR = (
     _status(409, attempts=1, once="told"),
     _status(429, attempts=30, once="exact", name="status 429 with retry-after", headers={"retry-after": "7"}),
     _status(429, attempts=30, once="exact", name="status 429 without retry-after", headers={}),
+    _status(429, attempts=30, once="exact", name="status 429 with retry-after 0", headers={"retry-after": "0"}),
     _status(500, attempts=3, once="exact", name="status 500 as text", body="Internal server error"),
     _status(502, attempts=5, once="exact"),
     _status(503, attempts=5, once="exact"),
+    _status(507, attempts=5, once="exact"),
+    _status(524, attempts=5, once="exact", body="<html>error code: 524</html>"),
     Fault(name="redirect to another host", kind="redirect", options={"location": REDIRECT}, once="told", attempts=1),
 )
 FROM_NETWORK = (
@@ -77,6 +82,30 @@ FROM_NETWORK = (
     Fault(name="TLS error", place="network", kind="tls"),
     Fault(name="DNS failure", place="network", kind="dns"),
 )
+# What desktops, containers and companies set, and what is promised of a vendor that is reached through it.
+_OF_NOWHERE = {
+    "ALL_PROXY": "socks://127.0.0.1:9/",
+    "HTTP_PROXY": "http://user:pr0xy-passw0rd@127.0.0.1:9",
+    "https_proxy": "http://user:pr0xy-passw0rd@host:notaport",
+    "NO_PROXY": "vendor.example.com,fd07:b51a:cc66:f0::/64",
+    "SSL_CERT_FILE": "/nope.pem",
+    "SSLKEYLOGFILE": "/nope/keys",
+}
+
+
+def _environment(name: str, **options: Any) -> Fault:
+    return Fault(name=name, place="machine", kind="environment", options=options, once="told")
+
+
+IN_ENVIRONMENT = (
+    Fault(name="proxies and certificates of elsewhere", place="machine", kind="environment",
+          options={"set": _OF_NOWHERE}, for_ever="exact"),
+    _environment("a proxy of an unknown kind", away=True, set={"ALL_PROXY": "socks4://127.0.0.1:9"}),
+    _environment("a proxy that is not there", away=True, set={"HTTP_PROXY": "http://u:pr0xy-passw0rd@127.0.0.1:9"}),
+    _environment("a proxy that asks for a password", away=True, proxy=(407, b"<html>Who are you?</html>")),
+    _environment("a proxy that answers with web pages", away=True, proxy=(403, b"<html>Not allowed.</html>")),
+    _environment("a proxy that has no connection", away=True, proxy=(502, b"<html>Bad gateway</html>")),
+)  # fmt: skip
 ON_MACHINE = (
     Fault(name="disk full while spooling", place="machine", kind="full spool", once="told"),
     Fault(name="disk full while landing", place="machine", kind="full warehouse", once="told"),
@@ -93,4 +122,4 @@ ON_MACHINE = (
 IN_FILES = tuple(
     Fault(name=name, place="file", kind=name, once=one.outcome, for_ever=one.outcome) for name, one in KINDS.items()
 )
-FAULTS = (*FROM_VENDOR, *FROM_NETWORK, *ON_MACHINE, *IN_FILES)
+FAULTS = (*FROM_VENDOR, *FROM_NETWORK, *IN_ENVIRONMENT, *ON_MACHINE, *IN_FILES)

@@ -5,6 +5,7 @@ table holds exactly what it held before. The number of requests is bounded. Anyt
 """
 
 import json
+import os
 import re
 import resource
 import struct
@@ -13,14 +14,15 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import duckdb
 
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, SettingsError
 from connector.sandbox import READ, USERPILOT_KEY
+from tests.http.hosts import host, whole
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.faults import Outcome as Outcome_
 from tests.soak.files import KINDS, spoiled
@@ -28,7 +30,7 @@ from tests.soak.privilege import as_mortal
 from tests.soak.stages import TARGETS, Stage, Target, Try, rows_of
 
 # What no message may hold. The export's links are passwords; how they are signed is one as well.
-SECRETS = (READ.secret or "", USERPILOT_KEY, "X-Amz-Signature", "X-Amz-Credential")
+SECRETS = (READ.secret or "", USERPILOT_KEY, "X-Amz-Signature", "X-Amz-Credential", "pr0xy-passw0rd")
 # Requests beyond the clean ones that an export may send: it looks for lost answers, and waits by asking.
 OF_EXPORTS = 80
 
@@ -156,7 +158,9 @@ def _short(rows: object, stage: Stage) -> str:
 def _unclear(error: ConnectorError, cell: Cell) -> Iterator[str]:
     if not error.what.strip() or not error.where.strip() or not error.next_step.strip():
         yield f"a part of the message is empty: {error}"
-    if cell.target.table not in error.where:
+    # Before the first report the project is checked by counting its events: a vendor out of reach fails there.
+    named = {cell.target.table, "openpanel.events"} if cell.fault.kind == "environment" else {cell.target.table}
+    if not any(name in error.where for name in named) and not isinstance(error, SettingsError):  # settings are for all
         yield f"the message names {error.where!r} and not {cell.target.table}"
     text = str(error)
     if found := [secret for secret in SECRETS if secret in text]:
@@ -319,7 +323,28 @@ def _skewed(attempt: Try, cell: Cell) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def _environment(attempt: Try, cell: Cell) -> Iterator[None]:
+    """Variables of the process; with ``away`` the vendor is elsewhere, and only a proxy could reach it."""
+    options = cell.fault.options
+    with ExitStack() as stack:
+        named = dict(options.get("set", {}))
+        if "proxy" in options:
+            status, page = options["proxy"]
+            named["HTTP_PROXY"] = stack.enter_context(host(whole(page, status))).url
+        before = {name: os.environ.get(name) for name in (*named, "CONNECTOR_ALLOW_HTTP")}
+        os.environ.update(named, CONNECTOR_ALLOW_HTTP="1")
+        attempt.environment, attempt.away = True, options.get("away", False)
+        try:
+            yield
+        finally:
+            attempt.environment = attempt.away = False
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
 _MACHINE = {
+    "environment": _environment,
     "full spool": _full_spool,
     "full warehouse": _full_warehouse,
     "read-only": _read_only,
@@ -340,7 +365,7 @@ def _except(target: str, names: str, promised: Outcome_, *, once: bool) -> None:
 
 # A POST whose answer cannot be read may have made a job: it is looked for, found, and waited for.
 _UNREADABLE = "invalid JSON; JSON of another shape; a list where an object is due"
-_except("userpilot trigger", _UNREADABLE, "exact", once=True)
+_except("userpilot trigger", f"{_UNREADABLE}; cut behind a bracket, without a length", "exact", once=True)
 _except("userpilot trigger", f"{_UNREADABLE}; cut body, honestly announced; empty body", "exact", once=False)
 # What came before the cut names the job.
 _except("userpilot trigger", "wrong content length", "exact", once=False)

@@ -139,7 +139,12 @@ class Target:
 
 @dataclass
 class Try:
-    """One attempt at landing: where, with which patience."""
+    """One attempt at landing: where, with which patience.
+
+    Attributes:
+        environment: whether the client itself finds its way, by what the environment says.
+        away: whether the vendor is on another machine; nothing on this one knows its name.
+    """
 
     folder: Path
     clock: Clock
@@ -152,6 +157,8 @@ class Try:
     spoil: Callable[[bytes], bytes] | None = None
     spoils: int | None = None
     allow_undated: bool = False
+    environment: bool = False
+    away: bool = False
 
     @property
     def file(self) -> Path:
@@ -164,6 +171,13 @@ class Try:
     @property
     def warehouse(self) -> Warehouse:
         return Warehouse(self.file, lock_wait=self.lock_wait)
+
+    @property
+    def transport(self) -> Network | None:
+        return None if self.environment else self.network
+
+    def url(self, base: str) -> str:
+        return "http://vendor.invalid" if self.away else base
 
 
 def rows_of(file: Path, table: str) -> list[tuple[Any, ...]]:
@@ -271,8 +285,8 @@ class OpenPanelStage(Stage):
 
     def client(self, attempt: Try) -> OpenPanel:
         return OpenPanel(
-            url=self.base, client_id=READ.id, client_secret=READ.secret, project_id="demo", timeout=attempt.timeout,
-            deadline=attempt.deadline, sleep=attempt.clock.sleep, transport=attempt.network,
+            url=attempt.url(self.base), client_id=READ.id, client_secret=READ.secret, project_id="demo",
+            timeout=attempt.timeout, deadline=attempt.deadline, sleep=attempt.clock.sleep, transport=attempt.transport,
             budget=SharedBudget(self.base, folder=attempt.folder / "b", clock=attempt.clock, sleep=attempt.clock.sleep),
         )  # fmt: skip
 
@@ -333,8 +347,8 @@ class UserpilotStage(Stage):
 
     def client(self, attempt: Try) -> Userpilot:
         return Userpilot(
-            url=self.base, api_key=USERPILOT_KEY, timeout=attempt.timeout, deadline=attempt.deadline,
-            sleep=attempt.clock.sleep, transport=attempt.network, files_transport=attempt.network,
+            url=attempt.url(self.base), api_key=USERPILOT_KEY, timeout=attempt.timeout, deadline=attempt.deadline,
+            sleep=attempt.clock.sleep, transport=attempt.transport, files_transport=attempt.transport,
         )  # fmt: skip
 
     def run(self, attempt: Try) -> None:

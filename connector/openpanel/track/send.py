@@ -111,19 +111,18 @@ class Track:
             return message, "failed", f"not tried, as an earlier row failed: {self._unreachable}"
         if not outbox.upserts:
             journal.intend(message.keys, message.hashes)
-        from connector.http.client import ATTEMPTS
+        from connector.http.client import Call
 
+        once = not outbox.upserts
         try:
             answer = self._http.send(
-                "POST",
-                "/track",
-                body=message.body,
-                where=where,
-                attempts=ATTEMPTS,
-                at_most_once=not outbox.upserts,
+                Call(method="POST", path="/track", body=message.body, where=where, at_most_once=once)
             )
+        except SettingsError:  # the proxy refuses us: nothing arrived
+            journal.take_back(message.keys)
+            raise
         except RejectedError as refused:
-            if refused.status in (401, 403):
+            if refused.status in (401, 403, 407):
                 journal.take_back(message.keys)
                 raise
             if refused.status == 404 and outbox.kind in ("increment", "decrement"):

@@ -404,8 +404,8 @@ def test_a_server_that_takes_no_day_of_the_future_is_asked_for_less(sample, user
     last = datetime.now(UTC).date() - timedelta(days=1)
     latest, asked = last + timedelta(days=days_ahead), []
 
-    def strict(method, path, *, body, **more):
-        asked.append(date.fromisoformat(body["to"]))
+    def strict(call, **more):
+        asked.append(date.fromisoformat(call.body["to"]))
         if asked[-1] > latest:
             raise RejectedError("to must not be in the future", where="", next_step="", status=422)
         return b'{"job_id": "j"}'
