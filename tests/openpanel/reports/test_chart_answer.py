@@ -87,7 +87,7 @@ def hours(first, count):
 
 @pytest.mark.parametrize("first", ["2026-11-09T23:00:00", "2026-11-10T00:00:00"])
 def test_all_labels_of_an_answer_are_read_one_way(land, first):
-    """23 of the 24 labels are hours of the day in local time and in UTC."""
+    """23 of the 24 labels are hours of the day in local time or UTC."""
     _, rows = land(
         Chart(name="c", series=VIEWS, interval="hour"), answered(hours(first, 24)),
         timezone=STOCKHOLM, daily=[answered({f"{first}.000Z": 300})],
@@ -113,7 +113,7 @@ def test_labels_that_fit_both_ways_are_settled_by_the_days_label(land, day_label
 
 
 def test_labels_that_nothing_settles_are_not_guessed(land):
-    with pytest.raises(ContractError, match="local time and in UTC"):
+    with pytest.raises(ContractError, match="local time or UTC"):
         land(
             Chart(name="c", series=VIEWS, interval="hour"),
             answered({"2026-11-10T08:00:00.000Z": 7}),
