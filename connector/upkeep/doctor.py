@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from connector.privacy.policy import Privacy
 from connector.redaction import excerpt
 from connector.settings import Environment, Settings, environment
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.coverage import under_other_rules
+from connector.warehouse.coverage import TWO_NIGHTS, landed_tables, under_other_rules
 
 # Below this a day of a million events may not fit, as files and in the warehouse, at the same time.
 LITTLE_ROOM = 2 * 2**30
@@ -44,6 +45,7 @@ def examine(env: Environment | None = None) -> Iterator[Finding]:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
         yield from _ruled(env, settings.warehouse)
+        yield from _missing(settings)
     yield from _dagster(env)
 
 
@@ -215,6 +217,24 @@ def _ruled(env: Environment, name: str) -> Iterator[Finding]:
                 f"{rows:,} rows of {table} ({first} to {last}) were landed under other rules than today's.",
                 "land these days again; rows that a list no longer has (_current is false) can only be deleted.",
             )
+
+
+def _missing(settings: Settings) -> Iterator[Finding]:
+    """Closed days that never landed, though days before them did."""
+    by_day = {(stream.vendor, stream.name) for stream in every_stream() if stream.days != "none"}
+    with contextlib.suppress(ConnectorError):  # what is wrong with the file has been said
+        tables = landed_tables(Warehouse(settings.warehouse, lock_wait=2.0))
+        for table, landed in tables.items():
+            schema, _, name = table.partition(".")
+            if (schema.split("_")[0], name) not in by_day:
+                continue
+            days = [day for day in landed.missing("UTC", datetime.now(UTC) - TWO_NIGHTS) if day >= settings.start_date]
+            if days:
+                yield warn(
+                    "days",
+                    f"{len(days)} days of {table} between {days[0]} and {days[-1]} ended and never landed.",
+                    "land them again, and see whether the nightly schedule is switched on and the daemon runs.",
+                )
 
 
 def _dagster(env: Environment) -> Iterator[Finding]:
