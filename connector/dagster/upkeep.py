@@ -1,6 +1,6 @@
-"""Upkeep by the clock: what nobody needs any more is removed every night. Stopped until somebody switches it on.
+"""Upkeep by the clock: what is not needed any more is removed every night. The schedule is off until it is switched on.
 
-What is removed, and what never is, is decided below the wall, in ``retention.py``.
+What is removed, and what never is, is decided in ``connector/upkeep/prune.py``.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ def prune_schedule(
 
     Args:
         cron: in UTC.
-        files_days: age after which export files that nobody landed are removed.
+        files_days: age after which export files that were not landed are removed.
         receipts_days: age after which receipts that no row refers to are removed.
     """
     target = warehouse or WarehouseResource()
@@ -40,9 +40,13 @@ def prune_schedule(
                 *prune_receipts(target.warehouse(), older_than_days=receipts_days),
             ]
         removed: dict[str, Any] = {one.what: one.count for one in found}
-        context.add_output_metadata({**removed, "files of exports that nobody landed": len(exports)})
+        context.add_output_metadata({**removed, "files of exports that were not landed": len(exports)})
 
-    @dg.job(name=name, description="Removes what nobody needs any more; see connector prune.")
+    @dg.job(
+        name=name,
+        executor_def=dg.in_process_executor,
+        description="Removes what is not needed any more; see connector prune.",
+    )
     def _job() -> None:
         _op()
 

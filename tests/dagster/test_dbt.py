@@ -212,7 +212,7 @@ def landing_all_the_time(path):
 
 
 def test_a_late_event_reaches_the_marts_of_its_day_alone_while_others_land(sample, manifest, tmp_path):  # noqa: F811
-    """The whole way, nobody clicking: landed again, asked for by the sensor's condition, built in this process while
+    """The whole way, without a click: landed again, asked for by the sensor's condition, built in this process while
     another one keeps writing; and this process can land again right after."""
     path = tmp_path / "warehouse.duckdb"
     shutil.copy(sample.path, path)
