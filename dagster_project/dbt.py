@@ -1,6 +1,6 @@
 """The models of ``sql/`` as assets of this deployment: from a prepared manifest, or left out.
 
-``python -m dagster_project.dbt`` prepares the manifest; ``make`` does so when a model changed. Importing this room
+``python -m dagster_project.dbt`` prepares the manifest; ``make`` does so when a model changed. Importing this module
 imports no dbt: only :func:`models` does, and only where there is something to show.
 """
 

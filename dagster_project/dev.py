@@ -21,7 +21,7 @@ from dagster_project.local import local_dagster
 PORT = 3000
 SAMPLE_DAYS = 30
 EXPORT_SECONDS = 40.0
-# One of these, and it is somebody's own project: nothing is made up in it.
+# With one of these set, it is a project of the user's own: no sample data is made up in it.
 CONFIGURED = ("OPENPANEL_CLIENT_ID", "USERPILOT_API_KEY")
 
 

@@ -3,22 +3,23 @@
 Whom to tell is a function of yours, or a webhook. Nothing here repairs or retries a run.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 import dagster as dg
+import msgspec
 
+from connector.dagster.days import missing_days
 from connector.dagster.resources import WarehouseResource
-from connector.dagster.runs import TABLE_TAG, table_of
+from connector.dagster.runs import PARTITION, RANGE_END, RANGE_START, TABLE_TAG, decoded, encoded, table_of, within
 from connector.errors import ConnectorError, SettingsError
 from connector.redaction import excerpt
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.coverage import failures_of, moved_days
+from connector.warehouse.coverage import TWO_NIGHTS, failures_of, landed_tables, moved_days
 
 # Set by Dagster on a failed run that it will start again; the last attempt tells.
 WILL_RETRY_TAG = "dagster/will_retry"
@@ -33,12 +34,13 @@ class Alert:
 
     Attributes:
         state: ``failed`` (a run), ``broken`` (days that stay failed), ``moved`` (days whose vendor count stays another
-            one than landed), ``mended`` (neither any more).
+            one than landed), ``missing`` (days that never landed, though days before them did), ``mended`` (none of
+            these any more).
         what, where, next_step: as every error of the connector has them.
         run_id: the run that failed; empty for states of days.
     """
 
-    state: Literal["failed", "broken", "moved", "mended"]
+    state: Literal["failed", "broken", "moved", "missing", "mended"]
     what: str
     where: str
     next_step: str
@@ -69,13 +71,14 @@ def connector_alerts(
     """Two sensors: one that tells of every failed run, and one that tells of days that stay broken.
 
     Args:
-        assets: of the connector; runs without any of them are somebody else's. All of the connector's in the code
+        assets: of the connector; runs without any of them are not told. All of the connector's in the code
             location if left out.
         tell: called with every alert; a POST to CONNECTOR_ALERT_WEBHOOK if left out. Without either the sensors run
             and say so.
         name: of the first sensor; the second one is ``<name>_broken``.
         warehouse: where coverage and receipts are.
-        broken_hours: how long a day may stay failed, or have moved, before it is told.
+        broken_hours: how long a day may stay failed, have moved or be missing before it is told. A day counts as
+            missing from two nights after its end.
         interval_seconds: between two looks.
     """
     return [
@@ -148,12 +151,21 @@ def _of_step(step: Any, run_id: str) -> Alert | None:
     )
 
 
-@dataclass
-class _Seen:
-    """Since when something is in a bad state, and whether that was told."""
+class _Seen(msgspec.Struct, array_like=True):
+    """Since when a day of a table is in a bad state, and whether that was told."""
 
-    since: str
+    state: str
+    table: str
+    day: str
+    since: datetime
     told: bool = False
+
+
+class _Cursor(msgspec.Struct):
+    """Everything that is in a bad state."""
+
+    seen: list[_Seen] = []
+    v: int = 1
 
 
 def _by_table(
@@ -178,34 +190,34 @@ def _broken_days(
         name=name,
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Tells of days that stay failed, or whose vendor count stays another one, for {hours:g} hours; "
-        "once, and once more when they are mended.",
+        description=f"Tells of days that stay failed or missing, or whose vendor count stays another one, for "
+        f"{hours:g} hours; once, and once more when they are mended.",
     )
     def _sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
-        seen = _read(context.cursor)
+        cursor = decoded(context.cursor, _Cursor)
+        seen = {(one.state, one.table, one.day): one for one in cursor.seen}
         # A busy warehouse or a slow tick leaves what was seen as it was.
-        found, looked_at = _bad_days(context.instance, _by_table(assets, context.repository_def), warehouse)
+        found, looked_at = _bad_days(context.instance, _by_table(assets, context.repository_def), warehouse, now)
         for thing in found:
-            seen.setdefault(thing, _Seen(now.isoformat()))
+            seen.setdefault(thing, _Seen(*thing, since=now))
         mended = [thing for thing in seen if thing not in found and thing[:2] in looked_at]
-        due = [
-            thing
-            for thing in found
-            if not seen[thing].told and now - datetime.fromisoformat(seen[thing].since) >= timedelta(hours=hours)
-        ]
-        alerts = [*_grouped(due, found, hours), *_mended([thing for thing in mended if seen[thing].told])]
+        due = [thing for thing in found if not seen[thing].told and now - seen[thing].since >= timedelta(hours=hours)]
+        # A gap that grows is told once: the days that follow a told one belong to it.
+        news = _without_grown(due, seen)
+        alerts = [*_grouped(news, found, hours), *_mended([thing for thing in mended if seen[thing].told])]
         reason = f"{len(found)} days are in a bad state, {sum(one.told for one in seen.values())} of them told"
         if alerts and (skipped := _tell_all(alerts, tell)):
             # Not told is not done: asked again in the next tick.
-            return dg.SensorResult(skip_reason=skipped, cursor=_written(seen))
+            return dg.SensorResult(skip_reason=skipped, cursor=encoded(_Cursor(list(seen.values()))))
         for thing in due:
             seen[thing].told = True
         for thing in mended:
             del seen[thing]
         if alerts:
             reason = "told: " + "; ".join(alert.text for alert in alerts)
-        return dg.SensorResult(skip_reason=dg.SkipReason(excerpt(reason, 1000)), cursor=_written(seen))
+        after = encoded(_Cursor(list(seen.values())))
+        return dg.SensorResult(skip_reason=dg.SkipReason(excerpt(reason, 1000)), cursor=after)
 
     return _sensor
 
@@ -213,30 +225,56 @@ def _broken_days(
 _Thing = tuple[str, str, str]  # state, table, day
 
 
+def _without_grown(due: Iterable[_Thing], seen: Mapping[_Thing, _Seen]) -> list[_Thing]:
+    """What is news: not a missing day right after one that was told."""
+    told = {thing for thing, one in seen.items() if one.told}
+    news = []
+    for state, table, day in sorted(due):
+        before = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+        if state == "missing" and (state, table, before) in told:
+            told.add((state, table, day))
+        else:
+            news.append((state, table, day))
+    return news
+
+
 def _bad_days(
-    instance: dg.DagsterInstance, assets: Mapping[str, dg.AssetsDefinition], target: WarehouseResource
+    instance: dg.DagsterInstance,
+    assets: Mapping[str, dg.AssetsDefinition],
+    target: WarehouseResource,
+    now: datetime,
 ) -> tuple[dict[_Thing, str], set[tuple[str, str]]]:
     """Days in a bad state with what is known of each; and which (state, table) could be looked at."""
     found: dict[_Thing, str] = {}
     looked_at: set[tuple[str, str]] = set()
     until = time.monotonic() + TIME_BUDGET
-    tables = []
-    for table, asset in assets.items():
-        partitions = asset.partitions_def
-        if partitions is None or time.monotonic() > until:
-            continue
-        tables.append(table)
-        states = instance.get_status_by_partition(asset.key, partitions.get_partition_keys(), partitions) or {}
+    by_day = {table: asset for table, asset in assets.items() if asset.partitions_def}
+    for table, asset in by_day.items():
+        if time.monotonic() > until:
+            break
         looked_at.add(("broken", table))
-        found |= {("broken", table, day): "" for day, state in states.items() if _is_failed(state)}
+        found |= {("broken", table, day): "" for day in _failed_days(instance, asset)}
     with suppress(ConnectorError):
         store = Warehouse(target.warehouse().name, lock_wait=5.0)
-        moved = moved_days(store, tables)
-        said = failures_of(store, [(table, day) for state, table, day in found if state == "broken"])
-        looked_at |= {("moved", table) for table in tables}
-        found |= {("moved", table, day.isoformat()): f"{before} -> {now}" for table, day, before, now in moved}
+        failed = [(table, day) for _, table, day in found]
+        moved, receipts, said = moved_days(store, list(by_day)), landed_tables(store), failures_of(store, failed)
+        looked_at |= {(state, table) for state in ("moved", "missing") for table in by_day}
+        for table, day, before, after in moved:
+            if within(by_day[table].partitions_def, [day])[0]:
+                found["moved", table, day.isoformat()] = f"{before} -> {after}"
         found |= {("broken", table, day): error for (table, day), error in said.items()}
+        for table, missing in missing_days(by_day.values(), receipts, now - TWO_NIGHTS).items():
+            # A day that failed is told as such, with what its failure said.
+            days = [day.isoformat() for day in missing.days if ("broken", table, day.isoformat()) not in found]
+            found |= {("missing", table, day): "" for day in days}
     return found, looked_at
+
+
+def _failed_days(instance: dg.DagsterInstance, asset: dg.AssetsDefinition) -> list[str]:
+    partitions = asset.partitions_def
+    assert partitions is not None
+    states = instance.get_status_by_partition(asset.key, partitions.get_partition_keys(), partitions) or {}
+    return [day for day, state in states.items() if _is_failed(state)]
 
 
 def _is_failed(state: Any) -> bool:
@@ -248,28 +286,32 @@ def _grouped(due: Iterable[_Thing], found: Mapping[_Thing, str], hours: float) -
     groups: dict[tuple[str, str], list[str]] = {}
     for state, table, day in due:
         groups.setdefault((state, table), []).append(day)
-    alerts = []
-    for (state, table), days in groups.items():
-        days.sort()
-        known = found[state, table, days[-1]]
-        if state == "moved":
-            what = (
-                f"the vendor's count of {_listed(days)} has been another one than landed for {hours:g} hours ({known})."
-            )
-            step = "land these days again, and see whether the drift sensor is running."
-            alerts.append(Alert(state="moved", what=what, where=table, next_step=step))
-            continue
-        what, _, step = known.partition(" Next: ")
-        last = f" The last failure: {what}" if what else ""
-        alerts.append(
-            Alert(
-                state="broken",
-                what=f"{_listed(days)} failed {hours:g} hours ago or more, and nothing landed since.{last}",
-                where=table,
-                next_step=step or "open the last run of these partitions in Dagster.",
-            )
+    return [
+        _of_days(state, table, sorted(days), found[state, table, max(days)], hours)
+        for (state, table), days in groups.items()
+    ]
+
+
+def _of_days(state: str, table: str, days: Sequence[str], known: str, hours: float) -> Alert:
+    if state == "moved":
+        what = f"the vendor's count of {_listed(days)} has been another one than landed for {hours:g} hours ({known})."
+        step = "land these days again, and see whether the drift sensor is running."
+        return Alert(state="moved", what=what, where=table, next_step=step)
+    if state == "missing":
+        what = f"nothing has landed {_listed(days)} since these days ended, though days before them did land."
+        step = (
+            "see whether the nightly schedule is switched on and the daemon runs: it asks for such days, oldest first. "
+            "To have them at once, materialize them."
         )
-    return alerts
+        return Alert(state="missing", what=what, where=table, next_step=step)
+    what, _, step = known.partition(" Next: ")
+    last = f" The last failure: {what}" if what else ""
+    return Alert(
+        state="broken",
+        what=f"{_listed(days)} failed {hours:g} hours ago or more, and nothing landed since.{last}",
+        where=table,
+        next_step=step or "open the last run of these partitions in Dagster.",
+    )
 
 
 def _mended(things: Iterable[_Thing]) -> list[Alert]:
@@ -288,7 +330,7 @@ def _listed(days: Sequence[str]) -> str:
 
 
 def _tell_all(alerts: Collection[Alert], tell: Tell | None) -> dg.SkipReason | None:
-    """Tell; or say why nobody could be told."""
+    """Tell; or say why that was not possible."""
     if tell is not None:
         for alert in alerts:
             tell(alert)
@@ -310,21 +352,6 @@ def _tell_all(alerts: Collection[Alert], tell: Tell | None) -> dg.SkipReason | N
 
 
 def _days(tags: Mapping[str, str]) -> str:
-    first = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start", "")
-    last = tags.get("dagster/asset_partition_range_end", first)
+    first = tags.get(PARTITION) or tags.get(RANGE_START, "")
+    last = tags.get(RANGE_END, first)
     return first if first == last else f"{first}..{last}"
-
-
-def _read(cursor: str | None) -> dict[_Thing, _Seen]:
-    try:
-        rows = json.loads(cursor or "{}").get("seen", [])
-        found = {(str(s), str(table), str(day)): _Seen(str(since), bool(told)) for s, table, day, since, told in rows}
-        for one in found.values():
-            datetime.fromisoformat(one.since)
-    except (ValueError, TypeError, AttributeError):
-        return {}
-    return found
-
-
-def _written(seen: Mapping[_Thing, _Seen]) -> str:
-    return json.dumps({"v": 1, "seen": [[*thing, one.since, one.told] for thing, one in seen.items()]})

@@ -1,7 +1,7 @@
 """dbt models as assets below the landed tables: built day by day after a landing, whenever that is and whatever day.
 
-Importing this room imports dbt, so nothing else here does; the caller decides. It takes a prepared manifest and
-parses nothing. Which days a model rebuilds is the models' affair (``sql/macros/days_to_build.sql``).
+Importing this module imports dbt, so no other module of the package imports it. It takes a prepared manifest and
+parses nothing. Which days a model rebuilds is decided by the models (``sql/macros/days_to_build.sql``).
 """
 
 import json

@@ -44,9 +44,11 @@ def build_definitions(
     reexport_days: int = 3,
     tell: Tell | None = None,
 ) -> dg.Definitions:
-    """Assets, schedules, sensors and resources of one OpenPanel project and one Userpilot environment.
+    """Assets, jobs, schedules and sensors of one OpenPanel project and one Userpilot environment.
 
-    Both load without any variable; what is missing is said by the run that needs it.
+    Both load without any variable; what is missing is said by the run that needs it. Executor, loggers and resource
+    keys of the code location are left to it. What schedules and sensors run are jobs of ours, which run in one process
+    each; what people start by hand or as a backfill has the code location's executor.
 
     Args:
         start_date: the first partition; START_DATE if left out.
@@ -132,9 +134,11 @@ def openpanel_definitions(
     )
     events = [asset for asset in assets if name_of(asset) == EVENTS.name]
     prefix = f"openpanel_{instance}" if instance else "openpanel"
-    schedules = openpanel_nightly_schedules(assets, name=f"{prefix}_nightly", lookback_days=lookback_days)
+    schedules = openpanel_nightly_schedules(
+        assets, name=f"{prefix}_nightly", lookback_days=lookback_days, warehouse=warehouse
+    )
     if any(name_of(asset) in INTRADAY for asset in assets):
-        schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday"))
+        schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday", warehouse=warehouse))
     return dg.Definitions(
         assets=assets,
         schedules=schedules,
@@ -148,8 +152,6 @@ def openpanel_definitions(
             )
             for asset in events
         ],
-        # The work waits for the network, not for cores; a process per step would cost more than the step.
-        executor=dg.in_process_executor,
     )
 
 
@@ -186,8 +188,10 @@ def userpilot_definitions(
     return dg.Definitions(
         assets=assets,
         schedules=[
-            userpilot_nightly_export_schedule(assets, name=f"{prefix}_nightly_export", lookback_days=reexport_days),
-            userpilot_lookups_schedule(assets, name=f"{prefix}_lookups"),
+            userpilot_nightly_export_schedule(
+                assets, name=f"{prefix}_nightly_export", lookback_days=reexport_days, warehouse=warehouse
+            ),
+            userpilot_lookups_schedule(assets, name=f"{prefix}_lookups", warehouse=warehouse),
         ],
         sensors=[
             userpilot_export_sensor(
@@ -199,7 +203,6 @@ def userpilot_definitions(
                 warehouse=warehouse,
             ),
         ],
-        executor=dg.in_process_executor,
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from connector.warehouse.coverage import Hours
 
-# The UI shows longer Markdown only when somebody clicks, so the drawing spends no character.
+# The UI shows longer Markdown only after a click, so the drawing is kept short.
 SHOWN_AT_ONCE = 1000
 _STEP, _BAR, _FLOOR = 20, 16, 82
 _BARS, _USUAL, _TEXT = "#4f6bed", "#e8832a", "#8a8f98"
@@ -18,7 +18,7 @@ _LABELS = f"<text x='0 120 240 246 360 366' y='95' font-size='10' fill='{_TEXT}'
 
 
 def picture(hours: Hours) -> str:
-    """Markdown with the picture inside it, and a sentence for whoever cannot see it."""
+    """Markdown with the picture inside it, and the same in a sentence."""
     drawn = quote(_drawn(hours), safe=" '/:=-,.")
     return f"![events per hour](<data:image/svg+xml,{drawn}>)\n\n{sentence(hours)}"
 

@@ -4,10 +4,12 @@ A field left empty is read from the environment when a run needs it, so a secret
 snapshot. ``dg.EnvVar`` works too; a plain string would be visible in the UI and is meant for tests.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -18,6 +20,14 @@ from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.userpilot.settings import UserpilotSettings
 from connector.warehouse.connection import Connection, Warehouse
+
+# Loading definitions needs no HTTP: clients are imported when a run or a tick makes one.
+if TYPE_CHECKING:
+    from connector.openpanel.client import OpenPanel
+    from connector.userpilot.client import Userpilot
+
+# Enough to tell environments apart, and too little to find out what it was made of.
+FINGERPRINT = 16
 
 
 class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -33,8 +43,8 @@ class OpenPanelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     personal_data: str = Field(default="", description="File of rules; CONNECTOR_PERSONAL_DATA if empty.")
     hash_key: str = Field(default="", description="Use dg.EnvVar; CONNECTOR_HASH_KEY if empty.")
 
-    def client(self) -> Any:
-        """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
+    def client(self) -> "OpenPanel":
+        """A client; close it, or use it as a context manager."""
         from connector.openpanel.client import OpenPanel
 
         return OpenPanel.from_settings(self.settings())
@@ -74,11 +84,21 @@ class UserpilotResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     personal_data: str = Field(default="", description="File of rules; CONNECTOR_PERSONAL_DATA if empty.")
     hash_key: str = Field(default="", description="Use dg.EnvVar; CONNECTOR_HASH_KEY if empty.")
 
-    def client(self) -> Any:
-        """A client; close it, or use it as a context manager. Imported late: loading definitions needs no HTTP."""
+    def client(self) -> "Userpilot":
+        """A client; close it, or use it as a context manager."""
         from connector.userpilot.client import Userpilot
 
         return Userpilot.from_settings(self.settings())
+
+    def fingerprint(self) -> str:
+        """Which environment this is, in a few characters that tell neither the key nor the address.
+
+        Raises:
+            SettingsError: names the variable that is missing or malformed.
+        """
+        settings = self.settings()
+        key = settings.api_key.reveal().encode()
+        return hmac.new(key, f"environment {settings.api_url}".encode(), hashlib.sha256).hexdigest()[:FINGERPRINT]
 
     def settings(self) -> UserpilotSettings:
         """This resource's fields over the environment's variables, validated.
@@ -111,6 +131,13 @@ class WarehouseResource(DuckDBResource):
     def warehouse(self) -> Warehouse:
         """The connector's own handle: opened late, closed early."""
         return Warehouse(self._settings().warehouse, lock_wait=self.lock_wait)
+
+    def fingerprint(self) -> str:
+        """Which warehouse this is, in a few characters; empty while its settings cannot be read."""
+        with suppress(SettingsError):
+            path = Path(self._settings().warehouse).expanduser().absolute()
+            return hashlib.sha256(str(path).encode()).hexdigest()[:FINGERPRINT]
+        return ""
 
     @property
     def spool_path(self) -> Path:

@@ -1,11 +1,19 @@
-"""What assets, schedules and sensors share about runs: tags, retries, partitions, days under way."""
+"""What assets, schedules and sensors share about runs: tags, jobs, retries, partitions, cursors, runs under way."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
+import msgspec
 
+from connector.dagster.resources import WarehouseResource
+from connector.dagster.translator import ConnectorTranslator
 from connector.stream import Stream
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 # Three tries a partition, five a request: at most fifteen, and a minute or more between partition tries.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -18,6 +26,44 @@ TABLE_TAG = "connector/table"
 TIMEZONE_TAG = "connector/timezone"
 # Set by the intraday schedule: read only what is newer than the landed rows.
 INCREMENTAL_TAG = "connector/incremental"
+# Set by every schedule and sensor: which warehouse the run lands in.
+WAREHOUSE_TAG = "connector/warehouse"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What all assets of one call of a builder share."""
+
+    translator: ConnectorTranslator
+    start_date: date
+    pool: str
+    retry_policy: dg.RetryPolicy | None
+
+
+def asset_job(name: str, assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDefinition":
+    """The job that a schedule or sensor runs. Its steps share one process, whatever the code location's executor is.
+
+    The work waits for the network, not for cores: a process for each step would cost more than the step.
+    """
+    return dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor)
+
+
+_Cursor = TypeVar("_Cursor", bound=msgspec.Struct)
+
+
+def decoded(text: str | None, kind: type[_Cursor]) -> _Cursor:
+    """A sensor's cursor; an empty one if there is none, or if it cannot be read."""
+    try:
+        return msgspec.json.decode(text or "{}", type=kind)
+    except msgspec.DecodeError:
+        return kind()
+
+
+def encoded(cursor: msgspec.Struct) -> str:
+    """A sensor's cursor as the text that Dagster keeps."""
+    return msgspec.json.encode(cursor).decode()
 
 
 def table_of(asset: dg.AssetsDefinition) -> str:
@@ -51,21 +97,70 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+# A tick looks at so many runs at most.
+MOST_RUNS = 500
 
 
-def runs_under_way(context: dg.ScheduleEvaluationContext, name: str, keys: Sequence[dg.AssetKey]) -> str:
+def runs_under_way(
+    context: dg.ScheduleEvaluationContext, name: str, keys: Sequence[dg.AssetKey], target: WarehouseResource
+) -> str:
     """A sentence about a run of this schedule and these assets that has not ended; empty if there is none.
 
     The days a tick leaves out for it are in the next tick's lookback. Without this, nights that take longer than a day
     pile up in the queue, each landing the same days.
     """
-    runs = context.instance.get_runs(
-        dg.RunsFilter(tags={"dagster/schedule_name": name}, statuses=list(UNFINISHED)), limit=50
-    )
-    for run in without_silent(context.instance, runs):
-        if run.status in UNFINISHED and (not run.asset_selection or run.asset_selection & set(keys)):
+    for run in unfinished(context.instance, target, {"dagster/schedule_name": name}):
+        if not run.asset_selection or run.asset_selection & set(keys):
             return f"run {run.run_id[:8]} of an earlier tick is still {run.status.value.lower()}; nothing is requested"
     return ""
+
+
+def unfinished(
+    instance: dg.DagsterInstance, target: WarehouseResource, tags: dict[str, str] | None = None
+) -> list[dg.DagsterRun]:
+    """Runs that have not ended, except those that land in another warehouse: another code location may share names."""
+    runs = instance.get_runs(dg.RunsFilter(tags=tags or {}, statuses=list(UNFINISHED)), limit=MOST_RUNS)
+    here = target.fingerprint()
+    ours = [run for run in runs if run.tags.get(WAREHOUSE_TAG, here) == here]
+    return [run for run in without_silent(instance, ours) if run.status in UNFINISHED]
+
+
+def days_under_way(runs: Iterable[dg.DagsterRun], key: dg.AssetKey) -> set[date]:
+    """The days of an asset that runs are about to land, whatever started them."""
+    found: set[date] = set()
+    for run in runs:
+        first = run.tags.get(PARTITION) or run.tags.get(RANGE_START)
+        if first and (not run.asset_selection or key in run.asset_selection):
+            found.update(_days(first, run.tags.get(PARTITION) or run.tags.get(RANGE_END, first)))
+    return found
+
+
+def _days(first: str, last: str) -> Iterable[date]:
+    try:
+        begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:  # partitions of another kind
+        return []
+    return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
+
+
+def within(partitions: dg.PartitionsDefinition[str] | None, days: Iterable[date]) -> tuple[list[date], list[date]]:
+    """Days that are partitions, and days that are not: START_DATE may have moved since they were landed."""
+    every = sorted(set(days))
+    first, last = (
+        (partitions.get_first_partition_key(), partitions.get_last_partition_key()) if partitions else ("", "")
+    )
+    inside = [day for day in every if first and last and first <= day.isoformat() <= last]
+    return inside, [day for day in every if day not in inside]
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """The tags of a run over a range of partitions, both ends included."""
+    return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
+
+
+def listed(days: Iterable[date]) -> str:
+    """Days for people: ``2026-03-01..2026-03-04, 2026-03-06``."""
+    return ", ".join(f"{first}" if first == last else f"{first}..{last}" for first, last in ranges(days))
 
 
 def ranges(days: Iterable[date]) -> list[tuple[date, date]]:

@@ -34,7 +34,11 @@ def prune_schedule(
             pruned = prune(target.warehouse(), target.spool_path, files_days=files_days, receipts_days=receipts_days)
         context.add_output_metadata({one.what: one.count for one in pruned})
 
-    @dg.job(name=name, description="Removes what is not needed any more; see connector prune.")
+    @dg.job(
+        name=name,
+        executor_def=dg.in_process_executor,
+        description="Removes what is not needed any more; see connector prune.",
+    )
     def _job() -> None:
         _op()
 

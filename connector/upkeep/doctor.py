@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from connector.catalogue.tables import every_stream
@@ -26,7 +27,7 @@ from connector.settings import Environment, Settings, environment
 from connector.upkeep import dagster_settings
 from connector.userpilot import doctor as userpilot
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.coverage import under_other_rules
+from connector.warehouse.coverage import TWO_NIGHTS, landed_tables, under_other_rules
 
 # Bytes. With less, a day of a million events may not fit on the disk as files and in the warehouse at the same time.
 LITTLE_SPACE = 2 * 2**30
@@ -67,6 +68,7 @@ def examine(env: Environment) -> Iterator[Finding]:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
         yield from _changed_rules(env, settings.warehouse)
+        yield from _missing(settings)
     yield from dagster_settings.examine(env)
 
 
@@ -250,6 +252,24 @@ def _changed_rules(env: Environment, name: str) -> Iterator[Finding]:
                 f"{rows:,} rows of {table} ({first} to {last}) were landed under other rules than today's.",
                 "land these days again; rows that a list no longer has (_current is false) can only be deleted.",
             )
+
+
+def _missing(settings: Settings) -> Iterator[Finding]:
+    """Closed days that never landed, though days before them did."""
+    by_day = {(stream.vendor, stream.name) for stream in every_stream() if stream.days != "none"}
+    with contextlib.suppress(ConnectorError):  # what is wrong with the file has been said
+        tables = landed_tables(Warehouse(settings.warehouse, lock_wait=2.0))
+        for table, landed in tables.items():
+            schema, _, name = table.partition(".")
+            if (schema.split("_")[0], name) not in by_day:
+                continue
+            days = [day for day in landed.missing("UTC", datetime.now(UTC) - TWO_NIGHTS) if day >= settings.start_date]
+            if days:
+                yield warn(
+                    "days",
+                    f"{len(days)} days of {table} between {days[0]} and {days[-1]} ended and never landed.",
+                    "land them again, and see whether the nightly schedule is switched on and the daemon runs.",
+                )
 
 
 def _disk(about: str, place: Path, variable: str) -> Finding:

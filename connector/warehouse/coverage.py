@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -58,8 +59,67 @@ def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[t
     return {(table, day): error or "" for table, day, error in rows}
 
 
+# From so long after its end a day that did not land is told of. Until then two nightly schedules had their chance, also
+# that of an organization whose days end later than those of UTC.
+TWO_NIGHTS = timedelta(hours=50)
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What the receipts say of one table's days.
+
+    Attributes:
+        days: landed days and when each was landed last.
+        failed: days with failed landings, and how many.
+        requests: what a landed day costs, on average.
+    """
+
+    days: Mapping[date, datetime]
+    failed: Mapping[date, int]
+    requests: float
+
+    def ended(self, timezone: str) -> set[date]:
+        """Days that were landed after they ended: what was landed before may be a part of the day."""
+        return {day for day, at in self.days.items() if at >= end_of(day, timezone)}
+
+    def missing(self, timezone: str, now: datetime) -> list[date]:
+        """Days after the first landed one that ended before ``now``, and that nothing has landed since they ended.
+
+        Days before the first landed one are not missing: how far back to go is the user's choice.
+        """
+        if not self.days:
+            return []
+        first, whole = min(self.days), self.ended(timezone)
+        days = (first + timedelta(days=n) for n in range((now.date() - first).days + 1))
+        return [day for day in days if day not in whole and end_of(day, timezone) <= now]
+
+
+def end_of(day: date, timezone: str) -> datetime:
+    """The moment a day ends in a timezone, in UTC."""
+    midnight = datetime.combine(day + timedelta(days=1), time(), ZoneInfo(timezone))
+    return midnight.astimezone(UTC)
+
+
+def landed_tables(warehouse: Warehouse) -> dict[str, Landed]:
+    """Every table that anything was landed in, also in vain, and what its receipts say."""
+    rows = _query(
+        warehouse,
+        "select table_name, day, epoch_us(max(landed_at) filter (status = 'landed')), count(*) filter "
+        "(status = 'failed'), avg(requests) filter (status = 'landed') from connector.landings group by all",
+    )
+    found: dict[str, Landed] = {}
+    for table in sorted({row[0] for row in rows}):
+        of_table = [row[1:] for row in rows if row[0] == table]
+        costs = [cost for _, at, _, cost in of_table if at is not None]
+        found[table] = Landed(
+            {day: datetime.fromtimestamp(at / 1e6, UTC) for day, at, _, _ in of_table if at is not None},
+            {day: failed for day, _, failed, _ in of_table if failed},
+            sum(costs) / len(costs) if costs else 0.0,
+        )
+    return found
+
+
 def _query(warehouse: Warehouse, sql: str) -> list[Any]:
-    """Rows of a query; none if the warehouse or a table of the query does not exist yet."""
     if not warehouse.exists():
         return []
     with warehouse.read() as connection:

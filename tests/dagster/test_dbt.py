@@ -31,11 +31,11 @@ def manifest():
     return deployed.MANIFEST
 
 
-def made(manifest, path, *, names=None, instance="", timezone=""):
+def made(manifest, path, *, names=None, instance="", timezone="", start=FIRST):
     from connector.dagster.dbt import model_assets, model_sensor
 
     assets = model_assets(
-        project_dir=PROJECT, manifest=manifest, start_date=FIRST, warehouse=WarehouseResource(database=str(path)),
+        project_dir=PROJECT, manifest=manifest, start_date=start, warehouse=WarehouseResource(database=str(path)),
         dbt_executable=deployed.DBT, retry_policy=None, instance=instance, timezone=timezone, landed_by=names,
     )  # fmt: skip
     sensor = model_sensor(assets, name=f"models_sensor{instance and f'_{instance}'}")
@@ -91,6 +91,21 @@ def test_a_landing_of_an_old_day_asks_for_that_days_models_and_no_others(clockwo
     assert set(asked) >= MARTS_BY_DAY
     assert set(map(frozenset, asked.values())) == {frozenset({str(LATE)})}
     assert clockwork.tick() == {}
+
+
+def test_a_landed_day_before_the_first_day_of_the_models_asks_for_nothing(manifest, tmp_path):
+    """START_DATE of the models may be later than that of the landings; the days after it are built as ever."""
+    defs, _ = made(manifest, tmp_path / "warehouse.duckdb", start=DAYS[2])
+    with dg.DagsterInstance.ephemeral() as instance:
+        works = Clockwork(defs, instance)
+        works.tick()
+        works.landed(OPENPANEL, DAYS[0])
+        works.landed(USERPILOT, DAYS[1])
+        assert works.tick() == {}
+        works.landed(OPENPANEL, DAYS[1])
+        works.landed(OPENPANEL, DAYS[3])
+        asked = works.tick()
+    assert set(map(frozenset, (asked[key] for key in MARTS_BY_DAY))) == {frozenset({str(DAYS[3])})}
 
 
 def test_what_lands_while_a_build_is_under_way_asks_for_another(clockwork):
@@ -212,7 +227,7 @@ def landing_all_the_time(path):
 
 
 def test_a_late_event_reaches_the_marts_of_its_day_alone_while_others_land(sample, manifest, tmp_path):  # noqa: F811
-    """The whole way, nobody clicking: landed again, asked for by the sensor's condition, built in this process while
+    """The whole way, without a click: landed again, asked for by the sensor's condition, built in this process while
     another one keeps writing; and this process can land again right after."""
     path = tmp_path / "warehouse.duckdb"
     shutil.copy(sample.path, path)

@@ -1,5 +1,7 @@
 """The code location loads as the server loads it, with the promised names and without a secret."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -69,6 +71,17 @@ def test_sensors_are_a_promise_and_run_without_a_click(defs):
 
 def test_definitions_load_without_any_variable(defs):
     dg.Definitions.validate_loadable(defs)
+
+
+def test_loading_imports_no_client_and_no_landing():
+    """Types on the way from a sensor to an export are named, not imported: every run and step pays for what loads."""
+    code = (
+        "import sys; from connector.dagster import build_definitions; build_definitions(); "
+        "late = ('httpx', 'pandas', 'connector.http', 'connector.landing', 'connector.sync', "
+        "'connector.openpanel.client', 'connector.userpilot.client', 'connector.userpilot.exports.run'); "
+        "print([name for name in late if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True, cwd=ROOT).strip() == "[]"
 
 
 def test_a_malformed_start_date_is_told_when_the_location_loads(monkeypatch):

@@ -69,6 +69,28 @@ def test_a_healthy_place_gets_no_advice(doctor, tmp_path):
     assert vendors | {"warehouse", "spool disk", "request budget", "timezone", "dagster"} <= about
 
 
+def test_days_that_never_landed(doctor, well, monkeypatch):
+    """Days after the first landed one, also if nothing runs any more; those of the last two nights have time."""
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=back)).isoformat() for back in range(9, 0, -1)]
+
+    def sync(first, last, table="events"):
+        assert main(["sync", f"openpanel.{table}", "--from", first, "--to", last]) == 0
+
+    monkeypatch.setenv("START_DATE", "2026-03-01")
+    assert "days" not in troubles(doctor("--offline")[1])
+    sync(days[0], days[0])
+    sync(days[4], days[6])
+    sync(today.isoformat(), today.isoformat(), "insights_live")  # it has no days
+    said = troubles(doctor("--offline")[1])["days"]
+    assert said == f"3 days of openpanel.events between {days[1]} and {days[3]} ended and never landed."
+    monkeypatch.setenv("START_DATE", days[3])
+    said = troubles(doctor("--offline")[1])["days"]
+    assert said == f"1 days of openpanel.events between {days[3]} and {days[3]} ended and never landed."
+    sync(days[1], days[3])
+    assert "days" not in troubles(doctor("--offline")[1])
+
+
 def test_rows_that_landed_under_other_rules(doctor, well, tmp_path, monkeypatch):
     well.add("a", at="2026-03-04T08:00:00Z")
     assert main(["sync", "openpanel.events", "--from", "2026-03-04", "--to", "2026-03-04"]) == 0

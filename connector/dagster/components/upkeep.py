@@ -9,7 +9,7 @@ from connector.dagster.upkeep import prune_schedule
 
 
 class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
-    """Tells of failed runs and of days that stay broken, and removes what nobody needs: once for every warehouse."""
+    """Tells of failed runs and of broken days, and removes what is not needed any more: once for every warehouse."""
 
     warehouse: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
     spool_dir: str = Field(default="", description="Where files wait to be landed; SPOOL_DIR or .spool if empty.")
@@ -19,7 +19,9 @@ class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
     broken_hours: float = Field(
         default=6.0, ge=0, description="Hours a day may stay failed, or have moved, before it is told."
     )
-    files_days: float = Field(default=4.0, ge=0, description="Age after which export files nobody landed are removed.")
+    files_days: float = Field(
+        default=4.0, ge=0, description="Age after which export files that were not landed are removed."
+    )
     receipts_days: float = Field(
         default=400.0, ge=0, description="Age after which receipts that no row refers to are removed."
     )

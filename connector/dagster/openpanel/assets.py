@@ -1,13 +1,13 @@
 """Catalogue -> assets: get, spool, land, report. One day or a range of days, in the same few lines.
 
-If a body here grows past those four verbs, something belongs below the wall.
+Anything beyond those four steps belongs below this layer, in code that knows no Dagster.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -23,10 +23,22 @@ from connector.dagster.reporting import (
     run_metadata,
 )
 from connector.dagster.resources import OpenPanelResource, WarehouseResource, one_timezone
-from connector.dagster.runs import ALLOW_DROP_TAG, INCREMENTAL_TAG, RETRIES, TABLE_TAG, TIMEZONE_TAG, days_of, is_on
+from connector.dagster.runs import (
+    ALLOW_DROP_TAG,
+    INCREMENTAL_TAG,
+    RETRIES,
+    TABLE_TAG,
+    TIMEZONE_TAG,
+    Shared,
+    days_of,
+    is_on,
+)
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import ConnectorError, RejectedError
 from connector.stream import Receipt, Stream
+
+if TYPE_CHECKING:
+    from connector.sync import Reader
 
 POOL = "openpanel_api"
 
@@ -65,30 +77,26 @@ def openpanel_assets(
         SettingsError: the resource has another timezone than the one that is given here.
     """
     made = _Made(
-        translator or ConnectorTranslator(),
-        start_date,
-        one_timezone(timezone, openpanel),
-        backfill_policy,
-        openpanel,
-        warehouse,
-        pool,
-        retry_policy,
+        translator=translator or ConnectorTranslator(),
+        start_date=start_date,
+        pool=pool,
+        retry_policy=retry_policy,
+        timezone=one_timezone(timezone, openpanel),
+        backfill_policy=backfill_policy,
+        openpanel=openpanel,
+        warehouse=warehouse,
     )
     return [_landed_asset(stream.of(instance) if instance else stream, made) for stream in streams]
 
 
-@dataclass(frozen=True)
-class _Made:
+@dataclass(frozen=True, kw_only=True)
+class _Made(Shared):
     """What all assets of one call share."""
 
-    translator: ConnectorTranslator
-    start_date: date
     timezone: str
     backfill_policy: dg.BackfillPolicy | None
     openpanel: OpenPanelResource | None
     warehouse: WarehouseResource | None
-    pool: str
-    retry_policy: dg.RetryPolicy | None
 
     def policy(self, stream: Stream) -> dg.BackfillPolicy | None:
         if stream.days == "none":
@@ -159,7 +167,7 @@ def _land(
 
 
 def _outcomes(
-    context: dg.AssetExecutionContext, stream: Stream, client: Any, target: WarehouseResource
+    context: dg.AssetExecutionContext, stream: Stream, client: "Reader", target: WarehouseResource
 ) -> Iterator[Receipt | ConnectorError]:
     """A receipt or an error for every day, in order; aggregates a few days at a time, on one request budget."""
     from connector.sync import sync_day

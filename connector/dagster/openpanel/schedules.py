@@ -1,21 +1,41 @@
 """When days are asked for: every night yesterday and the days before it, and today every hour.
 
-Late rows are a fact of the vendor, so how far back to look is in the catalogue; the hour is this room's.
+Late rows are a fact of the vendor, so how far back to look is in the catalogue; the hour is decided here.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from connector.catalogue.openpanel import STREAMS
-from connector.dagster.runs import INCREMENTAL_TAG, name_of, runs_under_way
+from connector.dagster.days import Missing, missing_days, receipts, to_ask
+from connector.dagster.resources import WarehouseResource
+from connector.dagster.runs import (
+    INCREMENTAL_TAG,
+    RANGE_END,
+    RANGE_START,
+    WAREHOUSE_TAG,
+    asset_job,
+    name_of,
+    range_tags,
+    runs_under_way,
+    unfinished,
+)
 from connector.errors import SettingsError
+
+__all__ = [
+    "RANGE_END",
+    "RANGE_START",
+    "openpanel_intraday_schedule",
+    "openpanel_nightly_schedule",
+    "openpanel_nightly_schedules",
+]
 
 # Streams that change within a day so much that every hour is worth a request.
 INTRADAY = ("events", "insights_live")
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 def openpanel_nightly_schedules(
@@ -24,6 +44,7 @@ def openpanel_nightly_schedules(
     name: str = "openpanel_nightly",
     cron: str = "15 3 * * *",
     lookback_days: int | None = None,
+    warehouse: WarehouseResource | None = None,
 ) -> list[dg.ScheduleDefinition]:
     """The nightly schedule; two if the organization's timezone is not UTC, because a job has days of one timezone.
 
@@ -35,13 +56,16 @@ def openpanel_nightly_schedules(
         if asset.partitions_def:
             groups.setdefault(asset.partitions_def, []).append(asset)
     if len(groups) < 2:
-        return [openpanel_nightly_schedule(assets, name=name, cron=cron, lookback_days=lookback_days)]
+        return [
+            openpanel_nightly_schedule(assets, name=name, cron=cron, lookback_days=lookback_days, warehouse=warehouse)
+        ]
     return [
         openpanel_nightly_schedule(
             group,
             name=name if any(name_of(asset) == "events" for asset in group) else f"{name}_reports",
             cron=cron,
             lookback_days=lookback_days,
+            warehouse=warehouse,
         )
         for group in groups.values()
     ]
@@ -53,13 +77,19 @@ def openpanel_nightly_schedule(
     name: str = "openpanel_nightly",
     cron: str = "15 3 * * *",
     lookback_days: int | None = None,
+    warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
-    """Yesterday plus the lookback as one run over a range of days.
+    """Yesterday plus the lookback as one run over a range of days, and older days that never landed.
+
+    A day is missing if it ended, no landing came after that, and a day before it did land. Missing days are asked for
+    oldest first, within a share of the vendor's request budget; those that a run is about to land are left out.
 
     Args:
         assets: partitioned by day, all in the same way; :func:`openpanel_nightly_schedules` takes any.
+        name: also of the job that it runs.
         cron: in UTC. Not before 01:00: session_end rows of a day are written up to 35 minutes after midnight.
         lookback_days: days before yesterday that are landed again; the catalogue's longest if left out.
+        warehouse: whose receipts tell which days are missing; the one of the WAREHOUSE variable if left out.
 
     Raises:
         SettingsError: the assets have days of different timezones, which no job of Dagster can have.
@@ -71,69 +101,103 @@ def openpanel_nightly_schedule(
             next_step="call openpanel_nightly_schedules, which makes a schedule for each kind.",
         )
     days = max(stream.lookback_days for stream in STREAMS) if lookback_days is None else lookback_days
-    selection = dg.AssetSelection.assets(*(asset for asset in assets if asset.partitions_def))
+    by_day = [asset for asset in assets if asset.partitions_def]
+    night = _Night(name, by_day, days, warehouse or WarehouseResource())
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        target=selection,
-        description=f"Lands yesterday and the {days} days before it again, because rows arrive late.",
+        job=asset_job(name, by_day),
+        description=f"Lands yesterday and the {days} days before it again, because rows arrive late; and older days "
+        "that never landed.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        requests, waiting = [], []
-        for kind, (partitions, keys) in _by_days(assets).items():
+        return night.requests(context)
+
+    return _schedule
+
+
+@dataclass(frozen=True)
+class _Night:
+    """What one nightly schedule asks for."""
+
+    name: str
+    assets: Sequence[dg.AssetsDefinition]
+    lookback_days: int
+    target: WarehouseResource
+
+    def requests(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        """The days of this night for every kind of assets, unless the night before is still at it."""
+        requests: list[dg.RunRequest] = []
+        waiting = []
+        missing = self._missing(context)
+        runs = unfinished(context.instance, self.target) if missing else []
+        for kind, (partitions, keys) in _by_days(self.assets).items():
             # Yesterday as the asset's own timezone has it: a day that has not ended there is not asked for.
             at = context.scheduled_execution_time.astimezone(ZoneInfo(partitions.timezone))
             start, last = partitions.start.date(), (at - timedelta(days=1)).date()
             if last < start:
                 continue
-            if run := runs_under_way(context, name, keys):
+            if run := runs_under_way(context, self.name, keys, self.target):
                 waiting.append(f"{kind}: {run}")
                 continue
-            first = max(last - timedelta(days=days), start)
-            requests.append(
-                dg.RunRequest(
-                    # One request a tick, also when the daemon evaluates a tick twice.
-                    run_key=f"{name}:{kind}:{last.isoformat()}",
-                    tags={RANGE_START: first.isoformat(), RANGE_END: last.isoformat()},
-                    asset_selection=keys,
-                )
-            )
+            first = max(last - timedelta(days=self.lookback_days), start)
+            requests.append(self._request(f"{kind}:{last}", first, last, keys))
+            mine = [one for one in missing if one.key in keys]
+            requests += [
+                self._request(f"{kind}:{last}:{piece[0]}", *piece) for piece in to_ask(mine, runs, before=first)
+            ]
         return requests or dg.SkipReason("; ".join(waiting) or "the first partition has not ended yet")
 
-    return _schedule
+    def _missing(self, context: dg.ScheduleEvaluationContext) -> list[Missing]:
+        tables = receipts(context, self.target) or {}
+        return list(missing_days(self.assets, tables, context.scheduled_execution_time.astimezone(UTC)).values())
+
+    def _request(self, key: str, first: date, last: date, keys: Sequence[dg.AssetKey]) -> dg.RunRequest:
+        return dg.RunRequest(
+            # One request a tick, also when the daemon evaluates a tick twice.
+            run_key=f"{self.name}:{key}",
+            tags={**range_tags(first, last), WAREHOUSE_TAG: self.target.fingerprint()},
+            asset_selection=list(keys),
+        )
 
 
 def openpanel_intraday_schedule(
-    assets: Sequence[dg.AssetsDefinition], *, name: str = "openpanel_intraday", cron: str = "5 * * * *"
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    name: str = "openpanel_intraday",
+    cron: str = "5 * * * *",
+    warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
     """Today's events, incrementally (only pages newer than what is landed, proven by the count), and a live sample."""
     chosen = [asset for asset in assets if name_of(asset) in INTRADAY]
+    target = warehouse or WarehouseResource()
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        target=dg.AssetSelection.assets(*chosen),
+        job=asset_job(name, chosen),
         description="Refreshes today's events, reading only what is newer than the landed rows; samples live visitors.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(UTC)
         requests, waiting = [], []
+        tags = {WAREHOUSE_TAG: target.fingerprint()}
         for asset in chosen:
-            if run := runs_under_way(context, name, [asset.key]):
+            if run := runs_under_way(context, name, [asset.key], target):
                 waiting.append(run)
                 continue
             partitions, key = asset.partitions_def, f"{name}:{name_of(asset)}:{at.isoformat()}"
             if partitions is None:
-                requests.append(dg.RunRequest(run_key=key, asset_selection=[asset.key]))
+                requests.append(dg.RunRequest(run_key=key, asset_selection=[asset.key], tags=tags))
             elif isinstance(partitions, dg.DailyPartitionsDefinition) and at.date() >= partitions.start.date():
                 requests.append(
                     dg.RunRequest(
                         run_key=key,
                         partition_key=at.date().isoformat(),
-                        tags={INCREMENTAL_TAG: "true"},
+                        tags={INCREMENTAL_TAG: "true", **tags},
                         asset_selection=[asset.key],
                     )
                 )

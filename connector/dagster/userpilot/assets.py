@@ -1,15 +1,15 @@
 """Exports as assets: one that asks and ends in seconds, one that lands, and a list asset for every lookup.
 
-Waiting is nobody's run: it is the sensor's in ``waiting.py``. What was asked for is written to the event log, where
-every launcher can read it; the file ledger below the spool is for what happens between two lines of that log.
+No run waits: the sensor in ``export_sensor.py`` does. What was asked for is written to the event log, where every
+launcher can read it; the file ledger below the spool is for what happens between two lines of that log.
 """
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import msgspec
@@ -20,25 +20,32 @@ from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure, failure
 from connector.dagster.reporting import pictures_of, rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
-from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, days_of, is_on, ranges
+from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, Shared, days_of, is_on, ranges
 from connector.dagster.translator import ConnectorTranslator
-from connector.dagster.userpilot.export_log import record, request_key
-from connector.errors import (
-    ContractError,
-    InProgressError,
-    RejectedError,
-    SettingsError,
-    SuddenDropError,
-    UndatedError,
+from connector.dagster.userpilot.export_log import (
+    EXPORT_TAG,
+    GAVE_UP,
+    JOB_TAG,
+    LANDED,
+    LOST,
+    REQUEST_TAG,
+    REQUESTED,
+    line,
+    request_key,
 )
+from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError, UndatedError
 from connector.stream import SEEN, Receipt, Stream
 from connector.userpilot.exports.job import Job
 from connector.userpilot.exports.request import Options, Request
 
+if TYPE_CHECKING:
+    from connector.landing.days_from_files import RangeReceipt
+    from connector.userpilot.client import Userpilot
+    from connector.userpilot.exports.run import Exports
+
+__all__ = ["EXPORT_TAG", "JOB_TAG", "POOL", "REQUEST_TAG", "ExportConfig", "userpilot_assets"]
+
 POOL = "userpilot_api"
-# Set by the sensor: the job a run is about, as JSON; its id alone, to find the runs of a job again.
-EXPORT_TAG, JOB_TAG, REQUEST_TAG = "connector/export", "connector/export_job", "connector/export_request"
-REQUESTED, LOST, LANDED, GAVE_UP = "requested", "lost", "landed", "gave up"
 # How long a run that was started by hand waits in place.
 PATIENCE = 3600.0
 
@@ -86,33 +93,29 @@ def userpilot_assets(
         RejectedError: an option does not exist.
     """
     made = _Made(
-        translator or ConnectorTranslator(),
-        start_date,
-        Options.of(options or {}),
-        EVENTS.of(instance) if instance else EVENTS,
-        userpilot or UserpilotResource(),
-        warehouse or WarehouseResource(),
-        patience,
-        pool,
-        retry_policy,
+        translator=translator or ConnectorTranslator(),
+        start_date=start_date,
+        pool=pool,
+        retry_policy=retry_policy,
+        options=Options.of(options or {}),
+        events=EVENTS.of(instance) if instance else EVENTS,
+        userpilot=userpilot or UserpilotResource(),
+        warehouse=warehouse or WarehouseResource(),
+        patience=patience,
     )
     streams = [stream.of(instance) if instance else stream for stream in lookups]
     return [_request_asset(made), _events_asset(made), *(_lookup_asset(stream, made) for stream in streams)]
 
 
-@dataclass(frozen=True)
-class _Made:
+@dataclass(frozen=True, kw_only=True)
+class _Made(Shared):
     """What all assets of one call share."""
 
-    translator: ConnectorTranslator
-    start_date: date
     options: Options
     events: Stream
     userpilot: UserpilotResource
     warehouse: WarehouseResource
     patience: float
-    pool: str
-    retry_policy: dg.RetryPolicy | None
 
     @property
     def partitions(self) -> dg.DailyPartitionsDefinition | None:
@@ -122,10 +125,14 @@ class _Made:
     def request_key(self) -> dg.AssetKey:
         return request_key(self.translator, self.events)
 
-    def exports(self, client: Any) -> Any:
+    def exports(self, client: "Userpilot") -> "Exports":
         from connector.userpilot.exports.run import Exports
 
         return Exports(client, self.warehouse.spool_path, stream=self.events)
+
+    def log(self, context: dg.AssetExecutionContext, stage: str, job: Job, sentence: str = "") -> None:
+        """Write a line of the ledger into the event log, in the name of this environment."""
+        context.log_event(line(self.request_key, self.userpilot.fingerprint(), stage, job, sentence))
 
 
 def _request_asset(made: _Made) -> dg.AssetsDefinition:
@@ -160,12 +167,12 @@ def _request_asset(made: _Made) -> dg.AssetsDefinition:
                 try:
                     job = exports.ask(wanted.request, attempts=wanted.attempts, halved=wanted.halved)
                 except ContractError as error:  # failed too often: the sensor lets go of it
-                    record(context.log_event, key, GAVE_UP, wanted, f"{error.what} {error.next_step}")
+                    made.log(context, GAVE_UP, wanted, f"{error.what} {error.next_step}")
                     raise
                 for other in exports.open_halves(wanted.request):
                     if other.request != job.request:
-                        record(context.log_event, key, REQUESTED, other)
-                record(context.log_event, key, REQUESTED, job)
+                        made.log(context, REQUESTED, other)
+                made.log(context, REQUESTED, job)
                 context.log.info(job.sentence(datetime.now(UTC)))
                 if job.job_id:
                     metadata |= {"job id": job.job_id, "requested at": str(job.started)}
@@ -228,7 +235,7 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
     return _asset
 
 
-def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) -> Iterator[Any]:
+def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) -> Iterator["RangeReceipt"]:
     """Receipts of every export this run lands; per-day numbers are reported as they come."""
     from connector.userpilot.exports.run import LostError
 
@@ -241,37 +248,37 @@ def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) ->
                 jobs = [job] if by_sensor else exports.wait(job.request, patience=made.patience, tell=_say(context))
                 for job in jobs:  # what the handlers below report is the job at hand
                     receipt = exports.land(job, warehouse=made.warehouse.warehouse(), tell=_say(context), **allowed)
-                    record(context.log_event, made.request_key, LANDED, job, f"landed {receipt.landed:,} rows")
+                    made.log(context, LANDED, job, f"landed {receipt.landed:,} rows")
                     _report(context, receipt)
                     yield receipt
         except InProgressError as error:
             remembered = exports.ledger.job(job.request.id) if job else None
             if remembered and remembered.job_id:
-                record(context.log_event, made.request_key, REQUESTED, remembered)  # from here the sensor waits
+                made.log(context, REQUESTED, remembered)  # from here the sensor waits
             raise failure(error, retry=False) from None  # the sensor goes on
         except (RejectedError, SuddenDropError, UndatedError) as error:
             if job and not isinstance(error, SettingsError):  # asking again gets the same answer: the sensor lets go
-                record(context.log_event, made.request_key, GAVE_UP, job, f"{error.what} {error.next_step}")
+                made.log(context, GAVE_UP, job, f"{error.what} {error.next_step}")
             raise
         except LostError as error:
             if job:
-                record(context.log_event, made.request_key, LOST, job, error.what)
+                made.log(context, LOST, job, error.what)
             raise failure(error, retry=False) from None  # the sensor asks for the days again
 
 
-def _say(context: dg.AssetExecutionContext) -> Any:
+def _say(context: dg.AssetExecutionContext) -> Callable[[str], None]:
     last = 0.0
 
-    def tell(line: str) -> None:
+    def tell(sentence: str) -> None:
         nonlocal last
         if time.monotonic() - last > 5.0:
             last = time.monotonic()
-            context.log.info(line)
+            context.log.info(sentence)
 
     return tell
 
 
-def _report(context: dg.AssetExecutionContext, receipt: Any) -> None:
+def _report(context: dg.AssetExecutionContext, receipt: "RangeReceipt") -> None:
     context.log.info(
         f"{receipt.table} landed whole: {receipt.landed:,} rows on {len(receipt.days)} days from {receipt.files} files "
         f"({receipt.duplicates} duplicates dropped, {receipt.outside:,} rows of other days left out), "
@@ -279,7 +286,7 @@ def _report(context: dg.AssetExecutionContext, receipt: Any) -> None:
     )
 
 
-def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Sequence[Any]) -> None:
+def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Sequence["RangeReceipt"]) -> None:
     """The numbers and the picture of every day that was asked for."""
     asked = set(context.partition_keys)
     landed = [(receipt, day) for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
@@ -298,7 +305,7 @@ def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Seque
         context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
 
 
-def _of_run(receipts: Sequence[Any]) -> dict[str, Any]:
+def _of_run(receipts: Sequence["RangeReceipt"]) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "days in run": sum(len(receipt.days) for receipt in receipts),
         "rows in run": sum(receipt.landed for receipt in receipts),

@@ -1,29 +1,54 @@
 """The sensor that waits on exports, so that no run has to: it only reads, and requests the run that is due.
 
 The event log is the ledger and the cursor its cache: a cursor that was reset is filled again from the log, and run
-keys keep what was requested once from being requested twice.
+keys keep what was requested once from being requested twice. Several code locations may write into one event log: a
+sensor acts on the exports of its own environment only.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import msgspec
 from dagster import AssetRecordsFilter, DagsterRunStatus, RunsFilter
 
-from connector.dagster.openpanel.schedules import RANGE_END, RANGE_START
 from connector.dagster.resources import UserpilotResource, WarehouseResource
-from connector.dagster.runs import without_silent
+from connector.dagster.runs import (
+    WAREHOUSE_TAG,
+    asset_job,
+    decoded,
+    encoded,
+    listed,
+    range_tags,
+    table_of,
+    within,
+    without_silent,
+)
 from connector.dagster.translator import ConnectorTranslator
-from connector.dagster.userpilot.assets import EXPORT_TAG, GAVE_UP, JOB_TAG, LANDED, LOST, REQUEST_TAG
-from connector.dagster.userpilot.export_log import LEDGER, observation, request_key
+from connector.dagster.userpilot.export_log import (
+    ENVIRONMENT,
+    EXPORT_TAG,
+    GAVE_UP,
+    JOB_TAG,
+    LANDED,
+    LOST,
+    REQUEST_TAG,
+    Line,
+    line,
+    read,
+    request_key,
+)
 from connector.errors import ConnectorError, SettingsError
 from connector.stream import Stream
 from connector.userpilot.exports.job import Do, Job, State, halves
 from connector.userpilot.exports.machine import next_action
 
-# A tick may take 60 seconds; whoever is slow stops here and goes on in the next tick.
+if TYPE_CHECKING:
+    from connector.userpilot.exports.run import Exports
+
+# A tick may take 60 seconds; a slow one stops here, and the next goes on.
 TIME_BUDGET = 40.0
 # A landing, or a request, that failed is run again up to this often.
 RUNS = 3
@@ -34,13 +59,20 @@ _DEAD = {DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
 
 
 class _Entry(msgspec.Struct):
-    """One export in the cursor; ``stage`` is waiting, asking or landing, ``runs`` how many of them were requested."""
+    """One export in the cursor.
+
+    Attributes:
+        line: its line in the event log. since: when that was written.
+        stage: waiting, asking or landing. runs: how many of them were requested.
+        owner: the environment it belongs to; empty if the line does not tell and it was not found out yet.
+    """
 
     job: Job
     since: datetime
     line: int
     stage: str = "waiting"
     runs: int = 0
+    owner: str = ""
 
 
 class _Cursor(msgspec.Struct):
@@ -49,13 +81,6 @@ class _Cursor(msgspec.Struct):
     after: int = 0
     entries: dict[str, _Entry] = {}
     v: int = 1
-
-    @classmethod
-    def read(cls, text: str | None) -> "_Cursor":
-        try:
-            return msgspec.json.decode(text or "{}", type=cls)
-        except msgspec.DecodeError:
-            return cls()
 
 
 def userpilot_export_sensor(
@@ -73,95 +98,123 @@ def userpilot_export_sensor(
     Args:
         assets: the request asset and the events, as :func:`userpilot_assets` made them.
         events: the events' entry of the catalogue.
+        name: with ``_landing`` and ``_asking`` in place of ``_export_sensor`` also of the jobs that it runs.
         interval_seconds: between two ticks.
     """
     translator = translator or ConnectorTranslator()
-    asking, landing = request_key(translator, events), translator.key(events)
+    by_table = {table_of(asset): asset for asset in assets}
+    asking, landing = by_table[f"{events.schema}.export_job"], by_table[events.table]
     source, target = userpilot or UserpilotResource(), warehouse or WarehouseResource()
+    prefix = name.removesuffix("_export_sensor")
+    setup = _Setup(
+        asking=request_key(translator, events),
+        landing=translator.key(events),
+        asking_job=f"{prefix}_asking",
+        landing_job=f"{prefix}_landing",
+        partitions=landing.partitions_def,
+        target=target,
+    )
 
     @dg.sensor(
         name=name,
-        target=dg.AssetSelection.assets(*(asset for asset in assets if asset.key in (asking, landing))),
+        jobs=[asset_job(setup.landing_job, [landing]), asset_job(setup.asking_job, [asking])],
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Waits on exports: says how far they are, requests the landing of a completed one, asks again for "
         "one that failed or found the slot taken.",
     )
     def _sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tick = _Tick(context, events, asking, landing)
-        tick.read_log()
-        if tick.cursor.entries:
-            try:
-                with source.client() as client:
-                    from connector.userpilot.exports.run import Exports
+        tick = _Tick(context, setup)
+        lines = tick.read_log()
+        if not lines and not tick.cursor.entries:
+            return tick.result()
+        try:
+            tick.take_up(lines, source.fingerprint())
+            with source.client() as client:
+                from connector.userpilot.exports.run import Exports
 
-                    tick.step_all(Exports(client, target.spool_path, stream=events))
-            except SettingsError as error:
-                tick.say(f"{error.what} {error.next_step}")
+                tick.step_all(Exports(client, target.spool_path, stream=events))
+        except SettingsError as error:
+            # Whose exports these are is not known without the key: the lines are read again in the next tick.
+            return dg.SensorResult(
+                skip_reason=dg.SkipReason(f"{error.what} {error.next_step}"),
+                cursor=context.cursor or encoded(_Cursor()),
+            )
         return tick.result()
 
     return _sensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """What one sensor requests, and where it lands."""
+
+    asking: dg.AssetKey
+    landing: dg.AssetKey
+    asking_job: str
+    landing_job: str
+    partitions: dg.PartitionsDefinition[str] | None
+    target: WarehouseResource
+
+
 class _Tick:
     """One evaluation: what is read, decided and returned."""
 
-    def __init__(
-        self, context: dg.SensorEvaluationContext, events: Stream, asking: dg.AssetKey, landing: dg.AssetKey
-    ) -> None:
-        self._context, self._events, self._asking, self._landing = context, events, asking, landing
-        self.cursor = _Cursor.read(context.cursor)
+    def __init__(self, context: dg.SensorEvaluationContext, setup: _Setup) -> None:
+        self._context, self._setup = context, setup
+        self.cursor = decoded(context.cursor, _Cursor)
+        self._owner = ""
         self._now = datetime.now(UTC)
         self._requests: list[dg.RunRequest] = []
-        self._observations: list[Any] = []
+        self._observations: list[dg.AssetObservation] = []
         self._said: list[str] = []
 
-    def say(self, line: str) -> None:
-        self._said.append(line)
+    def say(self, sentence: str) -> None:
+        self._said.append(sentence)
 
     def result(self) -> dg.SensorResult:
         reason = "; ".join(self._said) or "no export is under way"
         return dg.SensorResult(
             run_requests=self._requests,
             skip_reason=None if self._requests else dg.SkipReason(reason),
-            cursor=msgspec.json.encode(self.cursor).decode(),
+            cursor=encoded(self.cursor),
             asset_events=self._observations,
         )
 
-    def read_log(self) -> None:
-        """Take up what was written since the last tick; a few lines at a time, the rest next time."""
+    def read_log(self) -> list[Line]:
+        """What was written since the last tick; a few lines at a time, the rest next time."""
         cursor = self.cursor
         wanted = AssetRecordsFilter(
-            self._asking,
+            self._setup.asking,
             after_storage_id=cursor.after or None,
             after_timestamp=None if cursor.after else (self._now - GIVE_UP).timestamp(),
         )
         found = self._context.instance.fetch_observations(wanted, limit=LINES_A_TICK, ascending=True)
-        for record in found.records:
-            cursor.after = max(cursor.after, record.storage_id)
-            line = record.asset_observation
-            if line is None or LEDGER not in line.metadata:
-                continue
-            try:
-                job = msgspec.json.decode(str(line.metadata[LEDGER].value), type=Job)
-            except msgspec.DecodeError:
-                continue
-            at = datetime.fromtimestamp(record.timestamp, UTC)
-            self._take_up(str(line.metadata["stage"].value), job, record.storage_id, at)
+        cursor.after = max([cursor.after, *(record.storage_id for record in found.records)])
+        return [written for record in found.records if (written := read(record))]
 
-    def _take_up(self, stage: str, job: Job, line: int, at: datetime) -> None:
-        entries = self.cursor.entries
-        if stage in (LANDED, GAVE_UP):
+    def take_up(self, lines: list[Line], owner: str) -> None:
+        """Bring the exports under way up to date; lines of other environments are left to their own sensors."""
+        self._owner = owner
+        for written in lines:
+            if written.environment in ("", owner):
+                self._take_up(written)
+
+    def _take_up(self, written: Line) -> None:
+        entries, job = self.cursor.entries, written.job
+        if written.stage in (LANDED, GAVE_UP):
             entries.pop(job.job_id or job.request.id, None)
             return
         entries.pop(job.request.id, None)  # a request that was waiting for its turn has been made again
-        if stage == LOST:
+        if written.stage == LOST:
             entries.pop(job.job_id, None)
             job = Job(request=job.request, attempts=job.attempts, halved=job.halved)
-        if at > self._now - GIVE_UP and not job.state.is_terminal:
-            entries.setdefault(job.job_id or job.request.id, _Entry(job=job, since=at, line=line))
+        if written.at > self._now - GIVE_UP and not job.state.is_terminal:
+            entry = _Entry(job=job, since=written.at, line=written.number, owner=written.environment)
+            entries.setdefault(job.job_id or job.request.id, entry)
 
-    def step_all(self, exports: Any) -> None:
+    def step_all(self, exports: "Exports") -> None:
+        """One step for every export under way."""
         until = time.monotonic() + TIME_BUDGET
         for key in list(self.cursor.entries):
             if time.monotonic() > until:
@@ -169,6 +222,8 @@ class _Tick:
                 break
             entry = self.cursor.entries[key]
             try:
+                if not self._is_ours(key, entry, exports):
+                    continue
                 if entry.stage == "waiting":
                     self._wait(key, entry, exports)
                 else:
@@ -178,12 +233,42 @@ class _Tick:
             except ConnectorError as error:  # one export that cannot be asked about must not stop the others
                 self.say(f"{entry.job.request.where}: {error.what}")
 
-    def _wait(self, key: str, entry: _Entry, exports: Any) -> None:
+    def _is_ours(self, key: str, entry: _Entry, exports: "Exports") -> bool:
+        """Whether an export is this environment's; one that its line does not tell of, and that is not, is let go."""
+        job = entry.job
+        if not entry.owner:
+            if job.job_id and entry.stage == "waiting":
+                # Only the environment that was asked for it knows it.
+                known = exports.client.show(job.job_id, where=job.request.where, meter=exports.meter) is not None
+            else:
+                known = job.job_id in exports.ledger.ours() or exports.ledger.job(job.request.id) is not None
+            entry.owner = self._owner if known else "another"
+        if entry.owner == self._owner:
+            return True
+        del self.cursor.entries[key]
+        self.say(f"{job.request.where}: asked for in another environment, and left to it")
+        return False
+
+    def _wait(self, key: str, entry: _Entry, exports: "Exports") -> None:
         if self._now - entry.since > GIVE_UP:
             self._give_up(key, entry.job, f"given up after {GIVE_UP.days} days: {entry.job.sentence(self._now)}")
             return
+        if not within(self._setup.partitions, entry.job.request.days)[0]:
+            self._give_up(
+                key,
+                entry.job,
+                f"{entry.job.request.where}: none of its days has a partition any more, so nothing is landed; "
+                "move START_DATE back and ask again if you want them",
+            )
+            return
         entry.job = exports.look(entry.job)
         entry.job, do = next_action(entry.job, datetime.now(UTC))
+        if entry.job.job_id and key != entry.job.job_id:
+            # A request that turned out to be a job that runs already; that may have a line of its own.
+            del self.cursor.entries[key]
+            key = entry.job.job_id
+            if self.cursor.entries.setdefault(key, entry) is not entry:
+                return
         if entry.job.state == State.READY:
             do = Do.DOWNLOAD  # whether those are all of its files, the landing looks again
         match do:
@@ -209,8 +294,9 @@ class _Tick:
     def _look_at_runs(self, key: str, entry: _Entry) -> None:
         tags = {JOB_TAG: entry.job.job_id} if entry.stage == "landing" else {REQUEST_TAG: f"{key}:{entry.line}"}
         instance = self._context.instance
-        runs = without_silent(instance, instance.get_runs(RunsFilter(tags=tags)))
-        states = [run.status for run in runs]
+        found = instance.get_runs(RunsFilter(tags=tags))
+        ours = [run for run in found if run.tags.get(ENVIRONMENT, self._owner) == self._owner]
+        states = [run.status for run in without_silent(instance, ours)]
         if DagsterRunStatus.SUCCESS in states:
             del self.cursor.entries[key]  # what was asked for has a line of its own in the log
             return
@@ -227,40 +313,44 @@ class _Tick:
             self._request_asking(key, entry)
 
     def _request_landing(self, entry: _Entry) -> None:
-        job = entry.job
-        self._requests.append(
-            dg.RunRequest(
-                # A key is used once and for ever, also if its run fails: hence the number.
-                run_key=f"land:{job.job_id}:{entry.runs}",
-                asset_selection=[self._landing],
-                tags={**_range(job), JOB_TAG: job.job_id, EXPORT_TAG: _text(job)},
-            )
-        )
+        job_id = entry.job.job_id
+        # A key is used once and for ever, also if its run fails: hence the number.
+        run_key = f"land:{self._owner}:{job_id}:{entry.runs}"
+        self._request(entry, run_key, self._setup.landing_job, self._setup.landing, {JOB_TAG: job_id})
 
     def _request_asking(self, key: str, entry: _Entry) -> None:
         tag = f"{key}:{entry.line}"
-        self._requests.append(
-            dg.RunRequest(
-                run_key=f"ask:{tag}:{entry.runs}",
-                asset_selection=[self._asking],
-                tags={**_range(entry.job), REQUEST_TAG: tag, EXPORT_TAG: _text(entry.job)},
-            )
-        )
+        run_key = f"ask:{self._owner}:{tag}:{entry.runs}"
+        self._request(entry, run_key, self._setup.asking_job, self._setup.asking, {REQUEST_TAG: tag})
+
+    def _request(self, entry: _Entry, run_key: str, job: str, asset: dg.AssetKey, tags: dict[str, str]) -> None:
+        """Request a run over those of the export's days that have a partition."""
+        days, outside = within(self._setup.partitions, entry.job.request.days)
+        if not days:
+            self.say(f"{entry.job.request.where}: none of its days has a partition any more")
+            return
+        if outside and entry.runs == 1:
+            self._context.log.warning(f"{entry.job.request.where}: no partition for {listed(outside)}; see START_DATE")
+        tags |= {
+            **range_tags(days[0], days[-1]),
+            EXPORT_TAG: _text(entry.job),
+            ENVIRONMENT: self._owner,
+            WAREHOUSE_TAG: self._setup.target.fingerprint(),
+        }
+        self._requests.append(dg.RunRequest(run_key=run_key, job_name=job, asset_selection=[asset], tags=tags))
 
     def _halve(self, key: str, entry: _Entry) -> None:
         del self.cursor.entries[key]
         for half in halves(entry.job):
-            self.cursor.entries[half.request.id] = _Entry(job=half, since=entry.since, line=entry.line)
+            self.cursor.entries[half.request.id] = _Entry(
+                job=half, since=entry.since, line=entry.line, owner=entry.owner
+            )
         self.say(f"{entry.job.request.where} failed twice: asked for in two halves")
 
     def _give_up(self, key: str, job: Job, sentence: str) -> None:
         del self.cursor.entries[key]
-        self._observations.append(observation(self._asking, GAVE_UP, job, sentence))
+        self._observations.append(line(self._setup.asking, self._owner, GAVE_UP, job, sentence))
         self.say(sentence)
-
-
-def _range(job: Job) -> dict[str, str]:
-    return {RANGE_START: job.request.first.isoformat(), RANGE_END: job.request.last.isoformat()}
 
 
 def _text(job: Job) -> str:

@@ -1,12 +1,25 @@
 """Schedules of Userpilot: the nightly export and the snapshot of the lookups."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 
 import dagster as dg
 
-from connector.dagster.openpanel.schedules import RANGE_END, RANGE_START
-from connector.dagster.runs import name_of, ranges, runs_under_way
+from connector.dagster.days import receipts
+from connector.dagster.resources import WarehouseResource
+from connector.dagster.runs import (
+    WAREHOUSE_TAG,
+    asset_job,
+    days_under_way,
+    name_of,
+    range_tags,
+    ranges,
+    runs_under_way,
+    table_of,
+    unfinished,
+)
+from connector.warehouse.coverage import Landed, end_of
 
 
 def userpilot_nightly_export_schedule(
@@ -17,71 +30,134 @@ def userpilot_nightly_export_schedule(
     lookback_days: int = 3,
     days_a_job: int = 92,
     jobs_a_night: int = 4,
+    warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
-    """Ask for the days that are not landed yet, and for yesterday and the days before it once more.
+    """Ask for yesterday and the days before it once more, and for the days that are not landed yet.
+
+    Gaps between landed days come first, the oldest first and those that have failed last; then the days before the
+    first landed one, the newest first. What a run is about to land is left out.
 
     Args:
         assets: as :func:`connector.dagster.userpilot.assets.userpilot_assets` made them.
+        name: also of the job that it runs.
         cron: in UTC. Not before 03:00, when the vendor closes a day.
         lookback_days: days before yesterday that are exported again: imports and deletions change the past.
         days_a_job: longer ranges are asked for in pieces.
-        jobs_a_night: the newest ones; the rest the next night.
+        jobs_a_night: with that of the last days; the rest the next night.
+        warehouse: whose receipts tell which days are landed; the one of the WAREHOUSE variable if left out. Without
+            any receipt of the table, Dagster's event log tells.
     """
     asking = next(asset for asset in assets if name_of(asset) == "export_job")
-    landing = next(asset for asset in assets if name_of(asset) == "events").key
+    landing = next(asset for asset in assets if name_of(asset) == "events")
+    night = _Night(name, asking, landing, lookback_days, days_a_job, jobs_a_night, warehouse or WarehouseResource())
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        target=dg.AssetSelection.assets(asking),
+        job=asset_job(name, [asking]),
         description=f"Asks for an export of the days not yet landed, of yesterday, and of the {lookback_days} days "
         "before it again.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        partitions = asking.partitions_def
-        assert isinstance(partitions, dg.DailyPartitionsDefinition)
-        if run := runs_under_way(context, name, [asking.key]):
-            return dg.SkipReason(run)
-        last = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
-        start = partitions.start.date()
-        landed = context.instance.get_materialized_partitions(landing)
-        days = [start + timedelta(days=offset) for offset in range((last - start).days + 1)]
-        wanted = [day for day in days if day.isoformat() not in landed or (last - day).days <= lookback_days]
-        found = [piece for stretch in ranges(wanted) for piece in _pieces(*stretch, days_a_job)]
-        return [
-            dg.RunRequest(
-                run_key=f"{name}:{last.isoformat()}:{first.isoformat()}",
-                tags={RANGE_START: first.isoformat(), RANGE_END: end.isoformat()},
-                asset_selection=[asking.key],
-            )
-            for first, end in reversed(found[-jobs_a_night:])
-        ] or dg.SkipReason("the first partition has not ended yet")
+        return night.requests(context)
 
     return _schedule
 
 
+@dataclass(frozen=True)
+class _Night:
+    """What the nightly export asks for."""
+
+    name: str
+    asking: dg.AssetsDefinition
+    landing: dg.AssetsDefinition
+    lookback_days: int
+    days_a_job: int
+    jobs_a_night: int
+    target: WarehouseResource
+
+    def requests(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        """The last days, and the older ones that are not landed, each as a request over a range."""
+        partitions = self.asking.partitions_def
+        assert isinstance(partitions, dg.DailyPartitionsDefinition)
+        if run := runs_under_way(context, self.name, [self.asking.key], self.target):
+            return dg.SkipReason(run)
+        start = partitions.start.date()
+        last = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
+        if last < start:
+            return dg.SkipReason("the first partition has not ended yet")
+        first = max(last - timedelta(days=self.lookback_days), start)
+        wanted = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+        landed = self._landed(context)
+        if landed is not None:
+            runs = unfinished(context.instance, self.target)
+            here = landed.ended("UTC").union(
+                *(days_under_way(runs, asset.key) for asset in (self.asking, self.landing))
+            )
+            wanted |= {day for n in range((first - start).days) if (day := start + timedelta(days=n)) not in here}
+        *older, newest = (piece for stretch in ranges(wanted) for piece in _pieces(*stretch, self.days_a_job))
+        if landed is not None:
+            older.sort(key=lambda piece: _turn(piece, landed))
+        tags = {WAREHOUSE_TAG: self.target.fingerprint()}
+        return [
+            dg.RunRequest(
+                run_key=f"{self.name}:{last}:{begin}",
+                tags={**range_tags(begin, end), **tags},
+                asset_selection=[self.asking.key],
+            )
+            for begin, end in [newest, *older][: self.jobs_a_night]
+        ]
+
+    def _landed(self, context: dg.ScheduleEvaluationContext) -> Landed | None:
+        """What is landed; None while that cannot be told."""
+        tables = receipts(context, self.target)
+        if tables is None:
+            return None
+        if found := tables.get(table_of(self.landing)):
+            return found
+        known = map(date.fromisoformat, context.instance.get_materialized_partitions(self.landing.key))
+        return Landed({day: end_of(day, "UTC") for day in known}, {}, 0.0)
+
+
+def _turn(piece: tuple[date, date], landed: Landed) -> tuple[bool, int, int]:
+    """Gaps before what was never landed at all; gaps that have not failed, and old ones, before others."""
+    first, last = piece
+    is_gap = bool(landed.days) and first > min(landed.days)
+    failed = max((times for day, times in landed.failed.items() if first <= day <= last), default=0)
+    return not is_gap, failed, first.toordinal() if is_gap else -first.toordinal()
+
+
 def userpilot_lookups_schedule(
-    assets: Sequence[dg.AssetsDefinition], *, name: str = "userpilot_lookups", cron: str = "45 3 * * *"
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    name: str = "userpilot_lookups",
+    cron: str = "45 3 * * *",
+    warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
     """Land what the vendor lists now; what vanished since stays in the tables, marked."""
-    chosen = [asset.key for asset in assets if asset.partitions_def is None]
+    chosen = [asset for asset in assets if asset.partitions_def is None]
+    target = warehouse or WarehouseResource()
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        target=dg.AssetSelection.assets(*chosen),
+        job=asset_job(name, chosen),
         description="Lands the names of features, flows, surveys and properties that events refer to.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if run := runs_under_way(context, name, chosen):
+        if run := runs_under_way(context, name, [asset.key for asset in chosen], target):
             return dg.SkipReason(run)
-        return dg.RunRequest(run_key=f"{name}:{context.scheduled_execution_time.isoformat()}")
+        return dg.RunRequest(
+            run_key=f"{name}:{context.scheduled_execution_time.isoformat()}",
+            tags={WAREHOUSE_TAG: target.fingerprint()},
+        )
 
     return _schedule
 
 
 def _pieces(first: date, last: date, longest: int) -> list[tuple[date, date]]:
-    starts = range(0, (last - first).days + 1, longest)
-    return [(first + timedelta(days=start), min(first + timedelta(days=start + longest - 1), last)) for start in starts]
+    """A range in pieces, counted from its end, so that the newest days are always in one."""
+    ends = [last - timedelta(days=back) for back in range(0, (last - first).days + 1, longest)]
+    return [(max(end - timedelta(days=longest - 1), first), end) for end in reversed(ends)]

@@ -10,116 +10,16 @@ import connector.userpilot.exports.machine as machine
 from connector.catalogue.userpilot import EVENT_TYPES, EVENTS, LOOKUPS
 from connector.dagster import (
     UserpilotResource,
-    WarehouseResource,
     userpilot_assets,
     userpilot_export_sensor,
     userpilot_nightly_export_schedule,
 )
-from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
+from connector.sandbox import USERPILOT_KEY
 from connector.userpilot.client import FETCHES
-from tests.conftest import DAY
-
-DAYS = [DAY + timedelta(days=n) for n in range(3)]
-RANGE = {"dagster/asset_partition_range_start": "2026-03-04", "dagster/asset_partition_range_end": "2026-03-06"}
-TYPES = {"event_type": list(EVENT_TYPES)}
+from tests.dagster.userpilot.conftest import DAYS, RANGE, TYPES, Daemon, per_day, posts, row_counts, truth
 
 
-@pytest.fixture
-def pilot():
-    vendor = Userpilot(polls_to_complete=1)
-    vendor.load_sample(DAYS[0] - timedelta(days=2), DAYS[-1] + timedelta(days=2))
-    return vendor
-
-
-@pytest.fixture
-def resources(pilot, tmp_path):
-    with serve_userpilot(pilot) as (api, _):
-        yield {
-            "userpilot": UserpilotResource(api_url=api, api_key=USERPILOT_KEY),
-            "warehouse": WarehouseResource(
-                database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool")
-            ),
-        }
-
-
-@pytest.fixture
-def assets(resources):
-    return userpilot_assets(start_date=date(2026, 3, 1), options=TYPES, retry_policy=None, patience=5.0, **resources)
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
-def no_waits(monkeypatch):
-    monkeypatch.setattr(machine, "BACK_OFF", (timedelta(0),) * 3)
-    monkeypatch.setattr(machine, "SLOT_POLL", timedelta(0))
-    monkeypatch.setattr(machine, "POLL_FIRST", timedelta(0))
-
-
-class Daemon:
-    """Ticks the sensor and runs what it requests, each run key once, as the real one does."""
-
-    def __init__(self, assets, resources, instance):
-        self.assets, self.instance, self.cursor, self.keys, self.reasons = assets, instance, None, [], []
-        self.sensor = userpilot_export_sensor(assets, EVENTS, **resources)
-        self.definitions = dg.Definitions(assets=assets, sensors=[self.sensor])
-
-    def tick(self, *, run=True):
-        context = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=self.definitions.get_repository_def()
-        )
-        result = self.sensor.evaluate_tick(context)
-        self.cursor = result.cursor
-        self.reasons.append(result.skip_message)
-        for event in result.asset_events:
-            self.instance.report_runless_asset_event(event)
-        wanted = [request for request in result.run_requests if request.run_key not in self.keys]
-        self.keys += [request.run_key for request in wanted]
-        for request in wanted if run else []:
-            self.materialize(request.asset_selection[0].path[-1], tags=request.tags)
-        return wanted
-
-    def ticks(self, most=12):
-        for _ in range(most):
-            self.tick()
-            if self.reasons[-1] == "no export is under way":
-                return
-
-    def materialize(self, name, **options):
-        chosen = [asset for asset in self.assets if asset.key.path[-1] == name]
-        return dg.materialize(chosen, instance=self.instance, raise_on_error=False, **options)
-
-
-@pytest.fixture
-def daemon(assets, resources, instance):
-    return Daemon(assets, resources, instance)
-
-
-def per_day(query):
-    return dict(query("select _day, count(*) from userpilot.events group by 1"))
-
-
-def truth(pilot):
-    return {day: pilot.count(day, distinct=True) for day in DAYS}
-
-
-def posts(pilot):
-    return [request for request in pilot.requests if request.method == "POST"]
-
-
-def row_counts(instance):
-    records = instance.fetch_materializations(dg.AssetKey(["userpilot", "events"]), limit=500).records
-    return {
-        record.partition_key: record.asset_materialization.metadata["dagster/partition_row_count"].value
-        for record in reversed(records)
-    }
-
-
-def test_asked_waited_for_and_landed_by_nobody(pilot, daemon, instance, query, no_waits):
+def test_an_export_is_asked_for_waited_for_and_landed_without_a_click(pilot, daemon, instance, query, no_waits):
     assert daemon.materialize("export_job", tags=RANGE).success
     assert len(posts(pilot)) == 1
     daemon.ticks()
@@ -200,7 +100,7 @@ def test_a_failed_landing_is_asked_for_again_up_to_a_limit(pilot, daemon, instan
 
 
 def test_a_landing_that_cannot_succeed_is_not_asked_for_again(pilot, daemon, instance, query, no_waits):
-    """A day that shrank is somebody's decision; three runs would say the same three times."""
+    """A day that shrank needs a decision; three runs would say the same three times."""
     daemon.materialize("export_job", tags=RANGE)
     daemon.ticks()
     before = per_day(query)
@@ -375,3 +275,74 @@ def test_no_secret_is_in_the_event_log(pilot, daemon, instance, no_waits):
     )
     assert USERPILOT_KEY not in text
     assert "X-Amz-Signature" not in text
+
+
+# ---------- days outside today's partitions
+
+
+def later_start(daemon, resources, instance, start):
+    """The same deployment after START_DATE moved: its sensor goes on where it was."""
+    assets = userpilot_assets(start_date=start, options=TYPES, retry_policy=None, patience=5.0, **resources)
+    after = Daemon(assets, resources, instance)
+    after.cursor, after.keys = daemon.cursor, daemon.keys
+    return after
+
+
+def gave_up(instance):
+    lines = instance.fetch_observations(dg.AssetKey(["userpilot", "export_job"]), limit=100).records
+    told = [line.asset_observation for line in lines]
+    return [line.description for line in told if line.metadata["stage"].value == "gave up"]
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_an_export_that_begins_before_the_first_partition_lands_over_the_days_that_have_one(
+    pilot, daemon, resources, instance, query, no_waits, seen_before
+):
+    pilot._polls = 9
+    daemon.materialize("export_job", tags=RANGE)
+    if seen_before:
+        assert daemon.tick() == []
+    pilot.finish_job(pilot.jobs.all[0].id)
+    after = later_start(daemon, resources, instance, DAYS[1])
+    after.ticks()
+    assert per_day(query) == truth(pilot)
+    assert set(row_counts(instance)) == {str(day) for day in DAYS[1:]}
+    assert len(after.keys) == 1
+    assert gave_up(instance) == []
+
+
+def test_a_landing_that_failed_before_the_move_is_repeated_over_the_days_that_are_left(
+    pilot, daemon, resources, instance, query, no_waits
+):
+    daemon.materialize("export_job", tags=RANGE)
+    pilot.faults.add("cut", path="/exports/*", times=FETCHES)
+    while not daemon.keys:
+        daemon.tick()
+    after = later_start(daemon, resources, instance, DAYS[2])
+    after.ticks()
+    assert [key.rsplit(":", 1)[1] for key in after.keys] == ["1", "2"]
+    assert per_day(query) == truth(pilot)
+
+
+def test_an_export_without_any_partition_is_let_go_in_one_sentence(pilot, daemon, resources, instance, no_waits):
+    daemon.materialize("export_job", tags=RANGE)
+    after = later_start(daemon, resources, instance, DAYS[-1] + timedelta(days=1))
+    assert after.tick() == []
+    (said,) = gave_up(instance)
+    assert "START_DATE" in said
+    assert after.tick() == []
+    assert after.reasons[-1] == "no export is under way"
+
+
+def test_a_request_without_any_partition_is_not_asked_for_when_the_slot_is_free(
+    pilot, daemon, resources, instance, no_waits
+):
+    foreign = pilot.foreign_job(seconds=3600)
+    daemon.materialize("export_job", tags=RANGE)
+    daemon.tick()
+    pilot.finish_job(foreign.id)
+    after = later_start(daemon, resources, instance, DAYS[-1] + timedelta(days=1))
+    before = len(posts(pilot))
+    for _ in range(3):
+        assert after.tick() == []
+    assert len(posts(pilot)) == before
