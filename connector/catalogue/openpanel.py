@@ -3,7 +3,6 @@
 Data only; ``connector/openpanel/`` reads the streams. ``source`` names a section of its ``CONTRACT.md``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connector.catalogue.reports import Chart, Filter, Funnel
@@ -407,45 +406,3 @@ STREAMS: tuple[Stream, ...] = (
     CHARTS,
     FUNNELS,
 )
-
-_RENAMED_INSIGHTS = {
-    "date": "metric_date",
-    "pageviews": "page_views",
-    "revenue": "revenue_cents",
-    "bounce_rate": "bounce_percent",
-    "avg_session_duration": "average_session_seconds",
-}
-# Names of columns in the dbt staging models, by table; a column that is not listed keeps its name.
-RENAMED: Mapping[str, Mapping[str, str] | None] = {
-    "events": None,  # the model does more than rename, and is written by hand
-    "insights_metrics": _RENAMED_INSIGHTS
-    | {
-        "unique_visitors": "visitors",
-        "total_sessions": "sessions",
-        "total_screen_views": "page_views",
-        "views_per_session": "page_views_per_session",
-        "total_revenue": "revenue_cents",
-        "series": "hours",
-    },
-    "insights_pages": _RENAMED_INSIGHTS | {"avg_duration": "average_seconds_on_page"},
-    "insights_breakdowns": _RENAMED_INSIGHTS | {"prefix": "parent_value", "name": "dimension_value"},
-    "insights_live": {"_day": "sampled_day"},
-    "charts": {
-        "chart": "chart_name",
-        "series": "series_name",
-        "date": "local_starts_at",
-        "value": "series_value",
-        "previous_diff": "previous_difference_percent",
-        "metrics": "series_metrics",
-    },
-    "funnels": {
-        "funnel": "funnel_name",
-        "date": "metric_date",
-        "step": "step_number",
-        "users": "entrants",
-        "conversion_rate_from_start": "conversion_percent",
-        "total_users": "entrants_at_start",
-        "completed_users": "entrants_at_end",
-        "overall_conversion_rate": "overall_conversion_percent",
-    },
-}

@@ -6,15 +6,12 @@ with the tables that are created.
 
 from typing import cast
 
-from connector.catalogue.openpanel import RENAMED as OPENPANEL_RENAMED
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.own import OWN, Table, describe
+from connector.catalogue.staging_names import BY_VENDOR as STAGING_NAMES
 from connector.catalogue.userpilot import CHILDREN, OPTIONAL
-from connector.catalogue.userpilot import RENAMED as USERPILOT_RENAMED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.stream import BOOKKEEPING, SEEN, ColumnType, Stream
-
-_RENAMED = {"openpanel": OPENPANEL_RENAMED, "userpilot": USERPILOT_RENAMED}
 
 
 def tables(instance: str = "") -> tuple[Table, ...]:
@@ -48,7 +45,7 @@ def _landed(stream: Stream, *, asset: Stream) -> Table:
         asset=(asset.schema, asset.name),
         docs_url=stream.docs_url,
         is_optional=stream.name in OPTIONAL,
-        renamed=_RENAMED[stream.vendor].get(stream.name, {}),
+        renamed=STAGING_NAMES[stream.vendor].get(stream.name, {}),
     )
 
 

@@ -3,8 +3,6 @@
 Data only; ``connector/userpilot/`` reads the streams. ``source`` names a section of its ``CONTRACT.md``.
 """
 
-from collections.abc import Mapping
-
 from connector.stream import Column, ColumnType, Stream, Window
 
 EVENT_TYPES = (
@@ -215,40 +213,3 @@ CHILDREN = {
     "checklists": ("tasks", _child("checklists", "tasks", "task of a checklist", _TITLE)),
 }
 STREAMS = (EVENTS, *LOOKUPS)
-
-_RENAMED_PROPERTY = {"id": "property_id", "key": "property_key", "type": "property_type"}
-# Names of columns in the dbt staging models, by table; a column that is not listed keeps its name.
-RENAMED: Mapping[str, Mapping[str, str] | None] = {
-    "events": None,  # the model does more than rename, and is written by hand
-    "user_properties": _RENAMED_PROPERTY,
-    "company_properties": _RENAMED_PROPERTY,
-    "events_properties": _RENAMED_PROPERTY
-    | {
-        "description": "property_description",
-        "event": "property_event",
-        "inserted_at": "first_known_at_text",
-        "last_seen": "last_used_at_text",
-    },
-    "features_events": {"id": "feature_id", "key": "feature_key"},
-    "segments": {
-        "id": "segment_id",
-        "usage": "segment_usage",
-        "category": "segment_category",
-        "status": "segment_status",
-    },
-    "flows": {"id": "flow_id"},
-    "banners": {"id": "banner_id"},
-    "spotlights": {"id": "spotlight_id"},
-    "surveys": {"id": "survey_id", "modules": "questions"},
-    "surveys_modules": {
-        "parent_id": "survey_id",
-        "id": "question_id",
-        "order": "vendor_order",
-        "type": "question_type",
-        "question": "question_text",
-    },
-    "resource_center_modules": {"id": "module_id", "key": "module_key"},
-    "checklists": {"id": "checklist_id", "key": "checklist_key"},
-    "checklists_tasks": {"parent_id": "checklist_id", "id": "task_id"},
-    "embeds": {"id": "embed_id", "type": "embed_type"},
-}

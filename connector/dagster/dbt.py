@@ -161,58 +161,90 @@ def model_assets(
         pool: the concurrency pool of both runs.
         retry_policy: of a build that failed, for instance because the warehouse was kept locked.
     """
-    target = warehouse or WarehouseResource()
-    names = landed_by or ConnectorTranslator()
-    known = at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target)
-    known = of_instance(known, instance, names)
+    target, names = warehouse or WarehouseResource(), landed_by or ConnectorTranslator()
+    build = _Build(
+        known=of_instance(at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target), instance, names),
+        client=DbtCliResource(
+            project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
+        ),
+        target=target,
+        names=names,
+        instance=instance,
+        timezone=timezone,
+    )
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
-    named = [names.key(stream.of(instance)) for stream in LOOKUPS]
-    days = [
-        key
-        for node in known["nodes"].values()
-        if node["resource_type"] == "model" and BY_DAY in node["tags"]
-        for key in [translator(None).get_asset_key(node)]
+    lookups = [names.key(stream.of(instance)) for stream in LOOKUPS]
+    whole = after_any([*build.days(translator), *lookups], partitioned_with=landed) if automatic else None
+    shared = {"pool": pool, "retry_policy": retry_policy}
+    return [
+        build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
+        build.whole(translator(whole), shared),
     ]
-    by_day = translator(after_any(landed) if automatic else None)
-    whole = translator(after_any([*days, *named], partitioned_with=landed) if automatic else None)
-    client = DbtCliResource(
-        project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
-    )
-    variables: dict[str, str] = {}
-    zone = _Zone(timezone, {names.key(stream.of(instance)): stream for stream in OPENPANEL})
-    if instance:
-        variables |= {f"{stream.vendor}_schema": stream.of(instance).schema for stream in (EVENTS, EXPORTED)}
-        variables["instance"] = instance
-    suffix = f"_{instance}" if instance else ""
 
-    @dbt_assets(
-        manifest=known,
-        select=f"tag:{BY_DAY}",
-        name=f"models_by_day{suffix}",
-        partitions_def=days_of(EVENTS, start_date, "UTC"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        dagster_dbt_translator=by_day,
-        pool=pool,
-        retry_policy=retry_policy,
-    )
-    def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        first, last = context.partition_keys[0], context.partition_keys[-1]
-        days = {"min_date": first, "max_date": last}
-        yield from _build(context, client, {**variables, **days, **zone.variables(context)}, target.warehouse())
 
-    @dbt_assets(
-        manifest=known,
-        select="fqn:*",
-        exclude=f"tag:{BY_DAY}",
-        name=f"models_whole{suffix}",
-        dagster_dbt_translator=whole,
-        pool=pool,
-        retry_policy=retry_policy,
-    )
-    def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        yield from _build(context, client, {**variables, **zone.variables(context)}, target.warehouse())
+@dataclass(frozen=True)
+class _Build:
+    """The dbt project of one instance, and how its models are built."""
 
-    return [_by_day, _whole]
+    known: Mapping[str, Any]
+    client: DbtCliResource
+    target: WarehouseResource
+    names: ConnectorTranslator
+    instance: str
+    timezone: str
+
+    @property
+    def suffix(self) -> str:
+        return f"_{self.instance}" if self.instance else ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The dbt variables that name the instance's schemas; none for the default instance."""
+        if not self.instance:
+            return {}
+        schemas = {f"{stream.vendor}_schema": stream.of(self.instance).schema for stream in (EVENTS, EXPORTED)}
+        return {**schemas, "instance": self.instance}
+
+    @property
+    def zone(self) -> "_Zone":
+        return _Zone(self.timezone, {self.names.key(stream.of(self.instance)): stream for stream in OPENPANEL})
+
+    def days(self, translator: type[ModelTranslator]) -> list[dg.AssetKey]:
+        """Asset keys of the models by day."""
+        models = (node for node in self.known["nodes"].values() if node["resource_type"] == "model")
+        return [translator(None).get_asset_key(node) for node in models if BY_DAY in node["tags"]]
+
+    def by_day(self, translator: ModelTranslator, start_date: date, shared: Mapping[str, Any]) -> dg.AssetsDefinition:
+        @dbt_assets(
+            manifest=self.known,
+            select=f"tag:{BY_DAY}",
+            name=f"models_by_day{self.suffix}",
+            partitions_def=days_of(EVENTS, start_date, "UTC"),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            dagster_dbt_translator=translator,
+            **shared,
+        )
+        def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            days = {"min_date": context.partition_keys[0], "max_date": context.partition_keys[-1]}
+            variables = {**self.variables, **days, **self.zone.variables(context)}
+            yield from _build(context, self.client, variables, self.target.warehouse())
+
+        return _by_day
+
+    def whole(self, translator: ModelTranslator, shared: Mapping[str, Any]) -> dg.AssetsDefinition:
+        @dbt_assets(
+            manifest=self.known,
+            select="fqn:*",
+            exclude=f"tag:{BY_DAY}",
+            name=f"models_whole{self.suffix}",
+            dagster_dbt_translator=translator,
+            **shared,
+        )
+        def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            variables = {**self.variables, **self.zone.variables(context)}
+            yield from _build(context, self.client, variables, self.target.warehouse())
+
+        return _whole
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,7 @@ def build_definitions(
         tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
 
     Raises:
-        SettingsError: START_DATE is not a date, a chart asks for something the server does not know, ``openpanel`` has
-            another timezone ...
+        SettingsError: START_DATE is not a date, a chart asks for what the server does not know, timezones differ ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
     found = dg.Definitions.merge(
@@ -89,14 +88,18 @@ def build_definitions(
             reexport_days=reexport_days,
         ),
     )
+    return dg.Definitions.merge(found, _upkeep(found, instance, warehouse, tell))
+
+
+def _upkeep(
+    found: dg.Definitions, instance: str, warehouse: WarehouseResource | None, tell: Tell | None
+) -> dg.Definitions:
+    """The nightly clean-up, and alerts about the assets of one instance."""
     assets = [asset for asset in found.assets or () if isinstance(asset, dg.AssetsDefinition)]
     suffix = f"_{instance}" if instance else ""
-    return dg.Definitions.merge(
-        found,
-        dg.Definitions(
-            schedules=[prune_schedule(name=f"connector_prune{suffix}", warehouse=warehouse)],
-            sensors=connector_alerts(assets, tell=tell, name=f"connector_alerts{suffix}", warehouse=warehouse),
-        ),
+    return dg.Definitions(
+        schedules=[prune_schedule(name=f"connector_prune{suffix}", warehouse=warehouse)],
+        sensors=connector_alerts(assets, tell=tell, name=f"connector_alerts{suffix}", warehouse=warehouse),
     )
 
 

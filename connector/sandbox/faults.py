@@ -129,18 +129,17 @@ class Faults:
         """Plant a fault for the next ``times`` matching requests (None: for all of them).
 
         Args:
-            kind: one of `KINDS`. ``status`` answers ``status``/``body``/``headers`` instead of the vendor;
-                ``hang`` waits ``seconds`` and then answers properly; ``drip`` spreads the body over ``seconds``;
-                ``drop`` closes the connection without an answer;
-                ``truncate`` announces the whole body and closes after ``after_bytes`` (half, if not given);
-                ``reset`` does the same with a connection reset; ``wrong_content_length`` announces
-                ``after_bytes`` and sends everything; ``open_end`` announces no length and closes behind a bracket near
-                the middle; ``coded`` sends the body in the content coding deflate; ``cut`` and ``empty`` send less
-                and announce it correctly;
-                ``endless`` announces no length and goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a
-                gigabyte, if not given) of spaces, compressed twice; ``not_http`` answers in another protocol;
-                ``garbled`` breaks the JSON in its middle only; its beginning and end stay right;
-                ``extra_field`` and ``bad_value`` set ``field`` of row ``row`` to ``value``.
+            kind: one of `KINDS`. ``status`` answers ``status``/``body``/``headers`` instead of the vendor; ``hang``
+                waits ``seconds`` and then answers properly; ``drip`` spreads the body over ``seconds``; ``drop``
+                closes the connection without an answer; ``truncate`` announces the whole body and closes after
+                ``after_bytes`` (half, if not given); ``reset`` does the same with a connection reset;
+                ``wrong_content_length`` announces ``after_bytes`` and sends everything; ``open_end`` announces no
+                length and closes behind a bracket near the middle; ``coded`` sends the body in the content coding
+                deflate; ``cut`` and ``empty`` send less and announce it correctly; ``endless`` announces no length and
+                goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a gigabyte, if not given) of spaces,
+                compressed twice; ``not_http`` answers in another protocol; ``garbled`` breaks the JSON in its middle
+                only; its beginning and end stay right; ``extra_field`` and ``bad_value`` set ``field`` of row ``row``
+                to ``value``.
             path: the route without the server's prefix; ``*`` matches any text. None: the usual path.
             headers: for ``status``: replaces all headers of the answer, including the rate headers. None keeps
                 those the vendor sends with that status.
