@@ -101,25 +101,13 @@ class SharedBudget:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid()}"
+        folder = machine_folder(folder)
         self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_uid != os.getuid():
-                # Whoever made this folder where everybody may write could read and bend what is in it.
-                raise SettingsError(
-                    "TMPDIR",
-                    f"holds a folder {folder.name} that belongs to somebody else",
-                    next_step="remove that folder, or set TMPDIR to a folder of your own.",
-                )
             # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as fault:
-            raise SettingsError(
-                "TMPDIR",
-                f"has no room for the request budget in {folder}: {fault.strerror or type(fault).__name__}",
-                next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
-            ) from None
+            raise _no_room(folder, fault) from None
         self._threads = threading.Lock()
 
     def take(self, where: str = "") -> Ticket:
@@ -211,6 +199,36 @@ class SharedBudget:
                     os.ftruncate(self._file, len(after))
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def machine_folder(folder: Path | None = None) -> Path:
+    """The folder where all processes of this user on the machine meet; made if it is missing.
+
+    Raises:
+        SettingsError: it cannot be made, or belongs to another user.
+    """
+    folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as fault:
+        raise _no_room(folder, fault) from None
+    if owner != os.getuid():
+        # Whoever made this folder where everybody may write could read and bend what is in it.
+        raise SettingsError(
+            "TMPDIR",
+            f"holds a folder {folder.name} that belongs to somebody else",
+            next_step="remove that folder, or set TMPDIR to a folder of your own.",
+        )
+    return folder
+
+
+def _no_room(folder: Path, fault: OSError) -> SettingsError:
+    return SettingsError(
+        "TMPDIR",
+        f"has no room for the request budget in {folder}: {fault.strerror or type(fault).__name__}",
+        next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
+    )
 
 
 def _too_long(limit: int, wait: float, where: str) -> TransientError:

@@ -37,8 +37,8 @@ def track_asset(
         openpanel, warehouse: as for :func:`connector.dagster.openpanel_assets`.
         pool: of all outboxes; give it a limit of 1 to send one at a time.
 
-    A run tagged ``connector/dry_run: true`` only logs what would be sent. There is no retry policy on purpose: an
-    upsert is sent again by the next run, and a counter must not be.
+    A run tagged ``connector/dry_run: true`` only logs what would be sent, and what not and why. There is no retry
+    policy on purpose: an upsert is sent again by the next run, and a counter must not be.
     """
     source, target = openpanel or OpenPanelResource(), warehouse or WarehouseResource()
 
@@ -62,7 +62,7 @@ def track_asset(
                 context.log.warning(f"{outbox.name}[{excerpt(outcome.key, 80)}] {outcome.status}: {outcome.said}")
 
         dry_run = context.run.tags.get(DRY_RUN_TAG, "").lower() in {"1", "true", "yes"}
-        with as_dagster_failure(), source.client() as client, client.track() as track:
+        with as_dagster_failure(), source.client() as client, client.track(tell=context.log.info) as track:
             done = deliver(
                 outbox,
                 track,
@@ -78,6 +78,7 @@ def track_asset(
                 "rows rejected": done.rejected,
                 "rows failed": done.failed,
                 "rows unknown": done.unknown,
+                "rows seen stored": done.verified,
             }
         )
 
