@@ -27,6 +27,7 @@ def track_asset(
     openpanel: OpenPanelResource | None = None,
     warehouse: WarehouseResource | None = None,
     pool: str = "openpanel_track",
+    verify: bool = True,
 ) -> dg.AssetsDefinition:
     """One outbox as an asset; each materialization sends what changed since the last.
 
@@ -36,6 +37,7 @@ def track_asset(
         deps: tables that the query reads.
         openpanel, warehouse: as for :func:`connector.dagster.openpanel_assets`.
         pool: of all outboxes; give it a limit of 1 to send one at a time.
+        verify: look up every changed profile afterwards, if the client may read.
 
     A run tagged ``connector/dry_run: true`` only logs what would be sent, and what not and why. There is no retry
     policy on purpose: an upsert is sent again by the next run, and a counter must not be.
@@ -62,7 +64,11 @@ def track_asset(
                 context.log.warning(f"{outbox.name}[{excerpt(outcome.key, 80)}] {outcome.status}: {outcome.said}")
 
         dry_run = context.run.tags.get(DRY_RUN_TAG, "").lower() in {"1", "true", "yes"}
-        with as_dagster_failure(), source.client() as client, client.track(tell=context.log.info) as track:
+        with (
+            as_dagster_failure(),
+            source.client() as client,
+            client.track(verify=verify, tell=context.log.info) as track,
+        ):
             done = deliver(
                 outbox,
                 track,

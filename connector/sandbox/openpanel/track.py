@@ -263,15 +263,16 @@ class Tracker:
         return msgspec.structs.replace(found, last_seen_at=now, **copied)
 
     def _write_back(self, project: Project, profile: Profile) -> None:
-        key = project.id, profile.id
-        self._unflushed[key] = profile
+        """Into the buffer, which is flushed as a whole some time after its first entry."""
+        first = not self._unflushed
+        self._unflushed[project.id, profile.id] = profile
+        if first:
+            self._when_flushed(self._flush)
 
-        def flush() -> None:
-            project.profiles[profile.id] = profile
-            if self._unflushed.get(key) is profile:
-                del self._unflushed[key]
-
-        self._when_flushed(flush)
+    def _flush(self) -> None:
+        for (project, profile_id), profile in self._unflushed.items():
+            self.state.projects[project].profiles[profile_id] = profile
+        self._unflushed.clear()
 
 
 _OLD_EVENT = ("name", "properties", "profileId")
