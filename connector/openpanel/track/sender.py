@@ -5,6 +5,7 @@ is told as unknown. What is sent is decided in ``plan.py``, whose turn it is in 
 """
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class Track:
         self.http, self.at_once, self.a_second, self.settle, self.sleep = http, at_once, a_second, settle, sleep
         self.tell, self.pace = tell, Pace(project, settle, tell)
         self.verified, self.unreadable = 0, ""
-        self._profiles, self._verify = profiles, verify and settle > 0
+        self._profiles, self._verify, self._telling = profiles, verify and settle > 0, threading.Lock()
 
     @property
     def verifies(self) -> bool:
@@ -119,6 +120,8 @@ class Track:
         # Once more the same time: a request of the killed run may have waited on its way.
         self.wait(max(ready, time.time()) + self.settle, f"{len(steps)} counters of a killed run are stored")
         for step, profile in zip(steps, self.read([step.profile for step in steps]), strict=True):
+            if isinstance(profile, UnreadableError):
+                self.stop_looking(profile)
             stored = stored_number(profile, step.property) if isinstance(profile, dict) else None
             if stored == step.after:
                 found |= {key: Outcome(key, digest, "sent") for key, digest in steps[step].items()}
@@ -136,6 +139,13 @@ class Track:
             return self._profiles.read(profile_id)
         except UnreadableError as error:
             return error
+
+    def stop_looking(self, error: UnreadableError) -> None:
+        """From now on nothing is looked up; told once, whichever thread comes first."""
+        with self._telling:
+            if not self.unreadable:
+                self.unreadable = str(error)
+                self.tell(f"what is sent is not verified, as profiles cannot be read: {error}")
 
     def wait(self, until: float, what: str) -> None:
         """Sleep until a time, in short pieces."""
@@ -221,7 +231,7 @@ class _Sending:
             if profile is None:
                 return message, "again", "", None
             if isinstance(profile, UnreadableError):
-                self._unreadable(profile)
+                self._track.stop_looking(profile)
             elif (step := step_of(message, profile)) is None:
                 name = message.body["payload"]["property"]
                 words = f"{name} is no whole number in OpenPanel, and the server would cut it; set it with identify"
@@ -289,7 +299,7 @@ class _Sending:
     def _look(self, due: Sequence[_Unseen]) -> None:
         for one, profile in zip(due, self._track.read([each.message.profile for each in due]), strict=True):
             if isinstance(profile, UnreadableError):
-                self._unreadable(profile)
+                self._track.stop_looking(profile)
                 return
             missing, now, settle = differing(one.message, profile, one.step), time.time(), self._track.settle
             if not missing:
@@ -315,11 +325,6 @@ class _Sending:
                 words = f"{one.step.property} was {one.step.before}, must be {one.step.after} and is {stored}"
                 self._say(one.message, "unknown", f"{words} {now - one.at:.0f} s later: something else changes it")
                 self._turns.done(one.message, now)
-
-    def _unreadable(self, error: UnreadableError) -> None:
-        if not self._track.unreadable:
-            self._track.unreadable = str(error)
-            self._track.tell(f"what is sent is not verified, as profiles cannot be read: {error}")
 
     def _stop_looking(self) -> None:
         for one in self._unseen:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import msgspec
+
 from connector.errors import BusyError
 from connector.http.budget import machine_folder
 from connector.openpanel.track.plan import Message
@@ -82,11 +84,11 @@ class Changes:
     def __init__(self, path: Path, settle: float) -> None:
         self._path, self._settle, now = path, settle, time.time()
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
+        except (FileNotFoundError, msgspec.DecodeError):
             found = {}
         # What a killed holder left open happened before now. A time ahead of now is from a clock that was set back.
-        times = {name: now if at is None else min(float(at), now) for name, at in found.items()}
+        times = {name: now if at is None else min(at, now) for name, at in found.items()}
         self._times: dict[str, float | None] = {name: at for name, at in times.items() if at + settle > now}
 
     def ready_at(self, about: str) -> float:
