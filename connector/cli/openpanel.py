@@ -43,7 +43,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verb = verbs.add_parser("track", help="send warehouse rows to OpenPanel, each once")
     verb.add_argument("outboxes", metavar="FILE", type=Path, help="YAML: name: {kind: identify, query: select ...}")
     verb.add_argument("--only", metavar="NAME", help="one outbox of the file")
-    verb.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="print what would be sent, and what not and why; send nothing"
+    )
+    verb.add_argument("--no-verify", action="store_true", help="do not look up the changed profiles afterwards")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=track)
 
@@ -120,15 +123,18 @@ def _check_days(stream: Stream, first: date, last: date, *, timezone: str) -> No
 def track(options: argparse.Namespace) -> int:
     from connector.openpanel.client import OpenPanel
     from connector.openpanel.track.plan import load_outboxes
-    from connector.openpanel.track.send import deliver, describe
+    from connector.openpanel.track.send import deliver, describe, describe_outcome
     from connector.warehouse.connection import Warehouse
 
     outboxes = [one for one in load_outboxes(options.outboxes) if options.only in (None, one.name)]
     if not outboxes:
         raise SettingsError("--only", f"is {options.only!r}", next_step=f"use a name of {options.outboxes}.")
     settings, code = Settings.load(), DONE
-    show = say_line if options.json else say  # with --json, standard output has one object for each outbox only
-    with OpenPanel.from_settings(OpenPanelSettings.load()) as client, client.track() as sender:
+    show = say_line if options.json else say  # standard output holds one object an outbox, nothing else
+    with (
+        OpenPanel.from_settings(OpenPanelSettings.load()) as client,
+        client.track(verify=not options.no_verify, tell=say_line) as sender,
+    ):
         for outbox in outboxes:
             done = deliver(
                 outbox,
@@ -136,6 +142,7 @@ def track(options: argparse.Namespace) -> int:
                 warehouse=Warehouse(settings.warehouse),
                 folder=settings.spool_dir / "outbox",
                 dry_run=(lambda message: show(describe(message))) if options.dry_run else None,
+                tell=(lambda outcome: show(describe_outcome(outcome))) if options.dry_run else None,
             )
             counts = asdict(done)
             text = f"{outbox.name}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}"

@@ -158,11 +158,13 @@ class OpenPanel(Closing):
 
     @contextmanager
     def track(self, **options: Any) -> Iterator["Track"]:
-        """A sender to the Track API with its own connection; options as for :class:`Track` in ``track/send.py``."""
-        from connector.openpanel.track.send import Track
+        """Sends rows back, on a connection of its own; options as for ``track.sender.Track``."""
+        from connector.openpanel.track.profiles import Profiles
+        from connector.openpanel.track.sender import Track  # and with it the journal, which readers do not need
 
         with self._track_http() as http:
-            yield Track(http, **options)
+            profiles = Profiles(self._http, self.project_id)
+            yield Track(http, profiles=profiles, project=f"{http.base_url} {self.project_id}", **options)
 
     def _newest_today(self, meter: Meter | None, where: str) -> datetime | None:
         """Ask Export, which refuses a client of another project. Insights would answer with that project's numbers."""

@@ -137,9 +137,8 @@ class Faults:
                 length and closes behind a bracket near the middle; ``coded`` sends the body in the content coding
                 deflate; ``cut`` and ``empty`` send less and announce it correctly; ``endless`` announces no length and
                 goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a gigabyte, if not given) of spaces,
-                compressed twice; ``not_http`` answers in another protocol; ``garbled`` breaks the JSON in its middle
-                only; its beginning and end stay right; ``extra_field`` and ``bad_value`` set ``field`` of row ``row``
-                to ``value``.
+                compressed twice; ``not_http`` answers in another protocol; ``garbled`` breaks the JSON in its middle;
+                ``extra_field`` and ``bad_value`` set ``field`` of row ``row`` to ``value``.
             path: the route without the server's prefix; ``*`` matches any text. None: the usual path.
             headers: for ``status``: replaces all headers of the answer, including the rate headers. None keeps
                 those the vendor sends with that status.

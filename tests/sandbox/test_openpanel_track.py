@@ -93,6 +93,62 @@ def test_revenue_and_reserved_names(openpanel, ask):
     assert refused.text == "Ingestion: Revenue tracking is not allowed without a client secret"
 
 
+def changed(kind, profile="u-1", **payload):
+    return {"type": kind, "payload": {"profileId": profile, **payload}}
+
+
+def test_of_several_changes_of_a_profile_within_the_flush_the_last_one_wins(openpanel):
+    ask = openpanel(visible_after=10)
+    ask.vendor.add_profile("u-1", properties={"orders": "1", "plan": "free"})
+    for body in (
+        changed("identify", properties={"plan": "pro"}),
+        changed("increment", property="orders", value=10),
+        changed("decrement", property="orders", value=2),
+        changed("increment", property="spent", value=7),
+    ):
+        assert ask.track(WRITE, body).status_code == 200
+    assert ask.insights("profiles/u-1")["profile"]["properties"] == {"orders": "1", "plan": "free"}
+    ask.clock.now += 10
+    assert ask.insights("profiles/u-1")["profile"]["properties"] == {"orders": "1", "plan": "free", "spent": "7"}
+
+    for body in (changed("increment", property="orders", value=10), changed("assign_group", groupIds=["acme"])):
+        ask.track(WRITE, body)
+        ask.clock.now += 10
+    stored = ask.insights("profiles/u-1")["profile"]
+    assert (stored["properties"], stored["groups"]) == ({"orders": "11", "plan": "free", "spent": "7"}, ["acme"])
+
+
+def test_a_profile_that_is_not_flushed_yet_is_unknown(openpanel):
+    ask = openpanel(visible_after=10)
+    ask.track(WRITE, changed("identify"))
+    step = changed("increment", property="visits", value=1)
+    assert ask.track(WRITE, step).status_code == 404
+    assert ask.send("GET", "/insights/demo/profiles/u-1").status_code == 404
+    ask.clock.now += 10
+    assert ask.track(WRITE, step).status_code == 200
+
+
+def test_the_fraction_of_a_stored_counter_is_lost_before_the_next_change(ask):
+    ask.vendor.add_profile("u-1", properties={"spent": "0"})
+    for _ in range(2):
+        ask.track(WRITE, changed("increment", property="spent", value=12.5))
+    assert ask.insights("profiles/u-1")["profile"]["properties"]["spent"] == "24.5"
+
+
+def test_revenue_above_2_to_the_53_is_rounded_and_that_of_other_events_is_lost(ask):
+    for name in ("revenue", "order"):
+        assert ask.track(WRITE, tracked(name, __revenue=2**53 + 1), user_agent=BROWSER).status_code == 200
+    stored = {row["name"]: row for row in ask.vendor.rows("2026-03-05")}
+    assert (stored["revenue"]["revenue"], stored["order"]["revenue"]) == (2**53, 0)
+    assert stored["order"]["properties"] == {}
+
+
+def test_a_client_that_may_only_write_reads_no_profile(ask):
+    ask.vendor.add_profile("u-1")
+    answers = [ask.send("GET", "/insights/demo/profiles/u-1", client) for client in (WRITE, READ, ROOT)]
+    assert [answer.status_code for answer in answers] == [401, 200, 200]
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [(b"", "FastifyError"), (b"{oops", "FastifyError"), (b"[]", "Error"), (b'{"type":"track"}', "Error")],

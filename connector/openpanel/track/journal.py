@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ class Outcome:
     said: str = ""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A change of a counter: its value as stored before, and as it must be stored in the end."""
+
+    profile: str
+    property: str
+    before: int
+    after: int
+
+
 class Journal:
     """A file of intents and outcomes, one line each, written at once so that a kill loses none."""
 
@@ -39,9 +49,15 @@ class Journal:
         self._path, self._lock = path, threading.Lock()
         self._file = open(path, "a", encoding="utf-8", opener=private)  # noqa: SIM115  closed by journal()
 
-    def intend(self, keys: Sequence[str], hashes: Sequence[str]) -> None:
-        """Note that rows are about to be sent that must not be sent twice; on disk before this returns."""
-        self._write([{"intent": key, "hash": digest} for key, digest in zip(keys, hashes, strict=True)], sync=True)
+    def intend(self, keys: Sequence[str], hashes: Sequence[str], step: "Step | None" = None) -> None:
+        """About to send something that must not be sent twice; on disk before this returns.
+
+        Args:
+            step: what it does to a counter, by which a later run can tell whether it happened.
+        """
+        more = {"step": asdict(step)} if step else {}
+        lines = [{"intent": key, "hash": digest, **more} for key, digest in zip(keys, hashes, strict=True)]
+        self._write(lines, sync=True)
 
     def take_back(self, keys: Sequence[str]) -> None:
         """Remove an intent: the vendor certainly did not store the rows."""
@@ -55,7 +71,7 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, lines: Sequence[Mapping[str, str]], *, sync: bool = False) -> None:
+    def _write(self, lines: Sequence[Mapping[str, Any]], *, sync: bool = False) -> None:
         with self._lock:
             self._file.writelines(json.dumps(line) + "\n" for line in lines)
             self._file.flush()
@@ -97,20 +113,7 @@ def read_journal(path: Path) -> list[Outcome]:
         ContractError: another line cannot be read.
     """
     outcomes: dict[str, Outcome] = {}
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry: Any = json.loads(line)
-        except ValueError:
-            if number == len(lines):
-                continue
-            raise ContractError(
-                f"line {number} of {path.name} is not readable",
-                where="track",
-                next_step="look at the file; what it holds decides what must not be sent again.",
-            ) from None
+    for entry in _entries(path):
         match entry:
             case {"intent": str(key), "hash": str(digest)}:
                 outcomes[key] = Outcome(key, digest, "unknown", "the run ended before an answer came")
@@ -119,6 +122,38 @@ def read_journal(path: Path) -> list[Outcome]:
             case {"done": str(key), "hash": str(digest), "status": str(status), "said": str(said)}:
                 outcomes[key] = Outcome(key, digest, status, said)
     return list(outcomes.values())
+
+
+def open_steps(path: Path) -> dict[Step, dict[str, str]]:
+    """Steps of a journal without an outcome, with the keys and hashes of the rows they stand for."""
+    steps: dict[str, tuple[Step, str]] = {}
+    for entry in _entries(path):
+        match entry:
+            case {"intent": str(key), "hash": str(digest), "step": dict(step)}:
+                steps[key] = Step(**step), digest
+            case {"back": str(key)} | {"done": str(key)}:
+                steps.pop(key, None)
+    found: dict[Step, dict[str, str]] = {}
+    for key, (one, digest) in steps.items():
+        found.setdefault(one, {})[key] = digest
+    return found
+
+
+def _entries(path: Path) -> Iterator[Any]:
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                return
+            raise ContractError(
+                f"line {number} of {path.name} is not readable",
+                where="track",
+                next_step="look at the file; what it holds decides what must not be sent again.",
+            ) from None
 
 
 def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
@@ -183,7 +218,10 @@ def _names(line: str, keys: Sequence[str]) -> bool:
         entry = json.loads(line)
     except ValueError:
         return any(key in line for key in keys)
-    return isinstance(entry, dict) and any(entry.get(word) in keys for word in ("intent", "back", "done"))
+    if not isinstance(entry, dict):
+        return False
+    named = [*(entry.get(word) for word in ("intent", "back", "done")), (entry.get("step") or {}).get("profile")]
+    return any(name in keys for name in named)
 
 
 def _delete_keys(connection: Connection, table: str, outbox: str, outcomes: Sequence[Outcome]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,14 +12,15 @@ from typing import Any, Literal, cast
 import msgspec
 
 from connector.errors import SettingsError
+from connector.openpanel.track.checks import altered, instant, miscounted, unsendable
 from connector.openpanel.track.journal import Outcome
-from connector.redaction import excerpt
 from connector.settings import read_yaml, shaped
 
 Kind = Literal["identify", "group", "assign_group", "track", "increment", "decrement"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "assign_group", "track", "increment", "decrement")
 # Sending one of these twice has the same effect as once.
 UPSERTS = ("identify", "group", "assign_group")
+COUNTERS = ("increment", "decrement")
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "identify": ("profile_id",),
     "group": ("id", "type", "name"),
@@ -52,9 +53,10 @@ class Outbox:
         query: SELECT in the warehouse. Columns by kind: identify ``profile_id`` (first_name, last_name, email, avatar,
             properties); group ``id, type, name`` (properties); assign_group ``profile_id, group_ids``; track ``key,
             name`` (profile_id, groups, properties, timestamp, revenue); increment and decrement ``key, profile_id,
-            property`` (value: a number above 0; 1 if it is null or left out). ``key`` identifies something that is
-            sent once, such as an order's id. Any other column becomes a property. A row that cannot be sent is
-            rejected, with the reason in ``connector.rejected``; the others are sent.
+            property`` (value: a whole number above 0; 1 if it is null or left out). ``key`` identifies what is counted
+            once, such as an order's id. Any other column becomes a property. ``timestamp`` without a zone is UTC;
+            ``revenue`` belongs to the event named ``revenue``. A row that cannot be sent, or that the server would
+            not keep as it is, is rejected, with the reason in ``connector.rejected``; the others are sent.
     """
 
     name: str
@@ -101,7 +103,22 @@ class Message:
     keys: tuple[str, ...]
     hashes: tuple[str, ...]
     body: Mapping[str, Any]
-    profile: str = ""
+
+    @property
+    def profile(self) -> str:
+        """The profile that it changes, or nothing; an event changes one only with ``__identify``."""
+        payload = self.body["payload"]
+        if self.body["type"] != "track":
+            return str(payload.get("profileId", ""))
+        identity = (payload.get("properties") or {}).get("__identify")
+        return str(identity.get("profileId", "")) if isinstance(identity, dict) and len(identity) > 1 else ""
+
+    @property
+    def about(self) -> str:
+        """What it changes, a profile or a group, or nothing; two changes of one thing must not be in flight at once."""
+        if self.body["type"] == "group":
+            return f"group {self.body['payload']['id']}"
+        return f"profile {self.profile}" if self.profile else ""
 
 
 @dataclass(frozen=True)
@@ -113,13 +130,17 @@ class Plan:
     refused: tuple[Outcome, ...]
 
 
-def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, str]) -> Plan:
+def plan(
+    outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, str], *, now: datetime | None = None
+) -> Plan:
     """Compare rows with what was sent before.
 
     Args:
-        rows: from the outbox's query.
-        sent: key -> content hash of rows that were sent, or may have been, under this outbox's name.
+        rows: of the outbox's query.
+        sent: key -> content hash of everything sent (or of unknown fate) under this outbox's name.
+        now: the time that a future timestamp is told by; the clock's if left out.
     """
+    now = now or datetime.now(UTC)
     messages: list[Message] = []
     refused: list[Outcome] = []
     unchanged = 0
@@ -127,7 +148,7 @@ def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, s
     for row in rows:
         clean = {name: _plain(value) for name, value in row.items()}
         key, digest = _key(outbox, clean), _digest(outbox, clean)
-        if problem := _problem(outbox, clean):
+        if problem := _problem(outbox, clean, now):
             refused.append(Outcome(key, digest, "rejected", problem))
         elif key in seen:
             refused.append(Outcome(key, digest, "rejected", "the query returned this key twice"))
@@ -138,9 +159,9 @@ def plan(outbox: Outbox, rows: Iterable[Mapping[str, Any]], sent: Mapping[str, s
                 Outcome(key, digest, "rejected", "this key was sent before with other content and is never sent again")
             )
         else:
-            messages.append(Message((key,), (digest,), _body(outbox, clean), str(clean.get("profile_id", ""))))
+            messages.append(Message((key,), (digest,), {"type": outbox.kind, "payload": _payload(outbox, clean)}))
         seen.add(key)
-    if outbox.kind in ("increment", "decrement"):
+    if outbox.kind in COUNTERS:
         messages = _sum_per_property(outbox, messages)
     return Plan(tuple(messages), unchanged, tuple(refused))
 
@@ -151,37 +172,18 @@ def _digest(outbox: Outbox, row: Mapping[str, Any]) -> str:
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
 
-def _problem(outbox: Outbox, row: Mapping[str, Any]) -> str:
-    """Why a row cannot be sent; empty if it can. One such row must not stop the others."""
-    missing = [name for name in _NEEDED[outbox.kind] if row.get(name) in (None, "", [])]
-    if missing:
-        return f"{', '.join(missing)} is missing"
-    for name, value in row.items():
-        try:
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        except ValueError:
-            return f"{name} holds what JSON cannot carry (NaN, infinity or half a character): {excerpt(str(value), 60)}"
-    if not isinstance(row.get("properties") or {}, dict):
-        return f"properties is {excerpt(str(row['properties']), 60)!r}, not an object"
-    return _counter_problem(row) if outbox.kind in ("increment", "decrement") else ""
+def _problem(outbox: Outbox, row: Mapping[str, Any], now: datetime) -> str:
+    """Why a row cannot be sent or would not be kept as it is, or nothing."""
+    problem = unsendable(row, _NEEDED[outbox.kind])
+    if not problem and outbox.kind in COUNTERS:
+        problem = miscounted(row)
+    return problem or altered(outbox.kind, _payload(outbox, row), now)
 
 
-def _counter_problem(row: Mapping[str, Any]) -> str:
-    if not isinstance(row["property"], str):
-        return f"property is {excerpt(str(row['property']), 60)!r}, not a name"
-    value = row.get("value")
-    if value is None:
-        return ""  # the vendor's default, 1
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"value is {excerpt(str(value), 60)!r}, not a number; cast it in the query"
-    return "" if value > 0 else f"value is {value} and must be more than 0; leave such rows out of the query"
-
-
-def _body(outbox: Outbox, row: Mapping[str, Any]) -> dict[str, Any]:
-    if outbox.kind in ("increment", "decrement"):
+def _payload(outbox: Outbox, row: Mapping[str, Any]) -> dict[str, Any]:
+    if outbox.kind in COUNTERS:
         value = 1 if row.get("value") is None else row["value"]
-        payload = {"profileId": str(row["profile_id"]), "property": row["property"], "value": value}
-        return {"type": outbox.kind, "payload": payload}
+        return {"profileId": str(row["profile_id"]), "property": row["property"], "value": value}
     own = _OWN[outbox.kind]
     payload = {_NAMES.get(name, name): row[name] for name in own if row.get(name) is not None and name != "properties"}
     properties = dict(row.get("properties") or {})
@@ -189,11 +191,13 @@ def _body(outbox: Outbox, row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name not in own and name != "key" and value is not None:
             properties[special.get(name, name)] = value
+    if outbox.kind == "track" and (moment := instant(properties.get("__timestamp"))):
+        properties["__timestamp"] = moment.isoformat()
     if "profileId" in payload:
         payload["profileId"] = str(payload["profileId"])
     if properties and outbox.kind != "assign_group":
         payload["properties"] = properties
-    return {"type": outbox.kind, "payload": payload}
+    return payload
 
 
 def _sum_per_property(outbox: Outbox, messages: Sequence[Message]) -> list[Message]:
@@ -214,7 +218,6 @@ def _sum_per_property(outbox: Outbox, messages: Sequence[Message]) -> list[Messa
                     "value": sum(message.body["payload"]["value"] for message in group),
                 },
             },
-            profile,
         )
         for (profile, name), group in groups.items()
     ]

@@ -33,7 +33,9 @@ class State:
         server_timezone: the timezone of the days in ``start`` and ``end``; the event store's, UTC as shipped.
         page_one_lookback: servers from before 2026-03-03 cut page 1 by the look-back window even with both dates.
         prefix: path in front of every route; self-hosted servers have ``/api``.
-        visible_after: seconds until a tracked event can be read (about 7 on the real server).
+        visible_after: seconds until a tracked event can be read (about 7 on the real server), and until the buffer of
+            profiles is flushed (up to 10 there): changes of one profile meanwhile overwrite each other, and the last
+            one wins. With 0, everything can be read at once.
         seed: for the ids of tracked events.
         insights: ``whole``: up to 1000 rows, no paging; ``paged``: servers from before 2026-01-09, whose rows carry
             bounces and durations, whose pages hold 10 rows (50 at most), and which do not check the project. None:

@@ -1,7 +1,9 @@
 """Track: ``POST /track`` with all its types, ``GET /track/device-id``, and the deprecated ``/event`` and ``/profile``.
 
-200 means accepted: a row can be read after the server's ``visible_after`` seconds, and an ``increment`` sees only what
-can be read, as on the real server. Track has no rate limit.
+200 means accepted: a row can be read after the server's ``visible_after`` seconds. ``increment`` and ``decrement`` read
+the properties as they can be read, change one, and write all of them back. So of several messages about a profile in
+that time the last one wins, and other changes are lost, as on the real server; only ``identify`` and ``assign_group``
+add to what is not written yet. Track has no rate limit.
 """
 
 import base64
@@ -9,7 +11,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
+
+import msgspec
 
 from connector.sandbox.messages import Answer, RefusalError, Request
 from connector.sandbox.openpanel.answers import as_json, as_text
@@ -31,6 +36,7 @@ class Tracker:
         self.state = state
         self.sessions = LiveSessions(state.new_id, state.later, self._keep)
         self._twins: dict[str, int] = {}
+        self._unflushed: dict[tuple[str, str], Profile] = {}
 
     def routes(self) -> dict[tuple[str, str], Callable[[Request], Answer]]:
         """The handlers by verb and path. These routes also accept a slash at the end."""
@@ -204,30 +210,30 @@ class Tracker:
         self._upsert(project, _id(payload["profileId"]), fields, texts)
 
     def _upsert(self, project: Project, profile_id: str, fields: Mapping[str, str], texts: Mapping[str, str]) -> None:
-        now = self.state.now() // 1000 * 1000
-
-        def merge() -> None:
-            profile = project.profiles.setdefault(profile_id, Profile(id=profile_id, created_at=now))
-            for column, value in fields.items():
-                setattr(profile, column, value)
-            for name, text in texts.items():
-                _put(profile.properties, name.split("."), text)
-            profile.last_seen_at = now
-
-        self._when_flushed(merge)
+        profile = self._copy(project, profile_id)
+        for column, value in fields.items():
+            setattr(profile, column, value)
+        for name, text in texts.items():
+            _put(profile.properties, name.split("."), text)
+        self._write_back(project, profile)
 
     def _step(self, project: Project, payload: Mapping[str, Any], sign: int) -> None:
-        profile = project.profiles.get(_id(payload["profileId"]))
-        if profile is None:
+        stored = project.profiles.get(_id(payload["profileId"]))
+        if stored is None:
             raise RefusalError(as_json({"status": 404, "message": "Profile not found"}, 404))
-        value: Any = profile.properties
-        for step in payload["property"].split("."):
-            value = value.get(step, "0") if isinstance(value, dict) else "0"
-        number = re.match(r"\s*-?\d+", str(value))
+        value: Any = stored.properties.get(payload["property"])
+        if value is None:
+            value = stored.properties
+            for step in payload["property"].split("."):
+                value = value.get(step, "0") if isinstance(value, dict) else "0"
+        number = re.match(r"\s*[+-]?\d+", str(value))  # parseInt: the fraction of the stored number is gone
         if number is None:
             raise RefusalError(as_json({"status": 400, "message": "Property value is not a number"}, 400))
-        result = int(number[0]) + sign * int(payload.get("value") or 1)
-        self._upsert(project, profile.id, {}, {payload["property"]: str(result)})
+        result = int(number[0]) + sign * (payload.get("value") or 1)
+        profile = self._copy(project, stored.id)
+        profile.properties = deepcopy(stored.properties)
+        _put(profile.properties, payload["property"].split("."), _number_text(result))
+        self._write_back(project, profile)
 
     def _group(self, project: Project, payload: Mapping[str, Any]) -> None:
         now = self.state.now() // 1000 * 1000
@@ -243,16 +249,30 @@ class Tracker:
         self._when_flushed(merge)
 
     def _assign(self, project: Project, payload: Mapping[str, Any], device_id: str) -> None:
-        profile_id = _id(payload.get("profileId")) or device_id
         known = bool(payload.get("profileId"))
+        profile = self._copy(project, _id(payload.get("profileId")) or device_id, is_external=known)
+        profile.groups += [name for name in payload["groupIds"] if name not in profile.groups]
+        self._write_back(project, profile)
+
+    def _copy(self, project: Project, profile_id: str, *, is_external: bool = True) -> Profile:
+        """The profile with what is not flushed yet, to be changed and written back."""
         now = self.state.now() // 1000 * 1000
+        found = self._unflushed.get((project.id, profile_id)) or project.profiles.get(profile_id)
+        found = found or Profile(id=profile_id, created_at=now, is_external=is_external)
+        copied = {"properties": deepcopy(found.properties), "groups": list(found.groups)}
+        return msgspec.structs.replace(found, last_seen_at=now, **copied)
 
-        def merge() -> None:
-            fresh = Profile(id=profile_id, is_external=known, created_at=now, last_seen_at=now)
-            profile = project.profiles.setdefault(profile_id, fresh)
-            profile.groups = [*profile.groups, *(name for name in payload["groupIds"] if name not in profile.groups)]
+    def _write_back(self, project: Project, profile: Profile) -> None:
+        """Into the buffer, which is flushed as a whole some time after its first entry."""
+        first = not self._unflushed
+        self._unflushed[project.id, profile.id] = profile
+        if first:
+            self._when_flushed(self._flush)
 
-        self._when_flushed(merge)
+    def _flush(self) -> None:
+        for (project, profile_id), profile in self._unflushed.items():
+            self.state.projects[project].profiles[profile_id] = profile
+        self._unflushed.clear()
 
 
 _OLD_EVENT = ("name", "properties", "profileId")
@@ -271,6 +291,10 @@ def _profile_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _number_text(value: int | float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _put(target: dict[str, Any], steps: list[str], value: str) -> None:

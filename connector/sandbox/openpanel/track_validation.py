@@ -25,10 +25,16 @@ def body_of(request: Request) -> Any:
     if not request.body:
         raise RefusalError(_unreadable("Body cannot be empty when content-type is set to 'application/json'"))
     try:
-        return json.loads(request.body)
+        return json.loads(request.body, parse_int=_js_number)
     except ValueError as error:
         text = "Body is not valid JSON but content-type is set to 'application/json'"
         raise RefusalError(_unreadable(text)) from error
+
+
+def _js_number(digits: str) -> int:
+    """A whole number as JavaScript reads it: above 2^53 it is rounded."""
+    number = int(digits)
+    return number if abs(number) <= 2**53 else int(float(number))
 
 
 def _unreadable(message: str) -> Any:
