@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
+.PHONY: docs install demo test quick test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -26,6 +26,10 @@ demo: install
 test: install
 	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# The tests of what you changed since the last commit, under a minute.
+quick: install
+	$(BIN)/python -m tests.quick
+
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)
 
@@ -41,7 +45,7 @@ TIMES ?= 10
 fuzz: install
 	TIMES=$(TIMES) $(BIN)/python -m pytest tests/test_fuzz.py tests/records/test_fit.py tests/landing/test_day.py tests/landing/test_concurrent.py --hypothesis-profile new --timeout 3600 --numprocesses 2
 
-# The tables' rooms once more with DuckDB 2; the pinned version is the one whose files everybody can open.
+# The tests of tables once more with DuckDB 2; the pinned version is the one whose files every DuckDB in use can open.
 test-duckdb2: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .duckdb2 'duckdb>=2,<3'
 	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest tests/landing/test_day.py tests/test_sync.py tests/test_killed.py tests/openpanel/reports/test_read.py tests/dagster/openpanel/test_assets.py

@@ -1,5 +1,9 @@
 # The public names of the package. `__init__.py` reads this file, so they are spelled here and nowhere else.
 from .catalogue.openpanel import EVENTS as EVENTS
+from .catalogue.reports import Chart as Chart
+from .catalogue.reports import Filter as Filter
+from .catalogue.reports import Funnel as Funnel
+from .catalogue.reports import Series as Series
 from .catalogue.userpilot import LOOKUPS as LOOKUPS
 from .errors import BusyError as BusyError
 from .errors import ConnectorError as ConnectorError
@@ -13,7 +17,9 @@ from .errors import TransientError as TransientError
 from .landing.day import land as land
 from .landing.day import land_newer as land_newer
 from .openpanel.client import OpenPanel as OpenPanel
+from .openpanel.reports.config import Questions as Questions
 from .openpanel.settings import OpenPanelSettings as OpenPanelSettings
+from .openpanel.track.plan import Outbox as Outbox
 from .privacy.policy import Privacy as Privacy
 from .settings import Settings as Settings
 from .spool import Spool as Spool
@@ -23,6 +29,9 @@ from .stream import Receipt as Receipt
 from .stream import Stream as Stream
 from .stream import Window as Window
 from .sync import sync_day as sync_day
+from .upkeep.doctor import doctor as doctor
+from .upkeep.forget import forget as forget
+from .upkeep.prune import prune as prune
 from .userpilot.client import Userpilot as Userpilot
 from .userpilot.exports.run import Exports as Exports
 from .userpilot.lookups import sync_lookup as sync_lookup

@@ -1,27 +1,27 @@
 """Every way the connector can fail, named by what the caller should do next.
 
 * ConnectorError
-  x TransientError      wait and ask again
+  x TransientError      wait and retry
     + IncompleteError   the day arrived, but not whole; the old day is still in place
-    + BusyError         another process holds the warehouse longer than we were told to wait
-    + InProgressError   the vendor is still working on what we asked for; nothing is lost, ask again later
+    + BusyError         another process holds a lock for longer than we were told to wait
+    + InProgressError   the vendor is still working on our request; nothing is lost, ask again later
   x RejectedError       a rerun gets the same answer: credentials, plan or parameters
     + SettingsError     the answer is known before the first request: a setting is missing or malformed
-  x ContractError       the answer is not of the promised shape: a person should look
+  x ContractError       the answer does not have the promised shape: a person should look
     + SuddenDropError   the day shrank in a way that looks like a fault of the source
 
-This room holds no policy: who retries what is decided where the retry happens.
+This module decides no policy: each caller decides what it retries.
 """
 
 from connector.redaction import excerpt
 
 
 class ConnectorError(Exception):
-    """What went wrong, where, and what to do next; the three parts every message of ours has.
+    """What went wrong, where, and what to do next: the three parts of every message.
 
     Attributes:
         what: the fact, with the received and the valid value.
-        where: the string an operator searches for, such as ``openpanel.events[2026-03-04]``.
+        where: the text an operator searches for, such as ``openpanel.events[2026-03-04]``.
         next_step: one instruction.
     """
 
@@ -39,7 +39,7 @@ class TransientError(ConnectorError):
     """The same request may succeed later: network, overload, rate limit.
 
     Attributes:
-        unsent: it is certain that the vendor took nothing: no connection was made, or the rate limit refused.
+        unsent: the vendor certainly received nothing: no connection was made, or the rate limit refused the request.
     """
 
     def __init__(self, what: str, *, where: str, next_step: str, unsent: bool = False) -> None:
@@ -48,13 +48,13 @@ class TransientError(ConnectorError):
 
 
 class IncompleteError(TransientError):
-    """A day was read, but cannot be proven whole; what was landed before is still in place.
+    """A day was read, but cannot be proven whole; the rows landed before are still in place.
 
     Attributes:
-        announced: rows the vendor said the day has.
+        announced: the vendor's count of rows for the day.
         received: rows that can be trusted.
-        fingerprint: of what was read, where only repeated ids kept the day from being whole. Another reading with the
-            same fingerprint proves that the vendor stores these repeats. None for everything else.
+        fingerprint: identifies the sequence of ids that was read, if repeated ids are the only problem. A second
+            reading with the same fingerprint proves that the vendor stores these repeats. Otherwise None.
     """
 
     fingerprint: str | None = None
@@ -69,18 +69,18 @@ class IncompleteError(TransientError):
 
 
 class BusyError(TransientError):
-    """Another process kept the warehouse locked for longer than the wait we were given."""
+    """Another process kept the warehouse, an export or an outbox locked for longer than we were told to wait."""
 
 
 class InProgressError(TransientError):
-    """The vendor is still working on what we asked for; it is remembered, so asking again goes on where this ended."""
+    """The vendor is still working on our request. The request is remembered, so the next call continues it."""
 
 
 class RejectedError(ConnectorError):
-    """The vendor understood the request and refused it; asking again changes nothing.
+    """The vendor understood the request and refused it; a retry changes nothing.
 
     Attributes:
-        status: HTTP status of the refusal, None where no request was needed to know.
+        status: HTTP status of the refusal; None if no request was sent.
     """
 
     def __init__(self, what: str, *, where: str, next_step: str, status: int | None = None) -> None:
@@ -97,11 +97,11 @@ class SettingsError(RejectedError):
 
 
 class ContractError(ConnectorError):
-    """The answer is not of the shape the vendor promised; nothing was landed from it."""
+    """The answer does not have the shape the vendor promised; nothing was landed from it."""
 
 
 class SuddenDropError(ContractError):
-    """A day that had rows came back empty or far smaller; the landed rows are still in place."""
+    """A day that had rows came back empty or much smaller; the landed rows are still in place."""
 
     def __init__(self, *, where: str, landed: int, received: int) -> None:
         super().__init__(

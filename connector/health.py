@@ -1,4 +1,4 @@
-"""A finding of `connector doctor`, and how to make one. Every doctor of this package speaks in these."""
+"""Findings of `connector doctor`, and functions that create them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from connector.settings import Environment
 from connector.warehouse.connection import Warehouse
 
 Level = Literal["ok", "warn", "fail"]
-# Seconds the machine's clock may be wrong before days end at the wrong moment, or links are thought to live.
+# Seconds. A clock that is further off ends days at the wrong moment and misjudges when links expire.
 SKEW_MATTERS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        about: what, such as ``warehouse`` or a variable's name.
-        said: one sentence.
+        about: what was checked, such as ``warehouse`` or a variable's name.
+        said: the result in one sentence.
         todo: what to do about it; empty if nothing.
     """
 
@@ -45,12 +45,12 @@ def fail(about: str, said: str, todo: str) -> Finding:
 
 
 def failed(about: str, error: ConnectorError) -> Finding:
-    """A connector's error as a finding: what it says is already one sentence and one instruction."""
+    """A ConnectorError as a finding of level ``fail``, with its sentence and its next step."""
     return fail(about, error.what.rstrip(".") + ".", error.next_step)
 
 
 def variables(env: Environment, names: Iterable[str], *, secret: Iterable[str] = ()) -> Iterator[Finding]:
-    """Which of some variables are set; values are shown unless they are secret."""
+    """A finding for each variable: whether it is set, and its value unless it is secret."""
     for name in names:
         value = env.values.get(name, "").strip()
         shown = f"is set, {len(value)} characters" if name in secret else f"is {excerpt(value, 80)!r}"
@@ -58,7 +58,7 @@ def variables(env: Environment, names: Iterable[str], *, secret: Iterable[str] =
 
 
 def own_name(env: Environment, schema: str) -> Iterator[Finding]:
-    """A finding if the warehouse's file has the name of a schema that is to be in it."""
+    """A finding if the warehouse's file has the name of a schema in it, which DuckDB cannot tell apart."""
     try:
         Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")).must_not_be_named(schema)
     except SettingsError as error:
@@ -66,7 +66,7 @@ def own_name(env: Environment, schema: str) -> Iterator[Finding]:
 
 
 def clock_skew(about: str, headers: Mapping[str, str], *, now: datetime | None = None) -> Finding:
-    """How far our clock is from the one in an answer's Date header."""
+    """The difference between our clock and an answer's Date header."""
     try:
         theirs = parsedate_to_datetime(headers.get("date", ""))
     except (ValueError, TypeError):

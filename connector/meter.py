@@ -1,4 +1,4 @@
-"""What a reading costs, for its receipt: requests, refusals, bytes and seconds."""
+"""Counts requests, refusals, bytes and seconds of a reading, for its receipt."""
 
 import threading
 import time
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Meter:
-    """Counts from the moment it is made; several threads may add to it.
+    """Counters and a clock that starts when it is created. Safe for several threads.
 
     Attributes:
-        requests: HTTP requests sent. refused: those that met the rate limit. bytes: bytes received.
+        requests: HTTP requests sent. refused: those that the rate limit refused. bytes: bytes received.
     """
 
     requests: int = 0
@@ -26,7 +26,7 @@ class Meter:
             self.bytes += received
 
     def start_clock(self) -> None:
-        """Count seconds from now; what was counted otherwise stays."""
+        """Count seconds from now on; the other counters stay."""
         self._started = time.monotonic()
 
     @property

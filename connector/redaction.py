@@ -1,50 +1,50 @@
-"""What may be shown of a text that came from outside: one line, short, without secrets."""
+"""Redaction: a text from outside as it may be shown, in one short line without secrets."""
 
 import re
 from functools import cache
 
-# A JSON text may write a link's slashes with backslashes.
+# JSON may escape the slashes of a link with backslashes.
 _SIGNED_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]+")
 _SIGNATURE = re.compile(r"(?i)\b(x-amz-[a-z-]+|signature|sig|awsaccesskeyid|key-pair-id)(=|%3d)[^&\s\"'<>]+")
-# Texts that are never shown, whoever sends them back to us. Below 8 characters only as whole words, as they would cut
-# others in two; below 4 they would cut half of every message.
-_CONCEALED: set[str] = set()
-_CONCEALED_ANYWHERE, _SHORTEST_CONCEALED = 8, 4
-# A message that holds none of these spells everything plainly.
+# Secrets, which are never shown. Those below 8 characters are cut only as whole words, because inside other words they
+# would make messages unreadable. Those below 4 are not cut: they occur everywhere.
+_SECRETS: set[str] = set()
+_CUT_INSIDE_WORDS, _SHORTEST_SECRET = 8, 4
+# Without one of these characters, a message holds no escaped text.
 _ESCAPES = re.compile(r"[\\%]")
 
 
 def conceal(secret: str) -> None:
-    """From now on this text is cut out of everything that :func:`excerpt` shows: a vendor may echo what we sent.
+    """Cut this text out of everything that :func:`excerpt` returns from now on: a vendor may echo what we sent.
 
-    As it is, and as JSON, an address or Python's repr would spell it.
+    It is also cut in the escaped forms of JSON, URLs and Python's repr.
     """
-    secret = secret.strip()  # an error that repeats it may leave out the newline at its end
-    if len(secret) >= _SHORTEST_CONCEALED:
-        _CONCEALED.add(secret)
+    secret = secret.strip()  # an error that repeats it may leave out a trailing newline
+    if len(secret) >= _SHORTEST_SECRET:
+        _SECRETS.add(secret)
 
 
 def _without_secrets(text: str) -> str:
     escaped = _ESCAPES.search(text)
-    for secret in tuple(_CONCEALED):
-        if escaped or len(secret) < _CONCEALED_ANYWHERE:
-            text = _spellings(secret).sub("[cut]", text)
+    for secret in tuple(_SECRETS):
+        if escaped or len(secret) < _CUT_INSIDE_WORDS:
+            text = _escaped_forms(secret).sub("[cut]", text)
         else:
             text = text.replace(secret, "[cut]")
     return text
 
 
-@cache  # made when it is first needed: compiling one takes milliseconds
-def _spellings(secret: str) -> re.Pattern[str]:
-    anywhere = "".join(map(_spelt, re.findall(r"\\+|[^\\]", secret)))
-    return re.compile(anywhere if len(secret) >= _CONCEALED_ANYWHERE else rf"(?<![\w-]){anywhere}(?![\w-])")
+@cache  # built on first use, because compiling one takes milliseconds
+def _escaped_forms(secret: str) -> re.Pattern[str]:
+    pattern = "".join(map(_escaped_char, re.findall(r"\\+|[^\\]", secret)))
+    return re.compile(pattern if len(secret) >= _CUT_INSIDE_WORDS else rf"(?<![\w-]){pattern}(?![\w-])")
 
 
-def _spelt(chars: str) -> str:
-    r"""One character in every spelling: plain or behind backslashes, ``%2F``, ``\u002f``, ``\x2f``, ``\n``.
+def _escaped_char(chars: str) -> str:
+    r"""A pattern for one character in every form: plain or behind backslashes, ``%2F``, ``\u002f``, ``\x2f``, ``\n``.
 
-    Escaped again, as in a JSON text within another, backslashes double and a percent sign becomes ``%25``. Backslashes
-    in a row are one piece: each could be the escape of the next, and to try them all would take for ever.
+    JSON inside JSON is escaped twice: backslashes double, and a percent sign becomes ``%25``. A run of backslashes is
+    handled as one piece. Handled one by one, each could be the escape of the next, and matching would take forever.
     """
     char, times = chars[0], len(chars)
     utf8, utf16 = char.encode("utf-8", "surrogatepass"), char.encode("utf-16-be", "surrogatepass")
@@ -59,16 +59,16 @@ def _spelt(chars: str) -> str:
 
 
 def excerpt(text: str | bytes, limit: int = 300) -> str:
-    """What may be shown of something a vendor sent: one line, at most ``limit`` characters, no secrets of ours.
+    """A text from outside in one line of at most ``limit`` characters, without our secrets and presigned links.
 
-    Control characters would let a vendor (or whoever typed an event name) forge lines in our logs; the query of a
-    presigned link is a password.
+    Control characters would let a vendor, or the author of an event name, forge lines in our logs. The query of a
+    presigned link works like a password.
     """
     if isinstance(text, bytes):
         text = text[: limit * 8].decode("utf-8", "replace")
     text = _without_secrets(text)
     text = _SIGNATURE.sub(r"\1\2[cut]", _SIGNED_QUERY.sub(r"\1?[cut]", text))
-    if not text.isprintable():  # control characters, halves of a pair, marks that turn the reading direction
+    if not text.isprintable():  # control characters, unpaired surrogates, marks that change the writing direction
         text = "".join(char if char.isprintable() else " " for char in text)
     text = text.strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,7 +1,7 @@
-"""Reads the environment once and says in one sentence which variable is wrong.
+"""Reads the environment and config files. Every error names the wrong variable or key in one sentence.
 
-Vendors keep their own variables in ``<vendor>/settings.py``; this room knows how to read one, and the three that
-belong to nobody: the warehouse, the first day, the spool. It never looks anything up outside the environment.
+Each vendor's own variables are in ``<vendor>/settings.py``. This module reads any variable or YAML file, and the three
+variables that both vendors share: the warehouse, the first day and the spool.
 """
 
 import os
@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from connector.errors import SettingsError
-from connector.redaction import conceal
+from connector.redaction import conceal, excerpt
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _YES = {"1", "true", "yes", "on"}
+Shape = TypeVar("Shape")
 
 
 class Secret:
-    """A value that prints as stars; ``reveal()`` is the only way to the text, and no message of ours repeats it."""
+    """A value that prints as stars. Only ``reveal()`` returns the text, and redaction cuts it out of every message."""
 
     __slots__ = ("_value",)
 
@@ -46,7 +50,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Environment:
-    """Typed access to a mapping of variables; every failure names the variable and the valid form."""
+    """Typed access to a mapping of variables; a SettingsError names the variable and its valid form."""
 
     values: Mapping[str, str]
 
@@ -82,7 +86,7 @@ class Environment:
 
     @property
     def allows_http(self) -> bool:
-        """Whether plain HTTP may leave this machine; anything but a yes is a no."""
+        """Whether plain HTTP may leave this machine: only with 1, true, yes or on."""
         return self.values.get("CONNECTOR_ALLOW_HTTP", "").strip().lower() in _YES
 
     def folder(self, name: str, default: str) -> Path:
@@ -94,7 +98,7 @@ class Environment:
             ) from None
 
     def switch(self, name: str) -> str:
-        """``on``, ``off``, or nothing if it is left out."""
+        """``on``, ``off``, or an empty text if the variable is not set."""
         value = self.text(name, "").lower()
         if value not in {"", "on", "off"}:
             raise SettingsError(name, f"is {value!r}", next_step="set it to on or off, or leave it out.")
@@ -114,11 +118,15 @@ class Environment:
 def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
     """A base URL without trailing slash; a path prefix is fine, credentials and plain HTTP are not.
 
-    Scheme and host come back in lower case, so that whoever looks at the text decides the same for every spelling.
-    Plain HTTP is accepted on loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1: the key travels in a header.
+    Scheme and host are returned in lower case, so that equal addresses are equal texts. Plain HTTP is accepted on
+    loopback, and elsewhere only with CONNECTOR_ALLOW_HTTP=1, because the key is sent in a header.
 
     Args:
-        insecure: whether that is allowed, if it is known without asking the process environment.
+        name: the variable, for messages.
+        insecure: whether plain HTTP is allowed; read from the process environment by default.
+
+    Raises:
+        SettingsError: it is no base URL, or plain HTTP that is not allowed.
     """
     if insecure is None:
         insecure = environment().allows_http
@@ -141,18 +149,18 @@ def checked_url(name: str, value: str, *, insecure: bool | None = None) -> str:
 
 
 def environment() -> Environment:
-    """The process environment, read now: a ``.env`` that Dagster, ``cli.py`` or the shell loaded is part of it."""
+    """The process environment as it is now, with what Dagster, the command line or the shell loaded from ``.env``."""
     return Environment(dict(os.environ))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where rows land, from which day on, and where files wait.
+    """The warehouse, the first day and the spool folder.
 
     Attributes:
-        warehouse: a file path, ``md:<database>`` or ``ducklake:<catalogue>``.
+        warehouse: a file path. ``md:`` and ``ducklake:`` are refused, see :class:`Warehouse`.
         start_date: the first partition.
-        spool_dir: staged files before they are landed.
+        spool_dir: folder for files that are not landed yet.
     """
 
     warehouse: str
@@ -167,3 +175,64 @@ class Settings:
             start_date=env.day("START_DATE", "2024-01-01"),
             spool_dir=env.folder("SPOOL_DIR", ".spool"),
         )
+
+
+def read_yaml(file: Path, *, texts_only: bool = False, about: str = "", next_step: str = "") -> Any:
+    """The document of a YAML file; None if it is empty.
+
+    Args:
+        texts_only: read every scalar as a text, also ``NO`` and ``1.0``.
+        about, next_step: for the message; by default the file's name, and "fix the file or its path."
+
+    Raises:
+        SettingsError: the file cannot be read, or is not YAML.
+    """
+    import yaml
+
+    loader = yaml.BaseLoader if texts_only else yaml.SafeLoader
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  neither builds objects
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise SettingsError(
+            about or file.name,
+            f"cannot be read: {excerpt(str(fault), 200)}",
+            next_step=next_step or "fix the file or its path.",
+        ) from None
+
+
+def shaped(body: object, shape: type[Shape], where: str) -> Shape:
+    """A part of a config file as an object of type ``shape``; texts become numbers and booleans where needed.
+
+    Raises:
+        SettingsError: names the path in the file, what is wrong there, and the allowed keys.
+    """
+    try:
+        return msgspec.convert(body, shape, strict=False)
+    except msgspec.ValidationError as fault:
+        said, _, path = str(fault).partition(" - at `$")
+        place = where + path.rstrip("`")
+        if unknown := re.match(r"Object contains unknown field `(.*)`", said):
+            keys = ", ".join(field for field in _fields(shape, path) if field != "name" or "[" in path)
+            raise SettingsError(f"{place}: key", f"is {unknown[1]!r}", next_step=f"use one of {keys}.") from None
+        raise SettingsError(place, f"does not fit: {excerpt(said, 160)}", next_step=_hint(said)) from None
+
+
+def _fields(shape: Any, path: str) -> tuple[str, ...]:
+    """The allowed keys at a path such as ``.series[0]``."""
+    for name in re.findall(r"\.(\w+)", path):
+        field = next(field for field in msgspec.structs.fields(shape) if field.encode_name == name)
+        shape = next((one for one in (field.type, *get_args(field.type)) if hasattr(one, "__struct_fields__")), shape)
+    inner = next((one for one in (shape, *get_args(shape)) if hasattr(one, "__struct_fields__")), None)
+    return tuple(field.encode_name for field in msgspec.structs.fields(inner)) if inner else ()
+
+
+def _hint(said: str) -> str:
+    expected = re.match(r"Expected `(\w+)", said)
+    kinds = {
+        "bool": "write true or false.",
+        "array": "write a list.",
+        "object": "write a mapping, key: value.",
+        "int": "write a whole number.",
+        "str": "write a text.",
+    }
+    return kinds.get(expected[1], "fix the value.") if expected else "add what is missing."

@@ -1,7 +1,7 @@
-"""What the vendor sent, as files on disk: whole, with a manifest written last, or as good as not there.
+"""The spool: a vendor's answers as files on disk. Only a spool with a manifest, which is written last, counts.
 
-A spool belongs to one reading. While it is in use its folder is locked; a folder whose lock is free was left by a
-process that died, and whoever comes next sweeps it away. This room does not know what is in the files.
+A spool belongs to one reading of one day, and its folder is locked while it is in use. A folder whose lock is free was
+left by a process that died; the next reading removes it. This module does not know what is in the files.
 """
 
 import os
@@ -23,8 +23,8 @@ FORMAT = 1
 _MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _NEW = ".new"
-# Seconds after which a folder that did not get its name has lost its owner, who needs milliseconds.
-YOUNG = 10.0
+# A folder gets its final name within milliseconds. One without it after this many seconds was left by a dead process.
+NAMED_WITHIN = 10.0
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a complete spool holds.
 
     Attributes:
-        days: the days this reading covers, whether or not rows came for them; the landing replaces exactly these.
+        days: the days that were read, with or without rows; the landing replaces exactly these.
         announced: the vendor's count for those days.
         hashed_with, rules: see :class:`connector.stream.Page`.
     """
@@ -73,7 +73,11 @@ class Spool:
         return [self.folder / part.name for part in self.manifest.parts]
 
     def verify(self, where: str) -> None:
-        """Every file is there with the size it was written with; a full disk or a clean-up job shows here."""
+        """Check that every file has the size it was written with. A full disk or a clean-up job is noticed here.
+
+        Raises:
+            ContractError: a file is missing or has another size.
+        """
         for part, file in zip(self.manifest.parts, self.files, strict=True):
             size = file.stat().st_size if file.exists() else -1
             if size != part.bytes:
@@ -86,7 +90,11 @@ class Spool:
 
 @contextmanager
 def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
-    """A private, locked folder for one reading; gone when the block ends, however it ends."""
+    """A private, locked folder for one reading; removed when the block ends, also after an exception.
+
+    Raises:
+        TransientError: the folder cannot be created.
+    """
     parent = spool_dir / stream.table
     with ExitStack() as stack:
         try:
@@ -96,7 +104,7 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
             new = folder.with_suffix(_NEW)
             new.mkdir(mode=0o700)
             stack.enter_context(locked(new / _LOCK))
-            # Only now: a folder under its own name whose lock is free has lost its owner, however young it is.
+            # Renamed after it is locked: a folder with its final name and a free lock was left by a dead process.
             new.rename(folder)
         except OSError as fault:
             raise no_room(fault, stream.partition(day)) from None
@@ -105,11 +113,15 @@ def spooling(spool_dir: Path, stream: Stream, day: date) -> Iterator[Path]:
 
 
 def sweep(spool_dir: Path, *, dry_run: bool = False) -> list[Path]:
-    """Remove what dead processes left; returns the folders that were (or, in a dry run, would be) removed."""
+    """Remove folders that dead processes left.
+
+    Returns:
+        The folders that were removed, or in a dry run would be.
+    """
     removed = []
     for folder in (*spool_dir.glob("*/*-????????????"), *spool_dir.glob(f"*/*{_NEW}")):
         try:
-            if folder.suffix == _NEW and _age(folder) < YOUNG:
+            if folder.suffix == _NEW and time.time() - folder.stat().st_mtime < NAMED_WITHIN:
                 continue
             with locked(folder / _LOCK):
                 if not dry_run:
@@ -128,11 +140,15 @@ def spool_pages(
     *,
     progress: Callable[[Page], None] | None = None,
 ) -> Spool:
-    """Write pages as they come; the manifest is written when the reading vouched for the day by ending.
+    """Write pages as they come. The manifest is written after the last one: a reading that ends has proven the day.
+
+    Args:
+        folder: from :func:`spooling`.
+        progress: called after every page.
 
     Raises:
         TransientError: the disk is full or not writable; nothing was landed.
-        Whatever ``pages`` raises: then there is no manifest, hence no spool.
+        Exception: what ``pages`` raises; there is no manifest then, so there is no spool.
     """
     parts: list[Part] = []
     announced = rows = misfits = 0
@@ -187,12 +203,8 @@ def _write_whole(path: Path, content: bytes) -> None:
     os.replace(unfinished, path)
 
 
-def _age(folder: Path) -> float:
-    return time.time() - folder.stat().st_mtime
-
-
 def no_room(fault: OSError, where: str) -> TransientError:
-    """What the disk said, as one of ours."""
+    """A disk's error as one of ours."""
     return TransientError(
         f"the spool cannot be written: {fault.strerror or type(fault).__name__}",
         where=where,

@@ -1,7 +1,4 @@
-"""The nouns every room shares: a stream, its columns, its window, a page, a receipt.
-
-Only data lives here. Nothing in this room asks, writes or decides.
-"""
+"""The data types that every module shares: a stream, its columns, its window, a page, a receipt."""
 
 import dataclasses
 import re
@@ -27,12 +24,12 @@ def snake_case(name: str) -> str:
 
 
 def day_of(given: date | str) -> date:
-    """A day as it may be given: a date, its text, or a moment, which stands for its day, in UTC if it has a timezone.
+    """The day of a date, of its ISO text, or of a datetime, in UTC if that has a timezone.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError, TypeError: it is not a day.
     """
-    if isinstance(given, datetime):  # which pandas' Timestamp is, too
+    if isinstance(given, datetime):  # also pandas' Timestamp
         return (given.astimezone(UTC) if given.tzinfo else given).date()
     return given if isinstance(given, date) else date.fromisoformat(given)
 
@@ -42,13 +39,13 @@ class Column:
     """One field of a record and the column it lands in.
 
     Attributes:
-        field: the vendor's name, as it stands in the answer.
+        field: the vendor's name, as in the answer.
         type: DuckDB type; a value that does not fit it is kept in ``_extra``.
-        description: one sentence, shown in the warehouse, the dbt docs and the Dagster UI. Units included.
-        absent: texts by which the vendor says "no value"; landed as NULL.
-        stub: members and values by which the vendor marks an object it made up for the answer; landed as NULL.
-        personal: names, contacts or singles out a person, or may hold what does; left out of previews.
-        identifies: whom its values stand for; ``forget`` looks for people there.
+        description: one sentence with units, shown in the warehouse, the dbt docs and the Dagster UI.
+        absent: texts that the vendor sends for "no value"; landed as NULL.
+        stub: members and values of a placeholder object that the vendor makes up for the answer; landed as NULL.
+        personal: may hold personal data; left out of previews.
+        identifies: whether its values are ids of persons or devices; ``forget`` looks for people there.
     """
 
     field: str
@@ -66,7 +63,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """How one UTC day is asked for: the two parameter names, and whether the end date is part of the answer."""
+    """How a request names a day: the two parameter names, and whether the answer includes the end date."""
 
     start: str
     end: str
@@ -75,7 +72,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Query:
-    """What a stream is asked for beside its days. The vendors' catalogues derive their own kinds from it."""
+    """What a request asks for besides the days. Each vendor's catalogue defines its own kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +80,24 @@ class Stream:
     """One vendor endpoint that yields records of one grain.
 
     Attributes:
-        vendor, name: give the asset key, the table and the dbt source: one name, three places.
+        vendor, name: together the asset key, the table and the dbt source.
         instance: a second project of the same vendor; ``shop`` lands in schema ``openpanel_shop``.
-        path: below the base URL; ``{project}`` stands for the project's id.
-        query: what is asked for beside the days. Each vendor's catalogue has its own kinds.
-        days: whose midnight its partitions have; ``utc``, ``local`` for the organization's timezone, or
-            ``none``: no partitions, rows are appended.
-        grain: "one row per event".
+        path: below the base URL; ``{project}`` is replaced by the project's id.
+        query: what a request asks for besides the days. Each vendor's catalogue defines its own kinds.
+        days: the timezone of its partitions: ``utc``, ``local`` for the organization's, or ``none``: it has no
+            partitions, and rows are appended.
+        grain: one sentence, such as "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
         lookback_days: how many closed days are landed again every night because rows arrive late.
-        counted: the vendor tells how many rows a day has, so that a landing is proven and later movement found.
-        incremental: newer rows of a day that still grows can be read alone.
+        counted: the vendor tells how many rows a day has, so a landing can be proven and later changes found.
+        incremental: the newer rows of a day that still grows can be read alone.
         hourly: rows have a time of day.
         may_be_cut: the vendor cuts long lists without saying so.
-        history: rows that vanish from the vendor's list stay, marked; see ``SEEN``.
+        history: rows that disappear from the vendor's list stay in the table, marked; see ``SEEN``.
         days_at_once: how many days one run lands at the same time.
-        same_values: column -> paths inside JSON that hold the same value; a rule about one is a rule about all.
-        source: where the facts of this entry are written down.
+        same_values: column -> paths inside JSON that hold the same value; a rule about one covers all.
+        source: the section of CONTRACT.md with the facts of this entry.
     """
 
     vendor: str
@@ -143,7 +140,7 @@ class Stream:
         return self.partition(first) if first == last else f"{self.table}[{first}..{last}]"
 
     def of(self, instance: str) -> "Stream":
-        """The same stream of another project: same entry, another schema."""
+        """The same stream of another instance: another schema."""
         return replace(self, instance=instance)
 
 
@@ -152,16 +149,16 @@ class Page:
     """One answer of a paged read, proven well-formed and ready to be spooled.
 
     Attributes:
-        number: 1-based position in the walk.
+        number: position in the reading, from 1.
         of: pages the vendor announced for the whole day.
         rows: records in ``body``.
-        announced: the vendor's total for the day, as told on this page; what the last page of a reading says counts.
-        body: a JSON array holding only declared fields, plus ``_extra`` where the vendor sent more.
-        strangers: names of fields nobody declared, seen on this page.
+        announced: the vendor's total for the day as of this page; the last page of a reading counts.
+        body: a JSON array with declared fields only, plus ``_extra`` where the vendor sent more.
+        strangers: names of fields on this page that have no column.
         misfits: rows with something in ``_extra``.
-        warnings: what is true of this answer and a reader of the table should know, such as a silent cut.
-        hashed_with: a fingerprint of the key that values were replaced by hashes with; empty where none were.
-        rules: a fingerprint of the rules for personal data that were applied; empty where there are none.
+        warnings: sentences for readers of the table, such as that the vendor cut a list.
+        hashed_with: fingerprint of the key of the hashes; empty if nothing was hashed.
+        rules: fingerprint of the rules for personal data that were applied; empty if there are none.
     """
 
     number: int
@@ -181,14 +178,14 @@ class Receipt:
     """What one landing did; also a row of ``connector.landings``.
 
     Attributes:
-        announced: rows the vendor said the day has. received: rows it sent, repeats included.
-        landed: rows in the table for this day afterwards. duplicates: stored twins that were dropped.
-        replaced: rows of the day that stood there before. misfits: rows with something in ``_extra``.
-        requests, refused: HTTP requests made, and how many of them met the rate limit.
+        announced: the vendor's count of rows for the day. received: rows it sent, repeats included.
+        landed: rows in the table for this day afterwards. duplicates: repeated rows that were dropped.
+        replaced: rows of the day that were in the table before. misfits: rows with something in ``_extra``.
+        requests, refused: HTTP requests sent, and how many of them the rate limit refused.
         bytes: bytes received. seconds: from the first request to the commit.
-        lock_wait, lock_seconds: seconds waited for the warehouse, and seconds it was held.
-        forgotten: rows of people who are to be forgotten; received, and not landed.
-        strangers: undeclared fields seen. incremental: only newer rows were read.
+        lock_wait, lock_seconds: seconds waited for the warehouse's lock, and seconds it was held.
+        forgotten: rows of forgotten people; received, and not landed.
+        strangers: fields without a column. incremental: only newer rows were read.
         warnings: sentences about the day, such as a list that the vendor cut.
         sample: the first few landed rows as texts, without columns that name a person.
     """
@@ -215,7 +212,7 @@ class Receipt:
     sample: tuple[Mapping[str, str | None], ...] = dataclasses.field(default=(), repr=False)
 
 
-# Written besides in tables that keep the history of a list.
+# Extra columns of tables that keep the history of a list.
 SEEN = (
     Column(field="_first_seen", type="TIMESTAMPTZ", description="The first landing that found the row."),
     Column(field="_last_seen", type="TIMESTAMPTZ", description="The newest landing that found the row."),

@@ -1,7 +1,7 @@
-"""Read, spool, land, write the receipt: the one way a day travels, in Dagster, the command line and a notebook.
+"""Lands one day: read, spool, land, write the receipt. Used by Dagster, the command line and notebooks alike.
 
-A day that moved while it was read is read again here and nowhere else. A request is retried in ``http/``, a partition
-by what scheduled it.
+A day that changed while it was read is read again here and nowhere else. ``http/`` retries requests; the scheduler
+retries partitions.
 """
 
 import time
@@ -20,14 +20,15 @@ from connector.spool import Spool, spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
 from connector.warehouse.connection import Warehouse
 
-# The vendor stores new rows every ten seconds or so: a reading disturbed by one batch usually fits before the next.
+# Seconds between readings. The vendor stores new rows about every ten seconds. A second reading usually ends before
+# the next batch.
 PAUSES = (2.0, 6.0)
 # session_end rows are stamped 30 to 35 minutes into the past; newer pages are read back this far.
 OVERLAP = timedelta(minutes=45)
 
 
 class Reader(Protocol):
-    """A client whose days can be read whole."""
+    """A client that can read whole days."""
 
     def read_day(
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None
@@ -50,21 +51,21 @@ def sync_day(
     progress: Callable[[Page], None] | None = None,
     pauses: tuple[float, ...] = PAUSES,
 ) -> Receipt:
-    """Land one UTC day, proven whole.
+    """Land one day, proven whole.
 
     Args:
-        client: asks the vendor.
-        day: also as a text, or a moment of it.
-        incremental: for a day that still grows: read only what is newer than the landed rows, and the whole day if
-            that does not add up.
+        client: reads from the vendor.
+        day: a date, an ISO text or a datetime.
+        incremental: for a day that still grows: read only rows newer than the landed ones, and the whole day if the
+            two do not add up to the vendor's count.
         allow_drop: see :func:`connector.landing.day.land`.
         progress: called after every page.
-        pauses: seconds before each further reading of a day that moved while it was read.
+        pauses: seconds before each further reading of a day that changed while it was read.
 
     Raises:
-        IncompleteError: the day moved during every reading.
-        ConnectorError: from the client, the spool or the landing. The rows landed before are then still in place, and
-            a receipt of status ``failed`` is written where the warehouse allows.
+        IncompleteError: the day changed during every reading.
+        ConnectorError: from the client, the spool or the landing. The rows landed before are still in place, and a
+            receipt of status ``failed`` is written if the warehouse can be written.
     """
     run = _DayRun(client, stream, day_of(day), warehouse, Path(spool_dir), progress)
     warehouse.must_not_be_named(stream.schema)

@@ -19,6 +19,7 @@ from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.dagster.openpanel.schedules import RANGE_END, RANGE_START
 from connector.dagster.userpilot.assets import JOB_TAG
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
+from connector.system.terminal import never_fail_on_a_character
 from dagster_project.dbt import prepare
 from dagster_project.local import LOCATION, LocalDagster, local_dagster
 
@@ -55,6 +56,7 @@ _MODELS = "{ assetNodes { assetKey { path } groupName isPartitioned } }"
 
 def main() -> int:
     """Run the demo; returns 0 only if every day's rows equal the sandbox's."""
+    never_fail_on_a_character()
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
@@ -76,7 +78,7 @@ def main() -> int:
             "CONNECTOR_DBT": "on",
             "OPENPANEL_REPORTS": str((FOLDER / "reports.yaml").resolve()),
         }
-        (FOLDER / "reports.yaml").write_text(REPORTS)
+        (FOLDER / "reports.yaml").write_text(REPORTS, encoding="utf-8")
         prepare()
         with local_dagster(FOLDER, variables) as dagster:
             print(f"2. Dagster runs on {dagster.url}, with its daemon")

@@ -15,6 +15,7 @@ from pathlib import Path
 from dotenv import load_dotenv
 
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
+from connector.system.terminal import never_fail_on_a_character
 from dagster_project.local import local_dagster
 
 PORT = 3000
@@ -26,6 +27,7 @@ CONFIGURED = ("OPENPANEL_CLIENT_ID", "USERPILOT_API_KEY")
 
 def main() -> int:
     """Serve until interrupted."""
+    never_fail_on_a_character()
     load_dotenv()
     folder = Path(os.environ.get("DAGSTER_DEV_FOLDER", ".dagster"))
     folder.mkdir(exist_ok=True)

@@ -13,9 +13,14 @@ import pytest
 import connector.http.client
 from connector import EVENTS, OpenPanel, Receipt, Warehouse, sync_day
 from connector.http.budget import SharedBudget
-from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
+from connector.sandbox import Userpilot as Pilot
+from connector.sandbox import serve, serve_userpilot
+from connector.userpilot.exports.request import Request
+from connector.userpilot.exports.run import Exports
+from tests.factories import ALL_TYPES, FIRST, LAST, NOW, Clock, openpanel_client, userpilot_client
 
+ROOT = Path(__file__).parent.parent
 DAY = date(2026, 3, 4)
 
 # The same examples in every run, so that red means that something changed; `make fuzz` draws new ones.
@@ -27,8 +32,15 @@ hypothesis.settings.load_profile("same")
 LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py")
 
 
+# Folders and files whose tests start daemons, kill processes or build dbt projects; `make quick` leaves them out.
+PROCESSES = {"e2e", "soak", "test_killed.py", "test_concurrent.py", "test_timezones.py", "test_dbt.py", *LONGEST}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if PROCESSES & set(item.path.parts):
+            item.add_marker(pytest.mark.processes)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,13 +79,7 @@ def url(vendor: Vendor) -> Iterator[str]:
 
 @pytest.fixture
 def openpanel(url: str, tmp_path: Path) -> Iterator[OpenPanel]:
-    with OpenPanel(
-        url=url,
-        client_id=READ.id,
-        client_secret=READ.secret,
-        project_id="demo",
-        budget=SharedBudget(url, folder=tmp_path / "budget"),
-    ) as client:
+    with openpanel_client(url, budget=SharedBudget(url, folder=tmp_path / "budget")) as client:
         yield client
 
 
@@ -107,3 +113,40 @@ def query(warehouse: Warehouse) -> Callable[[str], list[tuple[Any, ...]]]:
             return connection.execute(sql).fetchall()
 
     return run
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["documented", "odd"])
+def world(request):
+    return request.param
+
+
+@pytest.fixture
+def pilot(world, clock):
+    return Pilot(world=world, clock=clock)
+
+
+@pytest.fixture
+def urls(pilot):
+    with serve_userpilot(pilot) as bases:
+        yield bases
+
+
+@pytest.fixture
+def userpilot(urls):
+    with userpilot_client(urls[0]) as client:
+        yield client
+
+
+@pytest.fixture
+def exports(userpilot, clock, tmp_path):
+    return Exports(userpilot, tmp_path / "spool", clock=clock.moment, sleep=clock.sleep)
+
+
+@pytest.fixture
+def request_():
+    return Request.checked(FIRST, LAST, ALL_TYPES, today=NOW.date())

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from connector import EVENTS, Exports, OpenPanelSettings, Privacy, Settings, Userpilot, UserpilotSettings, Warehouse
+from connector.catalogue.reports import Chart, Funnel, Series
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import LOOKUPS
 from connector.errors import ConnectorError, ContractError
@@ -24,7 +25,7 @@ from connector.http.download import Files
 from connector.landing.day import land
 from connector.landing.days_from_files import Origin, land_files
 from connector.openpanel.events import EventPages
-from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.openpanel.reports.read import Reports
 from connector.records.files import prove_whole
 from connector.redaction import excerpt

@@ -4,13 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from connector.sandbox import READ, OpenPanel, serve, vendor_variables
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
@@ -91,13 +90,28 @@ def test_every_variable_is_in_the_table_and_every_row_is_a_variable():
     assert named - {"UTC"} == read - {"UTC"}
 
 
-def test_every_file_on_the_map_exists():
-    for line in README.split("## The map")[1].split("```")[1].splitlines():
-        name = line.split()[0] if line.strip() else ""
-        folder = "connector/" if line.startswith("  ") else ""
-        assert not name or (ROOT / folder / name).exists(), line
-    for room in (ROOT / "connector").glob("[a-z]*.py"):
-        assert f"\n  {room.name} " in README, f"{room.name} is not on the map"
+def test_every_folder_on_the_map_exists():
+    map_ = README.split("## The map")[1].split("```")[1]
+    inside = {name for line in re.findall(r"(?m)^  .*$", map_) for name in re.findall(r"(\w+)/", line)}
+    beside = set(re.findall(r"(?m)^(\w+)/", map_))
+    assert inside >= {"catalogue", "http", "landing", "warehouse", "dagster", "openpanel"}
+    assert all((ROOT / "connector" / name).is_dir() or (ROOT / name).is_dir() for name in inside)
+    assert beside >= {"connector", "dagster_project", "sql", "deploy", "docs"}
+    assert all((ROOT / name).is_dir() for name in beside)
+
+
+def test_every_folder_and_module_has_its_layer_on_the_page():
+    layers = (ROOT / "ARCHITECTURE.md").read_text().split("## Layers")[1].split("```")[1]
+    named = set(re.findall(r"\b[a-z]+\b", layers))
+    for path in (ROOT / "connector").iterdir():
+        if not path.name.startswith("_") and path.suffix in ("", ".py") and path.name != "sources.py":
+            assert path.stem in named, f"{path.name} stands in no layer of ARCHITECTURE.md"
+
+
+def test_every_target_of_the_makefile_is_told_to_contributors():
+    told = (ROOT / "CONTRIBUTING.md").read_text() + README
+    for target in ("quick", "check", "test", "soak", "fuzz", "mutants", "bench", "audit", "wheel", "test-duckdb2"):
+        assert f"make {target}" in told
 
 
 def test_every_endpoint_is_in_the_table_and_in_the_catalogue():

@@ -1,22 +1,22 @@
 """What charts, funnels and filters consist of. Data only; `openpanel/reports/config.py` reads and checks it."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows must match: ``Filter(name="country", operator="is", value=("SE", "NO"))``; values are OR-ed."""
 
     name: str
-    operator: str
+    operator: str = "is"
     value: tuple[str, ...] = ()
 
     def asked(self) -> dict[str, object]:
         return {"name": self.name, "operator": self.operator, "value": list(self.value)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Series:
+class Series(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"property_name": "property"}
+):
     """One line of a chart: an event (``*`` for any), how it is counted, and what it must match.
 
     Attributes:
@@ -44,8 +44,7 @@ class Series:
         return asked | ({"property": self.property_name} if self.property_name else {})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A chart by name.
 
     Attributes:
@@ -63,8 +62,7 @@ class Chart:
     previous: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Funnel:
+class Funnel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A funnel by name: 2 to 10 events in order.
 
     Attributes:

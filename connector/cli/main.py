@@ -12,10 +12,14 @@ from pathlib import Path
 from connector.cli import openpanel, upkeep, userpilot
 from connector.cli.output import DONE, FAILED, IN_PROGRESS, say, say_error
 from connector.errors import ConnectorError, InProgressError, SettingsError
+from connector.system.terminal import begin_again_in_utf8, never_fail_on_a_character
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
+    if arguments is None:
+        begin_again_in_utf8("connector.cli")
+    never_fail_on_a_character()
     options = _parser().parse_args(arguments)
     try:
         _read_dotenv(Path(".env"))

@@ -37,7 +37,7 @@ def say_line(line: str) -> None:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """One line, on standard output if not told otherwise; that its reader left does not stop what is said with it."""
+    """Print one line, on standard output unless told otherwise. A closed pipe does not stop the command."""
     stream = stream or sys.stdout
     try:
         print(line, file=stream, flush=True)

@@ -79,7 +79,7 @@ class ConnectorTranslator:
 def _entry(vendor: str, name: str) -> dg.CodeReferencesMetadataValue:
     """Where the catalogue says what this stream is and why."""
     file = Path(__file__).parent.parent / "catalogue" / f"{vendor}.py"
-    lines = file.read_text().splitlines()
+    lines = file.read_text(encoding="utf-8").splitlines()
     line = next((number for number, text in enumerate(lines, start=1) if f'"{name}"' in text), 1)
     return dg.CodeReferencesMetadataValue(
         code_references=[dg.LocalFileCodeReference(file_path=str(file), line_number=line, label="catalogue entry")]

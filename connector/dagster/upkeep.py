@@ -1,9 +1,7 @@
-"""Upkeep by the clock: what is not needed any more is removed every night. The schedule is off until it is switched on.
+"""The nightly clean-up as a job and its schedule, which is stopped until it is switched on.
 
 What is removed, and what never is, is decided in ``connector/upkeep/prune.py``.
 """
-
-from typing import Any
 
 import dagster as dg
 
@@ -30,17 +28,11 @@ def prune_schedule(
 
     @dg.op(name=f"{name}_op", description="Removes files of dead runs and receipts that no row refers to.")
     def _op(context: dg.OpExecutionContext) -> None:
-        from connector.upkeep.prune import prune_files, prune_receipts
-        from connector.userpilot.exports.files import prune_files as prune_exports
+        from connector.upkeep.prune import prune
 
         with as_dagster_failure():
-            exports = prune_exports(target.spool_path, older_than=files_days * 86_400)
-            found = [
-                *prune_files(target.spool_path, older_than_days=files_days),
-                *prune_receipts(target.warehouse(), older_than_days=receipts_days),
-            ]
-        removed: dict[str, Any] = {one.what: one.count for one in found}
-        context.add_output_metadata({**removed, "files of exports that were not landed": len(exports)})
+            pruned = prune(target.warehouse(), target.spool_path, files_days=files_days, receipts_days=receipts_days)
+        context.add_output_metadata({one.what: one.count for one in pruned})
 
     @dg.job(
         name=name,

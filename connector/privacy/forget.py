@@ -30,7 +30,7 @@ class Removed:
     anonymous: int = 0
 
 
-def forget(
+def remove_people(
     warehouse: Warehouse,
     people: Iterable[tuple[Stream, Sequence[str]]],
     *,

@@ -14,7 +14,7 @@ from connector.privacy.apply import Protector
 from connector.privacy.hashing import Hash
 from connector.privacy.rules import Rule, checked, mapping
 from connector.redaction import excerpt
-from connector.settings import Environment, Secret, environment
+from connector.settings import Environment, Secret, environment, read_yaml
 from connector.stream import Page, Stream
 
 RULES_VARIABLE, KEY_VARIABLE = "CONNECTOR_PERSONAL_DATA", "CONNECTOR_HASH_KEY"
@@ -77,17 +77,12 @@ class Privacy:
         Raises:
             SettingsError: it cannot be read, or says something that is not possible.
         """
-        import yaml
-
-        try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-            raise SettingsError(
-                f"{RULES_VARIABLE}: {file.name}",
-                f"cannot be read: {excerpt(str(fault), 200)}",
-                next_step="fix the file or its path; without readable rules nothing is landed.",
-            ) from None
-        return cls(document, key=key, where=file.name)
+        document = read_yaml(
+            file,
+            about=f"{RULES_VARIABLE}: {file.name}",
+            next_step="fix the file or its path; without readable rules nothing is landed.",
+        )
+        return cls(document or {}, key=key, where=file.name)
 
     @classmethod
     def from_environment(cls, env: Environment | None = None) -> "Privacy | None":

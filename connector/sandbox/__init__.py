@@ -1,17 +1,17 @@
-"""The vendors, simulated: small HTTP servers for demos, and the judges of our client in tests.
+"""Simulated vendors: small HTTP servers that demos run on and that tests check our client against.
 
-They are built from contracts and recorded answers, never from our client: a wrong belief there must not be copied
-into its judge. This room imports nothing else of the package.
+They are built from contracts and recorded answers, never from our client, so that a mistake in the client is not
+repeated here. For the same reason this package imports nothing else of ours.
 """
 
+from connector.sandbox.environment_variables import vendor_variables
 from connector.sandbox.faults import Fault, Faults
+from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel import READ, ROOT, WRITE, Client, OpenPanel, event_id
-from connector.sandbox.openpanel.visits import sample_day
+from connector.sandbox.openpanel.sample import sample_day
 from connector.sandbox.people import Company, Person, companies, people
 from connector.sandbox.server import run, serve
 from connector.sandbox.userpilot import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot, World, serve_userpilot
-from connector.sandbox.variables import vendor_variables
-from connector.sandbox.wire import Answer, Request
 
 __all__ = [
     "READ",

@@ -1,16 +1,21 @@
-"""`python -m connector.sandbox`: the simulated vendors on their own. They keep nothing after they end."""
+"""`python -m connector.sandbox`: run both simulated vendors until interrupted. Nothing is kept afterwards."""
 
 import argparse
+import io
+import sys
 from datetime import UTC, date, datetime, timedelta
 
+from connector.sandbox.environment_variables import vendor_variables
 from connector.sandbox.openpanel import READ, ROOT, WRITE, OpenPanel
 from connector.sandbox.server import listening, run
 from connector.sandbox.userpilot import USERPILOT_KEY, Userpilot, serve_userpilot
-from connector.sandbox.variables import vendor_variables
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a simulated OpenPanel and a simulated Userpilot, filled with sample days, until they are interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character gets its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="python -m connector.sandbox", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8000, help="OpenPanel's; Userpilot takes the next two")
     parser.add_argument("--host", default="127.0.0.1")
@@ -19,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dialect", choices=("server", "pages"), default="server")
     parser.add_argument("--prefix", default="", help="path in front of every route, as self-hosted servers have /api")
-    parser.add_argument("--world", choices=("documented", "odd"), default="documented", help="Userpilot's manners")
+    parser.add_argument("--world", choices=("documented", "odd"), default="documented", help="how Userpilot behaves")
     parser.add_argument("--job-seconds", type=float, default=10, help="how long an export of Userpilot runs")
     chosen = parser.parse_args(arguments)
     for port in range(chosen.port, chosen.port + 3):

@@ -1,8 +1,7 @@
-"""Misbehaviour on demand: what a client must survive, one request at a time.
+"""Faults on demand: what a client must survive, one request at a time.
 
-A fault is planted by a test or a demo, matched against the path (and page) of a request and consumed. Faults that
-change an answer's bytes are applied here; the ones that need the socket are carried out in `wire`. It decides
-nothing on its own: no fault happens by chance.
+A test or a demo plants a fault; the first request with a matching path (and page) uses it up. Faults that change the
+bytes of an answer are applied here, faults that need the socket in `asgi`. No fault happens by chance.
 """
 
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Ple
 
 @dataclass(kw_only=True)
 class Fault:
-    """One planted fault; ``left`` counts the requests it will still spoil (None: all of them)."""
+    """One planted fault; ``left`` is how many more requests it will spoil (None: all of them)."""
 
     kind: str
     path: str
@@ -57,7 +56,7 @@ class Fault:
         return self.left != 0 and fnmatchcase(path, self.path) and self.page in (None, page)
 
     def spoil(self, body: bytes) -> bytes:
-        """The body of a good answer, changed."""
+        """The body of a good answer, as this fault changes it."""
         match self.kind:
             case "empty":
                 return b""
@@ -89,10 +88,10 @@ class Fault:
 
 @dataclass
 class Faults:
-    """The faults waiting to happen, in the order in which they were planted.
+    """The planted faults that have not happened yet, in the order they were planted.
 
     Attributes:
-        usual_path: the path of a fault that names none.
+        usual_path: the path of a fault that is planted without one.
     """
 
     waiting: list[Fault] = field(default_factory=list)
@@ -120,17 +119,17 @@ class Faults:
         Args:
             kind: one of `KINDS`. ``status`` answers ``status``/``body``/``headers`` instead of the vendor;
                 ``hang`` waits ``seconds`` and then answers properly; ``drip`` spreads the body over ``seconds``;
-                ``drop`` closes the connection without a word;
+                ``drop`` closes the connection without an answer;
                 ``truncate`` announces the whole body and closes after ``after_bytes`` (half, if not given);
                 ``reset`` does the same with a connection reset; ``wrong_content_length`` announces
                 ``after_bytes`` and sends everything; ``cut`` and ``empty`` send less and announce it correctly;
-                ``endless`` announces nothing and goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a gigabyte,
-                if not given) of blanks, packed twice; ``not_http`` answers with bytes of another protocol;
-                ``garbled`` breaks the JSON in its middle, so that it begins and ends as it should;
+                ``endless`` announces no length and goes on for ``seconds``; ``bomb`` sends ``after_bytes`` (a
+                gigabyte, if not given) of spaces, compressed twice; ``not_http`` answers in another protocol;
+                ``garbled`` breaks the JSON in its middle only; its beginning and end stay right;
                 ``extra_field`` and ``bad_value`` set ``field`` of row ``row`` to ``value``.
-            path: the route, without the server's prefix, ``*`` standing for any text; None: the usual path.
-            headers: for ``status``: replaces all the headers of the answer, the rate headers too. None keeps what
-                the vendor sends with that status.
+            path: the route without the server's prefix; ``*`` matches any text. None: the usual path.
+            headers: for ``status``: replaces all headers of the answer, including the rate headers. None keeps
+                those the vendor sends with that status.
         """
         if kind not in KINDS:
             raise ValueError(f"no fault is called {kind!r}; there are {', '.join(sorted(KINDS))}")
@@ -160,7 +159,7 @@ class Faults:
         return fault
 
     def take(self, path: str, page: int) -> Fault | None:
-        """The first fault that matches, used up by one."""
+        """The first fault that matches; it counts as used once more."""
         for fault in self.waiting:
             if fault.matches(path, page):
                 if fault.left is not None:
@@ -171,5 +170,5 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """Forget every fault that has not happened yet."""
+        """Remove every fault that has not happened yet."""
         self.waiting.clear()

@@ -1,7 +1,7 @@
-"""The people and companies every simulated vendor knows: the same ones for the same seed.
+"""The people and companies that both simulated vendors know: the same seed gives the same ones.
 
-Ids are stable (``u-0001``, ``c-01``), so two vendors can talk about the same people. Nobody here is real, and what
-they do on a day is each vendor's own affair.
+Ids are stable (``u-0001``, ``c-01``), so both vendors have data about the same people. All of them are invented. What
+they do on a day is decided in the sample of each vendor.
 """
 
 import random
@@ -116,7 +116,7 @@ def people(seed: int = 1) -> list[Person]:
 
 
 def pick(chance: random.Random, weighted: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
-    """One of some tuples that end with their weight, without it."""
+    """A random tuple of some that end with their weight; the weight is removed."""
     return chance.choices(weighted, [item[-1] for item in weighted])[0][:-1]
 
 

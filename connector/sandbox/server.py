@@ -15,14 +15,14 @@ from starlette.types import ASGIApp
 
 
 def configured(app: ASGIApp, host: str, port: int, log_level: str = "warning") -> uvicorn.Config:
-    """The settings both ways of running share: no headers of its own, no guessing of addresses."""
+    """The settings of both ways to run: uvicorn adds no headers of its own and trusts no proxy headers."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="asyncio",
         http="h11",
-        h11_max_incomplete_event_size=256 * 1024,  # the vendor refuses long request lines itself, in its own words
+        h11_max_incomplete_event_size=256 * 1024,  # so that the vendor refuses long requests itself
         lifespan="off",
         log_level=log_level,
         access_log=False,
@@ -33,7 +33,7 @@ def configured(app: ASGIApp, host: str, port: int, log_level: str = "warning") -
 
 
 class _QuickServer(uvicorn.Server):
-    """Stops at once when told to: a test suite starts and stops hundreds."""
+    """A server that stops at once, because a test suite starts and stops hundreds of them."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -51,7 +51,7 @@ class _QuickServer(uvicorn.Server):
         self._running = (asyncio.get_running_loop(), over)
         self._ready.set()
         while not over.is_set():
-            await self.on_tick(0)  # keeps the date header right
+            await self.on_tick(0)  # updates the date header
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), timeout=0.5)
 
@@ -64,8 +64,8 @@ class _QuickServer(uvicorn.Server):
             connection.shutdown()
         for listener in sockets or []:
             listener.close()
-        # What is still being answered, or was accepted a moment ago, is cut; left to the garbage collector, it would
-        # warn of itself in whatever test runs by then.
+        # Connections that are still open are aborted. The garbage collector would close them with a warning, during
+        # any later test.
         for _ in range(10):
             await asyncio.sleep(0)
             for connection in list(self.server_state.connections):
@@ -77,9 +77,9 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
     Raises:
-        OSError, OverflowError: the port is taken, not ours to take, or none.
+        OSError, OverflowError: the port is taken, not permitted, or not a port.
     """
-    # the protocol is named so that accepted connections get TCP_NODELAY; without it every short answer waits 40 ms
+    # with the protocol given, accepted connections get TCP_NODELAY; without it every short answer waits 40 ms
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

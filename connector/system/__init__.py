@@ -1,1 +1,1 @@
-"""What the operating system gives: private files, locks between processes, threads that prefetch."""
+"""Helpers on top of the operating system: private files, locks between processes, prefetching threads, terminals."""

@@ -1,7 +1,4 @@
-"""Files and folders that nobody but their user can read, whatever the machine's umask says, and locks on them.
-
-What is in them, and how long they stay, other rooms know.
-"""
+"""Files and folders that only their user can read, whatever the umask is, and locks between processes."""
 
 import fcntl
 import os
@@ -10,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Seconds between two looks at a lock that somebody holds.
-LOOK = 0.05
+# Seconds between two attempts to take a lock that is held.
+RETRY_SECONDS = 0.05
 
 
 def private(path: str, flags: int) -> int:
-    """An ``opener`` for :func:`open`: a file it makes is its user's alone."""
+    """An ``opener`` for :func:`open`: a file that it creates is readable by its user only."""
     return os.open(path, flags, 0o600)
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, for this user alone; ``parents=True`` would open those above."""
+    """Create a folder and its missing parents, all for this user only. ``parents=True`` would ignore the mode above."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -31,33 +28,34 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold a lock file against every other process and thread; the system frees it when its holder dies.
+    """Hold a lock against every other process and thread. The system frees it when its holder dies.
 
-    The file is made if it is missing, stays behind, and may be removed by whoever holds it.
+    The lock file is created if it is missing and is not removed. Its holder may remove it.
 
     Args:
-        patience: seconds to wait for whoever has it.
+        path: the lock file.
+        patience: seconds to wait if the lock is held.
 
     Raises:
-        TimeoutError: somebody else had it all the time.
-        OSError: the file cannot be made.
+        TimeoutError: the lock was held all the time.
+        OSError: the file cannot be created.
     """
     until = time.monotonic() + patience
-    while (handle := _take(path)) is None:
+    while (handle := _try_lock(path)) is None:
         if time.monotonic() >= until:
             raise TimeoutError(f"{path.name} is locked")
-        time.sleep(LOOK)
+        time.sleep(RETRY_SECONDS)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _take(path: Path) -> int | None:
+def _try_lock(path: Path) -> int | None:
     handle, held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last holder may have removed it after we opened it: what we hold then is no longer the file of that name.
+        # The last holder may have removed the file after we opened it. Then our lock is on a file without a name.
         held = os.fstat(handle).st_nlink > 0
     except BlockingIOError:
         pass

@@ -1,7 +1,7 @@
-"""Runs calls a few ahead of their reader and yields the results in order.
+"""Prefetch: runs calls ahead of their reader and yields the results in order.
 
-Waiting for a vendor is what costs time, so several requests wait at once; memory holds at most that many answers.
-It retries nothing and knows no HTTP.
+Most of the time goes into waiting for a vendor, so several requests wait at once. Memory holds at most that many
+answers. It retries nothing and knows no HTTP.
 """
 
 import time
@@ -12,25 +12,27 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Seconds a reader may wait for a result before more calls at a time would help it.
-SOON = 0.005
-# So many quick calls make up for slow ones: one hiccup is no reason for threads, a server that turned slow is.
-OF_LATE = 10
+# Seconds: a reader that waits longer for a result is helped by more calls at a time.
+QUICK_SECONDS = 0.005
+# This many quick calls outweigh slow ones. One slow call is no reason to start threads; a server that turned slow is.
+QUICK_CALLS = 10
 
 
 def ahead(
     calls: Iterable[Callable[[], T]], *, at_once: int, at_first: int | None = None, to_the_end: bool = False
 ) -> Generator[T, None, None]:
-    """Results of ``calls`` in their order, ``at_once`` of them running at any time.
+    """Results of ``calls`` in their order, up to ``at_once`` of them running at any time.
 
-    Stopping early, by an exception or by not asking for more, cancels what has not started.
+    If the reader stops early, calls that have not started are cancelled.
 
     Args:
-        at_once: at most so many.
-        at_first: so many in the beginning, and twice as many whenever the reader had to wait. Where answers come
-            faster than they are read, more threads would only take the processor from the reader; with 0 the reader's
-            own thread runs the calls until they took longer than ``SOON`` on average of late.
-        to_the_end: stopped early, wait for the calls that run: they use what is about to be taken away.
+        calls: run in this order.
+        at_once: most calls that run at the same time.
+        at_first: calls at the same time in the beginning; doubled whenever the reader had to wait. If answers come
+            faster than they are read, more threads would only take processor time from the reader. With 0, the
+            reader's own thread runs the calls until recent ones took longer than ``QUICK_SECONDS`` on average.
+        to_the_end: if the reader stops early, wait for running calls. Set it if they use something that the reader
+            removes afterwards.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
     running: deque[Future[T]] = deque()
@@ -40,7 +42,7 @@ def ahead(
         while not wanted and (call := next(waiting_calls, None)) is not None:
             asked = time.monotonic()
             result = call()
-            spare = min(spare + SOON - (time.monotonic() - asked), OF_LATE * SOON)
+            spare = min(spare + QUICK_SECONDS - (time.monotonic() - asked), QUICK_CALLS * QUICK_SECONDS)
             if spare < 0:
                 wanted = min(2, at_once)
             yield result
@@ -51,7 +53,7 @@ def ahead(
                 return
             asked = time.monotonic()
             result = running.popleft().result()
-            if time.monotonic() - asked > SOON:
+            if time.monotonic() - asked > QUICK_SECONDS:
                 wanted = min(2 * wanted, at_once)
             yield result
     finally:

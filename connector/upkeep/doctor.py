@@ -1,7 +1,7 @@
 """Looks at everything a run needs and says, for each, whether it is well and what to do if not.
 
-This room knows the machine: settings, disks, spool, warehouse, budget, the Dagster instance's file. What a vendor needs
-is examined in the vendor's own ``doctor.py``. Nothing is repaired and nothing secret is shown.
+This module knows the machine: settings, disks, spool, warehouse, request budget. What a vendor needs is checked in the
+vendor's own ``doctor.py``, Dagster's settings in ``dagster_settings.py``. Nothing is repaired, no secret is shown.
 """
 
 import contextlib
@@ -12,50 +12,60 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from connector.catalogue.tables import every_stream
 from connector.errors import BusyError, ConnectorError, SettingsError
 from connector.health import Finding, fail, failed, ok, variables, warn
 from connector.http.webhook import VARIABLE as WEBHOOK
 from connector.http.webhook import Webhook
+from connector.openpanel import doctor as openpanel
 from connector.privacy.policy import Privacy
-from connector.redaction import excerpt
 from connector.settings import Environment, Settings, environment
+from connector.upkeep import dagster_settings
+from connector.userpilot import doctor as userpilot
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.coverage import TWO_NIGHTS, landed_tables, under_other_rules
 
 # Below this a day of a million events may not fit, as files and in the warehouse, at the same time.
-LITTLE_ROOM = 2 * 2**30
-NO_ROOM = 200 * 2**20
+LITTLE_SPACE = 2 * 2**30
+NO_SPACE = 200 * 2**20
 # A run reads for minutes, at most hours; what is older than a day was left by one that died.
 LEFT_BEHIND = 86_400.0
 
 
-def examine(env: Environment | None = None) -> Iterator[Finding]:
-    """Findings about this machine, one after the other; vendors are not asked."""
+def doctor(env: Environment | None = None, *, offline: bool = False) -> Iterator[Finding]:
+    """Findings about this machine and every configured vendor, one after the other.
+
+    Args:
+        env: the environment to look at; this process's if left out.
+        offline: look at the vendors' variables only, and send no request.
+    """
     env = env or environment()
+    yield from examine(env)
+    yield from openpanel.examine(env, ask=not offline)
+    yield from userpilot.examine(env, ask=not offline)
+    if not openpanel.is_configured(env) and not userpilot.is_configured(env):
+        yield warn(
+            "vendors",
+            "nothing is configured: there is no vendor to read from.",
+            "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
+        )
+
+
+def examine(env: Environment) -> Iterator[Finding]:
+    """Findings about this machine; the vendors are not asked."""
     settings, findings = _settings(env)
     yield from findings
     yield from _privacy(env)
     yield _webhook(env)
-    yield from _clock()
+    yield _clock()
     yield from _budget()
     if settings is not None:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
-        yield from _ruled(env, settings.warehouse)
+        yield from _changed_rules(env, settings.warehouse)
         yield from _missing(settings)
-    yield from _dagster(env)
-
-
-def nothing_configured() -> Finding:
-    """What to say where every vendor is well because none is named."""
-    return warn(
-        "vendors",
-        "nothing is configured: there is nobody to read from.",
-        "run: cp .env.example .env, fill it in and ask again from its folder; or set the variables.",
-    )
+    yield from dagster_settings.examine(env)
 
 
 def _settings(env: Environment) -> tuple[Settings | None, list[Finding]]:
@@ -86,7 +96,7 @@ def _webhook(env: Environment) -> Finding:
     except SettingsError as error:
         return failed(WEBHOOK, error)
     if webhook is None:
-        return ok(WEBHOOK, "is not set; nobody is told of failures.")
+        return ok(WEBHOOK, "is not set; failures are told to no webhook.")
     with webhook:
         return ok(WEBHOOK, f"is an address at {webhook.host}; nothing was sent to it.")
 
@@ -104,9 +114,8 @@ def _privacy(env: Environment) -> Iterator[Finding]:
         yield ok(about, f"has {sum(rules.tables.values())} rules, for {', '.join(sorted(rules.tables)) or 'no table'}.")
 
 
-def _clock() -> Iterator[Finding]:
-    zone = time.tzname[0]
-    yield ok("timezone", f"this machine is in {zone}; days are counted in UTC whatever it is.")
+def _clock() -> Finding:
+    return ok("timezone", f"this machine is in {time.tzname[0]}; days are counted in UTC whatever it is.")
 
 
 def _budget() -> Iterator[Finding]:
@@ -123,7 +132,7 @@ def _budget() -> Iterator[Finding]:
         return
     if mode.st_uid != os.getuid():
         yield fail(
-            about, f"the folder {own.name} belongs to somebody else.", "remove it, or set TMPDIR to a folder of yours."
+            about, f"the folder {own.name} belongs to another user.", "remove it, or set TMPDIR to a folder of yours."
         )
     elif not os.access(own, os.W_OK):
         yield fail(
@@ -142,7 +151,7 @@ def _spool(spool: Path) -> Iterator[Finding]:
     if not os.access(place, os.W_OK | os.X_OK):
         yield fail(about, f"{place} is not writable.", "make it writable, or point SPOOL_DIR to another folder.")
         return
-    yield _room(f"{about} disk", place, "SPOOL_DIR")
+    yield _disk(f"{about} disk", place, "SPOOL_DIR")
     if not spool.exists():
         yield ok(about, "nothing was ever spooled here.")
         return
@@ -173,7 +182,7 @@ def _warehouse(name: str) -> Iterator[Finding]:
         return  # told among the settings
     path = Path(name).expanduser()
     place = _existing(path.parent)
-    yield _room(f"{about} disk", place, "WAREHOUSE")
+    yield _disk(f"{about} disk", place, "WAREHOUSE")
     if not warehouse.exists():
         if os.access(place, os.W_OK | os.X_OK):
             yield ok(about, f"{name} does not exist yet; the first landing makes it.")
@@ -206,7 +215,7 @@ def _warehouse(name: str) -> Iterator[Finding]:
     yield ok(about, f"{name} opens: {rows} tables, {size:,.0f} MiB, DuckDB {version}.")
 
 
-def _ruled(env: Environment, name: str) -> Iterator[Finding]:
+def _changed_rules(env: Environment, name: str) -> Iterator[Finding]:
     """Whether what has landed is as today's rules would have it; rules act on what is landed from then on."""
     with contextlib.suppress(ConnectorError):  # what is wrong with the rules or the file has been said
         rules = Privacy.from_environment(env)
@@ -237,77 +246,15 @@ def _missing(settings: Settings) -> Iterator[Finding]:
                 )
 
 
-def _dagster(env: Environment) -> Iterator[Finding]:
-    about = "dagster"
-    home = env.values.get("DAGSTER_HOME", "").strip()
-    if not home:
-        yield ok(about, "DAGSTER_HOME is not set; the command line needs none.")
-        return
-    file = Path(home) / "dagster.yaml"
-    if not Path(home).is_dir():
-        yield fail(about, "DAGSTER_HOME is not a folder.", "make it, or set DAGSTER_HOME to the instance's folder.")
-        return
-    import yaml
-
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        document = {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        yield fail(about, f"dagster.yaml cannot be read: {excerpt(str(fault), 160)}.", "fix the file.")
-        return
-    wanted: tuple[tuple[tuple[str, ...], str, str], ...] = (
-        (
-            ("concurrency", "pools", "default_limit"),
-            "pools have no default limit, so they limit nothing",
-            "default_limit: 4",
-        ),
-        (
-            ("run_monitoring", "enabled"),
-            "run monitoring is off: a run whose process died stays started",
-            "enabled: true",
-        ),
-        (
-            ("run_monitoring", "free_slots_after_run_end_seconds"),
-            "a cancelled run can hold a pool's slot for ever",
-            "free_slots_after_run_end_seconds: 60",
-        ),
-        (("run_monitoring", "max_runtime_seconds"), "a run that hangs is never ended", "max_runtime_seconds: 21600"),
-        (("run_retries", "enabled"), "a run whose process died is not started again", "enabled: true"),
-    )
-    well = True
-    for path, said, line in wanted:
-        if not _at(document, path):
-            well = False
-            yield warn(about, f"{said}.", f"write {line} below {': '.join(path[:-1])} in dagster.yaml.")
-    if _at(document, ("run_retries", "retry_on_asset_or_op_failure")) is not False and _at(
-        document, ("run_retries", "enabled")
-    ):
-        well = False
-        yield warn(
-            about,
-            "runs whose step failed are run again, although the step was retried by its own policy.",
-            "write retry_on_asset_or_op_failure: false below run_retries in dagster.yaml.",
-        )
-    if well:
-        yield ok(about, "pools, run monitoring and run retries are set.")
-
-
-def _at(document: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        document = document.get(name) if isinstance(document, Mapping) else None
-    return document
-
-
-def _room(about: str, place: Path, variable: str) -> Finding:
+def _disk(about: str, place: Path, variable: str) -> Finding:
     try:
         free = shutil.disk_usage(place).free
     except OSError as fault:
         return fail(about, f"{place} cannot be looked at: {fault.strerror}.", f"check {variable}.")
     said = f"{free / 2**30:,.1f} GiB are free."
-    if free < NO_ROOM:
+    if free < NO_SPACE:
         return fail(about, said, f"free space, or point {variable} to another disk; landings fail before they begin.")
-    if free < LITTLE_ROOM:
+    if free < LITTLE_SPACE:
         return warn(about, said, f"free space, or point {variable} to another disk: a large day may not fit.")
     return ok(about, said)
 

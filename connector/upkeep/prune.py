@@ -1,7 +1,7 @@
-"""Removes what nobody needs any more: files of dead runs, and receipts that no row and no check refers to.
+"""Removes what is not needed any more: files of dead runs, and receipts that no row and no check refers to.
 
 What is needed to go on stays whatever its age: files of a process that lives, journals that are not settled, the newest
-receipts of every day, and every receipt whose landing still has rows. Vendors' own files are their own rooms' affair.
+receipts of every day, and every receipt whose landing still has rows.
 """
 
 import time
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from connector.spool import sweep
 from connector.system.files import locked
+from connector.userpilot.exports.files import prune_files as prune_exports
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse
 from connector.warehouse.sql import literal, quoted
 
-# A vendor forgets an export after three days; files that nobody landed by then are asked for anew.
-FILES_DAYS = 4
-RECEIPTS_DAYS = 400
+# A vendor forgets an export after three days; files that were not landed by then are asked for again.
+FILES_DAYS = 4.0
+RECEIPTS_DAYS = 400.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,32 @@ class Pruned:
 
     what: str
     count: int
+
+
+def prune(
+    warehouse: Warehouse,
+    spool_dir: Path,
+    *,
+    files_days: float = FILES_DAYS,
+    receipts_days: float = RECEIPTS_DAYS,
+    dry_run: bool = False,
+) -> list[Pruned]:
+    """Remove files that dead runs left, export files that were never landed, and receipts that no row refers to.
+
+    Args:
+        files_days: age after which export files that were not landed are removed.
+        receipts_days: age after which receipts that no row refers to are removed.
+        dry_run: count, and remove nothing.
+
+    Raises:
+        BusyError: another process kept the warehouse locked.
+    """
+    exports = prune_exports(spool_dir, older_than=files_days * 86_400, dry_run=dry_run)
+    return [
+        *prune_files(spool_dir, older_than_days=files_days, dry_run=dry_run),
+        Pruned("files of exports that were not landed", len(exports)),
+        *prune_receipts(warehouse, older_than_days=receipts_days, dry_run=dry_run),
+    ]
 
 
 def prune_files(spool_dir: Path, *, older_than_days: float = FILES_DAYS, dry_run: bool = False) -> list[Pruned]:
@@ -53,7 +80,7 @@ def prune_receipts(
     rows of its landing are still in the table.
 
     Raises:
-        BusyError: somebody else kept the warehouse locked.
+        BusyError: another process kept the warehouse locked.
     """
     limit = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
     if not warehouse.exists():

@@ -1,7 +1,7 @@
-"""One Userpilot environment: list, trigger, show, download, look up. It asks; what to do next is not its business.
+"""The client of one Userpilot environment: list, trigger, show and download exports; read lookups.
 
-Two HTTP clients: one carries the key and speaks to the API only; the other has no credentials at all and fetches
-files, whose host refuses a second kind of them.
+It has two HTTP clients. One sends the key, and only to the API. The other has no credentials and fetches files,
+because the file host refuses a request with two kinds of credentials. ``exports/machine.py`` decides what to send.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ from connector.userpilot.settings import API_URL, UserpilotSettings
 EXPORTS = "/api/v1/analytics/exports"
 JOBS = f"{EXPORTS}/jobs"
 PAGE = 50
-# Times a file is fetched that arrives damaged: what was cut on the way is whole the next time, at its source it is not.
+# Times a damaged file is fetched. A file that was cut in transit is whole the next time; one cut at its source is not.
 FETCHES = 3
-# Half a million names of flows or events: an endless list, and no account.
+# 10,000 pages are half a million items: no account has so many, so the list is endless.
 MOST_PAGES = 10_000
 _ADVICE = {
     401: "check USERPILOT_API_KEY, and that the plan includes the export API (Enterprise, or Growth with the add-on).",
@@ -48,7 +48,7 @@ _ADVICE = {
 
 
 class LinkError(RejectedError):
-    """The host of the files does not accept a link; ``gone`` if there is nothing behind it."""
+    """The file host refused a presigned link; ``gone`` if the file does not exist any more."""
 
     def __init__(self, error: RejectedError) -> None:
         super().__init__(error.what, where=error.where, next_step=error.next_step, status=error.status)
@@ -57,22 +57,22 @@ class LinkError(RejectedError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """The items of one lookup, as sent apart from their ids (see :func:`named`), and what a reader should know."""
+    """The items of one lookup, as sent except for their ids (see :func:`with_ids`), and warnings for readers."""
 
     items: list[dict[str, Any]]
     warnings: tuple[str, ...] = ()
 
 
 class Userpilot(Closing):
-    """One environment, asked through its bulk export and lookups API.
+    """One environment's bulk export and lookups API.
 
     Args:
         url: base URL of the API.
-        api_key: lives in one header of one HTTP client.
-        privacy: what is dropped or hashed when files and lookups are landed; None for nothing.
-        budget: sees every answer's headers; the vendor is not known to count requests.
-        timeout, deadline: seconds without a byte, and seconds one answer may take in all; a file may take longer.
-        sleep, transport, files_transport: for tests that bring their own.
+        api_key: sent to the API only, in one header.
+        privacy: rules for what is dropped or hashed when files and lookups are landed; None for no rules.
+        budget: gets every answer's headers; the vendor is not known to limit requests.
+        timeout, deadline: seconds without a byte, and seconds for one whole answer; a file may take longer.
+        sleep, transport, files_transport: replaced in tests.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Userpilot(Closing):
     # ---------- export jobs
 
     def list_jobs(self, *, where: str = "userpilot.events", meter: Meter | None = None) -> tuple[Seen, ...]:
-        """Jobs of the last three days, the newest first; the list tells neither what they export nor for whom.
+        """Jobs of the last three days, the newest first. They tell neither what is exported nor who requested it.
 
         Raises:
             ContractError: the answer is not a list of jobs.
@@ -126,7 +126,10 @@ class Userpilot(Closing):
         return tuple(sorted(jobs, key=lambda job: job.started or datetime.min.replace(tzinfo=UTC), reverse=True))
 
     def trigger(self, request: Request, *, meter: Meter | None = None) -> Created | Conflict | Unclear:
-        """Ask for an export, once: an unanswered POST may have made a job, so it is never repeated blindly.
+        """Request an export, once. An unanswered POST may have created a job, so it is never retried here.
+
+        Returns:
+            Created with the job's id; Conflict if the slot is in use; Unclear if there was no usable answer.
 
         Raises:
             RejectedError: the key, the plan or an option is wrong.
@@ -136,7 +139,7 @@ class Userpilot(Closing):
             try:
                 answer = self._http.send("POST", path, body=body, where=request.where, attempts=1, meter=meter)
             except RejectedError as error:
-                # These refusals made no job, so another spelling may be tried; each once.
+                # These refusals created no job, so each other form of the request may be tried once.
                 if error.status == 409:
                     return Conflict()
                 if error.status in (404, 301, 302, 307, 308) and path == EXPORTS and "job not found" not in error.what:
@@ -160,7 +163,7 @@ class Userpilot(Closing):
     def show(
         self, job_id: str, *, where: str = "userpilot.events", meter: Meter | None = None, attempts: int = ATTEMPTS
     ) -> Seen | None:
-        """One job with its progress and its links; None if the vendor does not know it (any more)."""
+        """One job with its progress and its links; None if the vendor does not know it, or not any more."""
         try:
             found = self._get(f"{JOBS}/{job_id}", where=where, meter=meter, attempts=attempts)
         except RejectedError as error:
@@ -173,10 +176,13 @@ class Userpilot(Closing):
         return seen
 
     def download(self, url: str, target: Path, *, where: str, meter: Meter | None = None) -> int:
-        """One file into ``target``, raw and proven whole; returns its size in bytes.
+        """Fetch one file into ``target``, as sent and proven whole.
+
+        Returns:
+            Its size in bytes.
 
         Raises:
-            LinkError: the link ended, or there is nothing behind it.
+            LinkError: the link expired, or the file does not exist any more.
             TransientError: the network failed five times, or the file was damaged or ended early three times.
         """
         arrived = target.with_name(f"{target.name}.arrived")
@@ -197,36 +203,36 @@ class Userpilot(Closing):
     # ---------- lookups
 
     def lookup(self, stream: Stream, *, meter: Meter | None = None) -> Lookup | None:
-        """All items of a lookup, bare or paged; None if the account does not have it.
+        """All items of a lookup, from one list or from pages; None if the account does not have it.
 
-        Pages are cut by a key that moves while events arrive, so items may repeat or be missed: they are told apart
-        by id (:func:`named`), and if fewer came than the vendor counts, the walk is repeated once.
+        Pages are ordered by a key that changes while events arrive, so items may repeat or be missed. Repeats are
+        removed by id (:func:`with_ids`). If fewer items came than the vendor counts, all pages are read once more.
 
         Raises:
-            ContractError: the answer is neither of the two shapes, a cursor came twice, or pages are empty.
+            ContractError: the answer has neither of the two shapes, a cursor came twice, or pages are empty.
         """
         try:
-            items, total = self._walk(stream, meter)
+            items, total = self._all_pages(stream, meter)
         except RejectedError as error:
             if error.status == 404 and stream.name in OPTIONAL:
                 return None
             raise
-        found = named(items)
+        found = with_ids(items)
         if total is not None and len(found) < total:
-            again, total = self._walk(stream, meter)
-            found = named([*items, *again])
+            again, total = self._all_pages(stream, meter)
+            found = with_ids([*items, *again])
             if total is not None and len(found) < total:
                 return Lookup(found, (f"{len(found)} of {total} counted items came, twice",))
         return Lookup(found)
 
-    def _walk(self, stream: Stream, meter: Meter | None) -> tuple[list[dict[str, Any]], int | None]:
-        """Items as sent, and the vendor's count where it gives one that is not capped."""
+    def _all_pages(self, stream: Stream, meter: Meter | None) -> tuple[list[dict[str, Any]], int | None]:
+        """Items as sent, and the vendor's count; None without one, or if it is capped."""
         items: list[dict[str, Any]] = []
         cursor, cursors, empty, total = "", set[str](), 0, None
         while True:
             params = [("limit", str(PAGE))] + ([("after_cursor", cursor)] if cursor else [])
             answer = self._get(stream.path, params, where=stream.table, meter=meter)
-            page, following, counted = _opened(answer, stream.table)
+            page, following, counted = _parse_page(answer, stream.table)
             items += page
             total = counted
             if not following:
@@ -249,7 +255,7 @@ class Userpilot(Closing):
         meter: Meter | None = None,
         attempts: int = ATTEMPTS,
     ) -> Any:
-        """A document; the other spelling of the path once, if the service itself does not know this one."""
+        """An answer's JSON. On a 404 of the service itself, the path is tried once with or without its final slash."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         for spelling in (path, other):
             try:
@@ -267,29 +273,29 @@ class Userpilot(Closing):
         raise AssertionError("the second spelling either returns or raises")
 
 
-def named(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Items with an id each, as text: ``id``, else ``key``, else a hash of all of it; what came twice is there once.
+def with_ids(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items with unique ids, as text: ``id``, else ``key``, else a hash of the item. Repeated items are removed.
 
-    An id that comes again is the same item, met on another page. A key is no id: an item that shares it with another
-    and says something else gets a hash of what it says behind the key.
+    A repeated id is the same item on another page. A repeated key need not be: if the items differ, a hash of the
+    content is appended to the key.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    nameless = []
+    without_id = []
     for item in items:
         if item.get("id") in (None, ""):
-            nameless.append(item)
+            without_id.append(item)
         else:
             found[str(item["id"])] = item
-    for item in nameless:
+    for item in without_id:
         name = _hash(item) if item.get("key") in (None, "") else str(item["key"])
-        if name in found and _says(found[name]) != _says(item):
-            name = f"{name}#{_hash(_says(item))}"
+        if name in found and _content(found[name]) != _content(item):
+            name = f"{name}#{_hash(_content(item))}"
         found[name] = item
     return [{**item, "id": name} for name, item in found.items()]
 
 
-def _says(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays the same while an item moves from page to page, and from one night to the next."""
+def _content(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item without ``last_seen``, which changes between pages and nights, for comparing."""
     return {name: value for name, value in item.items() if name != "last_seen"}
 
 
@@ -297,15 +303,16 @@ def _hash(item: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _opened(answer: Any, where: str) -> tuple[list[dict[str, Any]], str, int | None]:
-    """Items, the cursor of the next page, and the count if it may be trusted."""
+def _parse_page(answer: Any, where: str) -> tuple[list[dict[str, Any]], str, int | None]:
+    """Items, the cursor of the next page, and the total count; None without one, or if it is capped."""
     match answer:
         case list():
             page, following, total = answer, "", None
         case {"data": list(page)}:
-            # Documented are metadata.cursor.after and metadata.total_count; one level up, page 2 must not be missed.
-            metadata = _inside(answer, "metadata")
-            places = (_inside(metadata, "cursor"), metadata, _inside(answer, "cursor"), answer)
+            # Documented are metadata.cursor.after and metadata.total_count. They are also read one level up, because
+            # a missed cursor would lose all following pages.
+            metadata = _member(answer, "metadata")
+            places = (_member(metadata, "cursor"), metadata, _member(answer, "cursor"), answer)
             following = next((str(place["after"]) for place in places if place.get("after")), "")
             counts = [place["total_count"] for place in places if isinstance(place.get("total_count"), int)]
             capped = any(place.get("total_count_cap_exceeded") is True for place in places)
@@ -317,7 +324,7 @@ def _opened(answer: Any, where: str) -> tuple[list[dict[str, Any]], str, int | N
     return page, following, total
 
 
-def _inside(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _member(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = answer.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -355,7 +362,7 @@ def _seen(item: Any, where: str) -> Seen:
 
 
 def _list(item: dict[str, Any], name: str, where: str) -> list[Any]:
-    """A member that is a list, or nothing."""
+    """A member that is a list; an empty list if it is missing."""
     found = item.get(name) or []
     if not isinstance(found, list):
         raise _not_promised(f"{name} of a job is not a list", where)
@@ -363,7 +370,7 @@ def _list(item: dict[str, Any], name: str, where: str) -> list[Any]:
 
 
 def link_ends(url: str) -> datetime | None:
-    """When a presigned link ends, as its own query says; None if it does not say."""
+    """When a presigned link expires, according to its own query; None if the query does not tell."""
     try:
         query = dict(parse_qsl(urlsplit(url).query))
         signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -376,7 +383,7 @@ def _created(answer: bytes) -> Created | Unclear:
     try:
         found = parsed(answer)
     except (ValueError, RecursionError):
-        # The vendor's own page shows one with a comma too many; what is in it is no less a job.
+        # The vendor's own page shows an answer with a comma too many. The job in it is real.
         named = re.search(rb'"job_id"\s*:\s*"([A-Za-z0-9_-]{1,80})"', answer)
         return Created(named[1].decode()) if named else Unclear("the answer to the request is not JSON")
     job_id = found.get("job_id") if isinstance(found, dict) else None
@@ -386,10 +393,10 @@ def _created(answer: bytes) -> Created | Unclear:
 
 
 def _day_before(to: str, last: date) -> str | None:
-    """A day less, while ``to`` may be one that has not come yet where the server is, and the days asked for are in it.
+    """One day before ``to`` if ``to`` may be in the future for the server; None if that would cut a wanted day.
 
-    Asking beyond the last day keeps whole what an excluded ``to`` or another zone would cut. A server that takes no
-    day of the future gets less; such days are landed again by the following nights, with all of it.
+    A request asks beyond the last day, because ``to`` may be excluded or in another zone. A server may refuse future
+    days; then fewer days are requested, and the following nights land such days again in full.
     """
     day = date.fromisoformat(to)
     may_be_future = day >= datetime.now(UTC).date()

@@ -1,7 +1,4 @@
-"""What Userpilot needs to be well: variables, the key and its plan, the clock, the one export slot.
-
-One request, or none. Nothing is repaired.
-"""
+"""Checks Userpilot: its variables, the key and its plan, the clock, the export slot. Sends one request, or none."""
 
 from collections.abc import Iterator, Mapping
 
@@ -22,10 +19,10 @@ def is_configured(env: Environment) -> bool:
 
 
 def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
-    """Findings about Userpilot; one that says so if it is not configured at all.
+    """Findings about Userpilot; a single one if it is not configured.
 
     Args:
-        ask: also send the request.
+        ask: send the request.
     """
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
@@ -34,8 +31,8 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     yield from own_name(env, ABOUT)
     try:
         settings = UserpilotSettings.load(env)
-        ear = _Ear()
-        client = Userpilot(url=settings.api_url, api_key=settings.api_key, budget=ear)
+        budget = _RecordingBudget()
+        client = Userpilot(url=settings.api_url, api_key=settings.api_key, budget=budget)
     except SettingsError as error:
         yield failed(error.variable, error)
         return
@@ -47,11 +44,11 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
             jobs = client.list_jobs(where=ABOUT)
         except ConnectorError as error:
             yield failed(ABOUT, error)
-            if ear.headers:
-                yield clock_skew(f"{ABOUT} clock", ear.headers)
+            if budget.headers:
+                yield clock_skew(f"{ABOUT} clock", budget.headers)
             return
     yield ok(ABOUT, f"the key works and the plan includes exports: {len(jobs)} jobs in the last three days.")
-    yield clock_skew(f"{ABOUT} clock", ear.headers)
+    yield clock_skew(f"{ABOUT} clock", budget.headers)
     running = [job for job in jobs if not job.ended and not job.links]
     if running:
         yield warn(
@@ -63,8 +60,8 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         yield ok(f"{ABOUT} slot", "no export is under way.")
 
 
-class _Ear(Unlimited):
-    """Counts nothing, and keeps the headers of the last answer."""
+class _RecordingBudget(Unlimited):
+    """A budget without limit that keeps the headers of the last answer."""
 
     headers: Mapping[str, str] = {}
 

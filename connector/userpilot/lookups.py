@@ -1,6 +1,6 @@
-"""Lookups on their way: read, fitted to the catalogue, landed with history; lists inside items as tables of their own.
+"""Lands lookups: items become rows of the catalogue's columns, with history; lists inside items get their own tables.
 
-Items are few, so they are built and looked at one by one. Nothing here walks pages.
+A lookup has few items, so they are handled one by one. Pagination is in ``client.py``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +22,17 @@ from connector.stream import Column, Page, Receipt, Stream
 from connector.userpilot.client import Userpilot
 from connector.warehouse.connection import Warehouse
 
-_FITS = {"BOOLEAN": (bool,), "BIGINT": (int,)}
+_PYTHON_TYPES = {"BOOLEAN": (bool,), "BIGINT": (int,)}
 
 
 def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spool_dir: Path) -> list[Receipt]:
-    """Land one lookup and what hangs on it.
+    """Land one lookup and the lists inside its items.
 
     Returns:
-        A receipt for every table; none at all if the account does not have this lookup.
+        A receipt for every table; none if the account does not have this lookup.
 
     Raises:
-        ConnectorError: as the rooms below raise it; the tables are as they were.
+        ConnectorError: from the client, the spool or the landing; the tables are unchanged.
     """
     warehouse.must_not_be_named(stream.schema)
     meter, today = Meter(), datetime.now(UTC).date()
@@ -60,21 +60,21 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
 
 
 def members(items: Iterable[Mapping[str, Any]], field: str) -> Iterable[dict[str, Any]]:
-    """The lists inside items, one member a row; null, missing and empty all mean none."""
+    """One row for each member of the lists inside items; null, missing and empty lists have none."""
     for item in items:
         inside = item.get(field)
         rows = [
             member if isinstance(member, dict) else {"value": member}
             for member in (inside if isinstance(inside, list) else [])
         ]
-        for ordinal, (row, name) in enumerate(zip(rows, _told_apart(rows), strict=True), start=1):
+        for ordinal, (row, name) in enumerate(zip(rows, _unique_ids(rows), strict=True), start=1):
             yield {**row, "parent_id": item["id"], "ordinal": ordinal, "id": name}
 
 
-def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """An id for each member of one list: its own, else its ordinal; what is taken already gets ``#ordinal`` behind it.
+def _unique_ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An id for each member of one list: its own, else its ordinal. A repeated one gets the suffix ``#ordinal``.
 
-    Members that were sent with an id choose first: who has none makes way, wherever it stands.
+    Members with an id of their own come first, so that an ordinal never takes the id of another member.
     """
     sent = ["" if row.get("id") in (None, "") else str(row["id"]) for row in rows]
     names: dict[str, int] = {}
@@ -89,7 +89,7 @@ def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str, ...] = ()) -> Page:
-    """Items as rows of their table; what has no column, or does not fit it, is kept in ``_extra``."""
+    """Items as rows of their table; fields without a column, and values that do not fit, are kept in ``_extra``."""
     columns = {column.field: column for column in stream.columns}
     rows: list[dict[str, Any]] = []
     strangers: set[str] = set()
@@ -97,7 +97,7 @@ def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, value in item.items():
-            fits = name in columns and _fits(columns[name], value)
+            fits = name in columns and _has_type(columns[name], value)
             (row if fits else extra)[name] = value
         if extra:
             strangers |= extra.keys() - columns.keys()
@@ -115,7 +115,7 @@ def page(stream: Stream, items: Iterable[Mapping[str, Any]], warnings: tuple[str
     )
 
 
-def _fits(column: Column, value: Any) -> bool:
-    if value is None or column.type not in _FITS:
+def _has_type(column: Column, value: Any) -> bool:
+    if value is None or column.type not in _PYTHON_TYPES:
         return True
-    return isinstance(value, _FITS[column.type]) and (column.type == "BOOLEAN" or not isinstance(value, bool))
+    return isinstance(value, _PYTHON_TYPES[column.type]) and (column.type == "BOOLEAN" or not isinstance(value, bool))

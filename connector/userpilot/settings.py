@@ -1,4 +1,4 @@
-"""Userpilot's variables in the environment. Where they come from (shell, .env, secret store) is not our business."""
+"""Userpilot's variables in the environment."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ class UserpilotSettings:
     """How to reach one environment.
 
     Attributes:
-        api_url: base URL of the export API; accounts with a host of their own read it in the web app.
-        api_key: belongs to one environment; production and staging have different ones, and one export slot each.
-        privacy: what is dropped or hashed before it reaches the warehouse; None for nothing.
+        api_url: base URL of the export API; an account with its own host finds it in the web app.
+        api_key: the key of one environment; production and staging have different keys, and one export slot each.
+        privacy: rules for what is dropped or hashed before it reaches the warehouse; None for no rules.
     """
 
     api_url: str

@@ -1,8 +1,9 @@
-"""Opens the warehouse late, closes it early, and waits its turn.
+"""Opens the warehouse late, closes it early, and queues for it.
 
-A DuckDB file belongs to one writing process at a time, and while one writes nobody else can even read. So nothing in
-this project holds a connection while it waits for a vendor, and whoever finds the file taken stands in line and tries
-again, with jitter, until its patience ends. Nothing above this room may assume a file.
+A DuckDB file belongs to one writing process at a time. While one process writes, no other can even read. So this
+project never holds a connection while it waits for a vendor. A process that finds the file in use queues for it and
+tries again, with jitter, until its patience ends. No module outside this folder may assume that the warehouse is a
+file.
 """
 
 import contextlib
@@ -20,65 +21,75 @@ import duckdb
 
 from connector.errors import BusyError, ConnectorError, ContractError, RejectedError, SettingsError, TransientError
 from connector.redaction import excerpt
-from connector.warehouse.queue import Turn
+from connector.warehouse.queue import QueuePlace
 
-# Names for what other folders handle: only this folder and `landing` import DuckDB itself.
+# Names for other folders: only this folder and `landing` import DuckDB itself.
 Connection = duckdb.DuckDBPyConnection
 MissingTableError = duckdb.CatalogException
 
 LOCK_WAIT = 300.0
-# Seconds in which an empty file may be a database that another program is just making.
-BIRTH = 5.0
-# Seconds between two looks at a file that is taken, at most.
+# Seconds in which an empty file may be a database that another program is still creating.
+CREATION_SECONDS = 5.0
+# Longest pause between two attempts to open a file that is in use, in seconds.
 LONGEST_PAUSE = 0.1
-# Loading needs one thread, and memory for a day of 100,000 rows; what is more is spilled to beside the file.
+# Loading needs one thread, and memory for a day of 100,000 rows. DuckDB spills larger days to disk beside the file.
 MEMORY_MB = 144
 WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
 
-_NOT_HERE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
+_NOT_A_FILE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
 _HOLDER = re.compile(r"PID (\d+)")
-# What DuckDB says where another connection of this process has the file.
-_TAKEN_HERE = ("different configuration", "Unique file handle conflict")
+# DuckDB's messages if another connection of this process has the file open.
+_OPEN_IN_THIS_PROCESS = ("different configuration", "Unique file handle conflict")
 
-# What DuckDB calls its own catalogs and schemas, and what this project's are called; the vendors' come with each table.
-_TAKEN = ("main", "temp", "system", "information_schema", "pg_catalog", "connector", "staging", "intermediate", "marts")
+# Names of DuckDB's own catalogs and schemas, and of this project's schemas. Each table adds its vendor's schema.
+_RESERVED_NAMES = (
+    "main",
+    "temp",
+    "system",
+    "information_schema",
+    "pg_catalog",
+    "connector",
+    "staging",
+    "intermediate",
+    "marts",
+)
 
-# Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: writers take turns.
-_TURNS: dict[str, threading.Lock] = {}
-_TURNS_GUARD = threading.Lock()
+# Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: one lock a file.
+_WRITE_LOCKS: dict[str, threading.Lock] = {}
+_WRITE_LOCKS_GUARD = threading.Lock()
 
 
-class _Here(threading.local):
-    """What this thread reads: whoever waits for it to end cannot be let go first by it."""
+class _ThreadReads(threading.local):
+    """Files that this thread has open for reading. It must not queue behind a process that waits for it to end."""
 
     def __init__(self) -> None:
-        self.reading: list[Path] = []
+        self.paths: list[Path] = []
 
 
-_HERE = _Here()
+_READS = _ThreadReads()
 
 
 class Warehouse:
-    """One warehouse, named by what the WAREHOUSE variable holds. The only place that knows what kind it is.
+    """One warehouse, named by the value of the WAREHOUSE variable. Only this class knows what kind it is.
 
     Args:
-        url: a file path. ``md:`` and ``ducklake:`` are understood and refused until they are supported.
-        lock_wait: seconds to wait for other processes before giving up.
+        url: a file path. ``md:`` and ``ducklake:`` are recognized and refused until they are supported.
+        lock_wait: seconds to wait for other processes.
 
     Raises:
-        SettingsError: the name is of a kind that this version cannot open, or that of a schema.
+        SettingsError: this version cannot open a warehouse of this kind, or the file has the name of a schema.
     """
 
     def __init__(self, url: str | Path, *, lock_wait: float = LOCK_WAIT) -> None:
         self.name = str(url)
-        if _NOT_HERE.match(self.name):
+        if _NOT_A_FILE.match(self.name):
             raise SettingsError(
                 "WAREHOUSE",
                 f"is {excerpt(self.name.split('?')[0], 60)!r}, and this version writes only DuckDB files",
                 next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
             )
         try:
-            # Absolute: DuckDB reads the beginning of a name such as sqlite:x as what opens it.
+            # Absolute, because DuckDB reads the prefix of a name such as sqlite:x as the extension that opens it.
             self._path, self._lock_wait = Path(self.name).expanduser().absolute(), lock_wait
         except RuntimeError:
             raise SettingsError(
@@ -87,13 +98,12 @@ class Warehouse:
         if self.name == ":memory:":
             raise SettingsError(
                 "WAREHOUSE",
-                "is ':memory:', where nothing would be left when the run ends",
+                "is ':memory:', which loses all rows when the run ends",
                 next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
             )
-        key = str(self._path)
-        with _TURNS_GUARD:
-            self._turn = _TURNS.setdefault(key, threading.Lock())
-        for schema in _TAKEN:
+        with _WRITE_LOCKS_GUARD:
+            self._write_lock = _WRITE_LOCKS.setdefault(str(self._path), threading.Lock())
+        for schema in _RESERVED_NAMES:
             self.must_not_be_named(schema)
 
     def __repr__(self) -> str:
@@ -101,41 +111,43 @@ class Warehouse:
 
     @property
     def catalog(self) -> str:
-        """What DuckDB calls the file: its name up to the first dot."""
+        """DuckDB's name for the file: the file's name up to the first dot."""
         return self._path.name.lstrip(".").partition(".")[0]
 
     def must_not_be_named(self, schema: str) -> None:
-        """Refuse a file whose name is that of a schema in it: DuckDB calls a file's catalog after the file, so that
-        ``shop.orders`` in ``shop.duckdb`` means two things, here and in everybody's queries.
+        """Refuse a file that has the name of a schema in it.
+
+        DuckDB names a file's catalog after the file, so ``shop.orders`` in ``shop.duckdb`` means two things, in our
+        statements and in every other query.
 
         Raises:
-            SettingsError: it is, whatever the case of its letters.
+            SettingsError: the names are equal. Case does not matter.
         """
         if self.catalog.lower() == schema.lower():
             raise SettingsError(
                 "WAREHOUSE",
                 f"is {excerpt(self._path.name, 60)!r}, and DuckDB cannot tell the file from the schema {schema} in it",
-                next_step="name the file otherwise, such as warehouse.duckdb; one that exists can simply be renamed.",
+                next_step="use another file name, such as warehouse.duckdb; an existing file can simply be renamed.",
             )
 
     @contextlib.contextmanager
     def write(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that may write, in UTC; closed when the block ends. Waits for others up to ``lock_wait``.
+        """A connection that may write, in UTC; closed when the block ends. Waits up to ``lock_wait`` seconds.
 
         Args:
-            where: for messages, what is to be written, such as a partition.
+            where: what will be written, such as a partition; for messages.
 
         Raises:
-            BusyError: somebody else held the file all the time; the message names the process.
+            BusyError: another process kept the file locked; the message names it.
             RejectedError: the file cannot be written here, or was written by a newer DuckDB.
-            TransientError: the disk is full; errors in the block's own statements stay what they are.
+            TransientError: the disk is full. Other errors in the block's own statements are not translated.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise self._cannot_open(fault, where) from None
         until = time.monotonic() + self._lock_wait
-        if not self._turn.acquire(timeout=self._lock_wait):
+        if not self._write_lock.acquire(timeout=self._lock_wait):
             raise self._busy("another thread of this process", where)
         try:
             with _private_files():
@@ -151,69 +163,69 @@ class Warehouse:
                 finally:
                     connection.close()
         finally:
-            self._turn.release()
+            self._write_lock.release()
 
     @contextlib.contextmanager
     def read(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that only reads, in UTC; closed when the block ends. Many may read at once.
 
-        Keep the block short: while anybody reads, nobody can land.
+        Keep the block short: no landing can write while a reader has the file open.
         """
         until = time.monotonic() + self._lock_wait
         connection = self._open(read_only=True, until=until, where=where)
-        _HERE.reading.append(self._path)
+        _READS.paths.append(self._path)
         try:
             yield connection
         finally:
             connection.close()
-            with contextlib.suppress(ValueError):  # ended by another thread than began it
-                _HERE.reading.remove(self._path)
+            with contextlib.suppress(ValueError):  # the block was ended by another thread than the one that began it
+                _READS.paths.remove(self._path)
 
     def exists(self) -> bool:
-        """Whether anything was ever written to it."""
+        """Whether the warehouse was ever written to."""
         return self._path.exists()
 
     def sweep(self) -> None:
-        """Remove what processes left that died while they made the file."""
+        """Remove unfinished files of processes that died while they created the warehouse."""
         for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.new"):
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > 60:
                     left.unlink()
 
     def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
-        pause, born_by, said = 0.01, min(time.monotonic() + BIRTH, until), ""
-        with Turn(self._path) as turn:
+        pause, created_by, message = 0.01, min(time.monotonic() + CREATION_SECONDS, until), ""
+        with QueuePlace(self._path) as place:
             while True:
                 late = time.monotonic() >= until
-                if late or turn.comes() or (read_only and self._path in _HERE.reading):
-                    met = self._state()
+                if late or place.may_try() or (read_only and self._path in _READS.paths):
+                    before = self._state()
                     try:
                         return self._connect(read_only=read_only)
                     except (duckdb.Error, OSError) as fault:
-                        # Its class differs between DuckDB versions; what it says does not. And what was empty, or
-                        # another file, a moment ago may be a database by now: it is asked again.
-                        unborn = (self._is_empty() or self._state() != met) and time.monotonic() < born_by
-                        if not unborn and not _is_taken(fault):
+                        # The error's class differs between DuckDB versions; its message does not. A file that was
+                        # empty, or another file, a moment ago may be a database by now: try again.
+                        in_creation = (self._is_empty() or self._state() != before) and time.monotonic() < created_by
+                        if not in_creation and not _is_in_use(fault):
                             raise self._cannot_open(fault, where) from None
-                        said = str(fault)
+                        message = str(fault)
                     if late:
-                        raise self._busy(_holder(said), where) from None
-                    turn.stand()
+                        raise self._busy(_holder(message), where) from None
+                    place.take_first()
                 time.sleep(random.uniform(0.5, 1.0) * pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if not read_only and not self._path.exists():
-            self._make()
+            self._create()
         connection = duckdb.connect(self._path, read_only=read_only)
         connection.execute("set TimeZone = 'UTC'")
         return connection
 
-    def _make(self) -> None:
-        """The file, whole from its first moment.
+    def _create(self) -> None:
+        """Create the file so that other processes never see it unfinished.
 
-        DuckDB makes an empty file, locks it and then writes its header: whoever looks in between finds no database,
-        and a process killed there leaves a file that nothing opens ever again.
+        DuckDB creates an empty file, locks it and then writes its header. A process that looks in between finds no
+        database, and a process killed there leaves a file that can never be opened again.
         """
         self.sweep()
         new = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:12]}.new")
@@ -221,16 +233,16 @@ class Warehouse:
             duckdb.connect(new).close()
             try:
                 os.link(new, self._path)
-            except FileExistsError:  # somebody else was faster
+            except FileExistsError:  # another process was faster
                 pass
-            except OSError:  # no links on this file system
+            except OSError:  # a file system without links
                 if not self._path.exists():
                     new.rename(self._path)
         finally:
             new.unlink(missing_ok=True)
 
     def _state(self) -> tuple[int, int, int] | None:
-        """Which file lies there, its bytes and when they changed; None where there is none."""
+        """The file's inode, its size in bytes and the time of its last change; None if there is no file."""
         try:
             stat = self._path.stat()
         except OSError:
@@ -264,7 +276,7 @@ class Warehouse:
             return RejectedError(
                 f"{self.name} is an empty file",
                 where=where,
-                next_step="remove it, unless somebody is making it just now; the next landing makes the database.",
+                next_step="remove it, unless another program is creating it now; the next landing creates a database.",
             )
         if "version number" in text or "newer version" in text:
             return RejectedError(
@@ -284,9 +296,9 @@ _WRITERS, _MASK, _MASK_GUARD = 0, 0, threading.Lock()
 
 @contextlib.contextmanager
 def _private_files() -> Iterator[None]:
-    """While anybody writes, files made by this process are its user's alone.
+    """Files that this process creates meanwhile are readable by its user only.
 
-    DuckDB makes its log and its spill files by itself, with rows in them, and asks for no mode.
+    DuckDB creates its log and its spill files itself. They hold rows, and it takes no file mode as a setting.
     """
     global _WRITERS, _MASK
     with _MASK_GUARD:
@@ -302,23 +314,21 @@ def _private_files() -> Iterator[None]:
                 os.umask(_MASK)
 
 
-def _is_taken(fault: Exception) -> bool:
-    """Another process holds the lock, or another thread of ours has the file open the other way."""
+def _is_in_use(fault: Exception) -> bool:
+    """Whether another process holds the lock, or another thread of ours has the file open in the other mode."""
     text = str(fault)
-    return (
-        "lock on file" in text or "being used by another process" in text or any(words in text for words in _TAKEN_HERE)
-    )
+    return any(words in text for words in ("lock on file", "being used by another process", *_OPEN_IN_THIS_PROCESS))
 
 
-def _holder(said: str) -> str:
-    if any(words in said for words in _TAKEN_HERE):
+def _holder(message: str) -> str:
+    if any(words in message for words in _OPEN_IN_THIS_PROCESS):
         return "another connection of this process"
-    found = _HOLDER.search(said)
+    found = _HOLDER.search(message)
     return f"process {found[1]}" if found else "another process"
 
 
 def _is_full(fault: duckdb.Error) -> bool:
-    """The disk or the memory has no room; a commit that cannot be written says so as an error of the transaction."""
+    """Whether the disk or the memory is full. For a failed commit DuckDB reports this as a transaction error."""
     text = str(fault)
     return isinstance(fault, duckdb.OutOfMemoryException) or any(
         words in text for words in ("No space left", "File too large", "Disk quota", "Could not write file")
@@ -326,24 +336,26 @@ def _is_full(fault: duckdb.Error) -> bool:
 
 
 def translated(fault: duckdb.Error, where: str) -> ConnectorError:
-    """What DuckDB said while rows were written, as one of ours; the transaction is rolled back."""
-    said = excerpt(str(fault), 300)
+    """An error of DuckDB while rows were written, as one of ours; the transaction is rolled back."""
+    message = excerpt(str(fault), 300)
     if isinstance(fault, duckdb.IOException) or _is_full(fault):
         return TransientError(
-            f"the warehouse could not be written: {said}",
+            f"the warehouse could not be written: {message}",
             where=where,
             next_step="free space on the warehouse's disk, then rerun; the old rows are still in place.",
         )
     if isinstance(fault, duckdb.InvalidInputException | duckdb.ConversionException):
         return ContractError(
-            f"a value does not fit its column: {said}",
+            f"a value does not fit its column: {message}",
             where=where,
             next_step="nothing was landed; report the message: the catalogue needs another type for this column.",
         )
     if isinstance(fault, duckdb.TransactionException):
         return TransientError(
-            f"another landing changed the table at the same time: {said}", where=where, next_step="rerun the partition."
+            f"another landing changed the table at the same time: {message}",
+            where=where,
+            next_step="rerun the partition.",
         )
     return RejectedError(
-        f"the warehouse refused the landing: {said}", where=where, next_step="report it with this message."
+        f"the warehouse refused the landing: {message}", where=where, next_step="report it with this message."
     )

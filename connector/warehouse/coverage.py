@@ -1,4 +1,4 @@
-"""Answers from receipts and landed rows: which days are whole, moved or failed, and what is in a day."""
+"""What receipts and landed rows tell: which days are whole, moved or failed, and what is in a day."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,24 +26,19 @@ def newest_day(warehouse: Warehouse, stream: Stream) -> date | None:
 
 
 def announced_counts(warehouse: Warehouse, stream: Stream, first: date, last: date) -> dict[date, int]:
-    """What the vendor had announced when each landed day of a stretch was landed last."""
-    if not warehouse.exists():
-        return {}
-    with warehouse.read() as connection:
-        try:
-            rows = connection.execute(
-                f"select day, arg_max(announced, landed_at) from connector.landings "
-                f"where table_name = {literal(stream.table)} and status = 'landed' "
-                f"and day between {literal(first)} and {literal(last)} group by day"
-            ).fetchall()
-        except duckdb.CatalogException:
-            return {}
+    """The vendor's count of each landed day from ``first`` to ``last``, as of the day's newest landing."""
+    rows = _query(
+        warehouse,
+        f"select day, arg_max(announced, landed_at) from connector.landings "
+        f"where table_name = {literal(stream.table)} and status = 'landed' "
+        f"and day between {literal(first)} and {literal(last)} group by day",
+    )
     return {day: count for day, count in rows if count is not None}
 
 
 def moved_days(warehouse: Warehouse, tables: Sequence[str]) -> list[tuple[str, date, int, int]]:
-    """Landed days whose vendor count is another one by now: table, day, the count when landed, the count now."""
-    return _asked(
+    """Landed days whose vendor count has changed since: table, day, the count when landed, the count now."""
+    return _query(
         warehouse,
         "select c.table_name, c.day, l.announced, c.vendor_count from connector.coverage c join (select table_name, "
         "day, arg_max(announced, landed_at) as announced from connector.landings where status = 'landed' "
@@ -54,9 +49,9 @@ def moved_days(warehouse: Warehouse, tables: Sequence[str]) -> list[tuple[str, d
 
 
 def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What the newest failed receipt of each table and day says; nothing for those without one."""
+    """The message of the newest failed receipt of each table and day; days without one are left out."""
     names = [f"{table} {day}" for table, day in days]
-    rows = _asked(
+    rows = _query(
         warehouse,
         "select table_name, day::varchar, arg_max(error, landed_at) from connector.landings where status = 'failed' "
         f"and list_contains({literal(names)}, table_name || ' ' || day) group by all",
@@ -107,7 +102,7 @@ def end_of(day: date, timezone: str) -> datetime:
 
 def landed_tables(warehouse: Warehouse) -> dict[str, Landed]:
     """Every table that anything was landed in, also in vain, and what its receipts say."""
-    rows = _asked(
+    rows = _query(
         warehouse,
         "select table_name, day, epoch_us(max(landed_at) filter (status = 'landed')), count(*) filter "
         "(status = 'failed'), avg(requests) filter (status = 'landed') from connector.landings group by all",
@@ -124,7 +119,8 @@ def landed_tables(warehouse: Warehouse) -> dict[str, Landed]:
     return found
 
 
-def _asked(warehouse: Warehouse, sql: str) -> list[Any]:
+def _query(warehouse: Warehouse, sql: str) -> list[Any]:
+    """Rows of a query; none if the warehouse or a table of the query does not exist yet."""
     if not warehouse.exists():
         return []
     with warehouse.read() as connection:
@@ -135,7 +131,7 @@ def _asked(warehouse: Warehouse, sql: str) -> list[Any]:
 
 
 def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, int]) -> None:
-    """Remember the vendor's own counts, for ``connector.coverage``. Probes older than the last are not kept."""
+    """Remember the vendor's own counts, for ``connector.coverage``. Only the newest probe of a day is kept."""
     if not counts:
         return
     now = datetime.now(UTC)
@@ -151,7 +147,7 @@ def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, in
 
 @dataclass(frozen=True)
 class DayFacts:
-    """What the table itself says of one day: rows, different keys, rows without a key, rows with extras."""
+    """One day of a table: rows, distinct keys, rows without a key, rows with something in ``_extra``."""
 
     rows: int
     keys: int
@@ -160,7 +156,7 @@ class DayFacts:
 
 
 def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, DayFacts]:
-    """Facts of each day, in one short reading; days without rows have zeros."""
+    """Facts of each day, from one short query; days without rows have zeros."""
     facts = dict.fromkeys(days, DayFacts(0, 0, 0, 0))
     if not days or not warehouse.exists():
         return facts
@@ -186,7 +182,7 @@ USUAL_DAYS = 7
 
 
 def hours_of_days(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dict[date, Hours]:
-    """How each day went, hour by hour, beside the week before it; in one short reading."""
+    """Rows per hour of each day beside the average of the week before it, from one short query."""
     if not days or not warehouse.exists():
         return {}
     first, last = min(days) - timedelta(days=USUAL_DAYS), max(days)
@@ -207,10 +203,10 @@ def hours_of_days(warehouse: Warehouse, stream: Stream, days: Sequence[date]) ->
 
 
 def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[str, tuple[int, date, date]]:
-    """Rows that were landed under other rules for personal data than these, by table: how many, first and last day.
+    """Rows that were landed under other rules for personal data, by table: how many, first and last day.
 
     Args:
-        rules: by table, the fingerprint of those that would be applied today; empty where there are none.
+        rules: by table, the fingerprint of today's rules; empty where there are none.
     """
     if not warehouse.exists():
         return {}

@@ -1,6 +1,7 @@
-"""Landed rows as a pandas frame, for notebooks and tests: read-only, closed before it returns, never on a row's way in.
+"""Landed rows as a pandas frame, for notebooks and tests. Read-only; landings do not use it.
 
-Rows are copied out in one go, so a frame must fit into memory; what does not is better asked for in SQL.
+Rows are copied at once and the warehouse is closed again, so a frame must fit into memory. Larger results are better
+computed in SQL.
 """
 
 import warnings
@@ -22,31 +23,31 @@ if TYPE_CHECKING:
 
 Days = date | str | Sequence[date | str]
 
-# The column with the day of a row: in landed tables, in models.
-_DAYS = ("_day", "day")
-# Where a NULL may stand, so that a missing count is not the float NaN.
+# The column with the day of a row: in landed tables, and in models.
+_DAY_COLUMNS = ("_day", "day")
+# pandas types that have a NULL, so that a missing count is not the float NaN.
 _NULLABLE = {"BIGINT": "Int64", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
 
 
 def frame(
     table: str, days: Days | None = None, *, columns: Sequence[str] | None = None, warehouse: Warehouse | None = None
 ) -> "pandas.DataFrame":
-    """The rows of a landed table, or of any other table or view of the warehouse.
+    """The rows of a landed table, or of any other table or view in the warehouse.
 
     Args:
         table: schema and name, such as ``openpanel.events`` or ``marts.sessions``.
-        days: one day, or the first and the last one, both included, of the column ``_day``; of a model, ``day``. A
-            moment stands for its day, in UTC if it has a timezone. All rows if left out.
-        columns: in this order; all if left out. Naming the few you need is many times faster.
-        warehouse: the one that WAREHOUSE names if left out.
+        days: one day, or the first and the last, both included, of the column ``_day`` (``day`` in a model). A
+            datetime stands for its day, in UTC if it has a timezone. All rows by default.
+        columns: their names, in the order you want; all by default. A few columns are read many times faster.
+        warehouse: by default the one that WAREHOUSE names.
 
     Returns:
-        One row per record, in the order of the table. Times are ``datetime64[us, UTC]``; whole numbers, truth values
-        and decimals are pandas' nullable types; JSON is its text.
+        One row per record, in the order of the table. Times are ``datetime64[us, UTC]``; integers, booleans and
+        floats have pandas' nullable types; JSON is text.
 
     Raises:
-        RejectedError: there is no such table or column, the days are none, or pandas is not installed.
-        BusyError: somebody else kept the warehouse locked.
+        RejectedError: there is no such table or column, the days cannot be read, or pandas is not installed.
+        BusyError: another process kept the warehouse locked.
     """
     try:
         import pandas  # noqa: F401  DuckDB needs it to make a frame
@@ -56,7 +57,7 @@ def frame(
         ) from None
     schema, _, name = table.partition(".")
     if not name:
-        raise _not_there(table, "a table has a schema and a name", "write schema.table, such as connector.landings.")
+        raise _refused(table, "a table has a schema and a name", "write schema.table, such as connector.landings.")
     warehouse = warehouse or Warehouse(Settings.load().warehouse)
     with warehouse.read() as connection:
         types = dict(
@@ -66,18 +67,16 @@ def frame(
             ).fetchall()
         )
         if not types:
-            raise _not_there(
-                table, "there is no such table", "land it first; connector.landings tells what has landed."
-            )
+            raise _refused(table, "there is no such table", "land it first; connector.landings tells what has landed.")
         wanted = list(types) if columns is None else [columns] if isinstance(columns, str) else list(columns)
         if not wanted or len(set(wanted)) < len(wanted):
-            raise _not_there(table, "no column is named, or one twice", f"use some of {', '.join(types)}, once each.")
+            raise _refused(table, "no column is named, or one twice", f"use some of {', '.join(types)}, once each.")
         if unknown := [column for column in wanted if column not in types]:
-            raise _not_there(table, f"there is no column {unknown[0]!r}", f"use {', '.join(types)}.")
-        day = next((name for name in _DAYS if name in types), None)
+            raise _refused(table, f"there is no column {unknown[0]!r}", f"use {', '.join(types)}.")
+        day = next((name for name in _DAY_COLUMNS if name in types), None)
         if days is not None and day is None:
-            raise _not_there(table, "it has no days", "leave the days out.")
-        where = _of_days(days, table, str(day)) if days is not None else ""
+            raise _refused(table, "it has no days", "leave the days out.")
+        where = _days_condition(days, table, str(day)) if days is not None else ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # DuckDB 1.5's own use of pandas 3.1
             rows = connection.execute(f"select {listed(wanted)} from {quoted(schema)}.{quoted(name)}{where}").df()
@@ -85,18 +84,18 @@ def frame(
     return rows.astype(kinds)
 
 
-def _of_days(days: Days, table: str, column: str) -> str:
+def _days_condition(days: Days, table: str, column: str) -> str:
     ends = list(days) if isinstance(days, tuple | list) else [days, days]
     try:
         first, last = map(day_of, ends)
     except (ValueError, TypeError):
-        raise _not_there(
+        raise _refused(
             table, f"{excerpt(str(days), 60)} are no days", "write YYYY-MM-DD, or the first and the last of them."
         ) from None
     if last < first:
-        raise _not_there(table, f"{last} is before {first}", "swap the two days.")
+        raise _refused(table, f"{last} is before {first}", "swap the two days.")
     return f" where {quoted(column)} between {literal(first)} and {literal(last)}"
 
 
-def _not_there(table: str, what: str, next_step: str) -> RejectedError:
+def _refused(table: str, what: str, next_step: str) -> RejectedError:
     return RejectedError(what, where=excerpt(table, 80), next_step=next_step)

@@ -11,7 +11,7 @@ from connector.warehouse.sql import columns, literal, quoted
 # One INSERT holds this many rows.
 ROWS_AT_ONCE = 1000
 
-# Per table and day: what is landed, what the vendor counted when it was last asked, and whether that is the same.
+# Per table and day: the landed rows, the vendor's newest count, and whether the two agree.
 _COVERAGE = """
 create view if not exists connector.coverage as
 with landed as (
@@ -54,7 +54,7 @@ left join asked on asked.table_name = days.table_name and asked.day = days.day
 
 
 def create(connection: duckdb.DuckDBPyConnection, *tables: Table) -> None:
-    """Create tables where they are missing, and add columns that an entry gained since."""
+    """Create missing tables, and add columns that a table's entry gained since it was created."""
     connection.execute("create schema if not exists connector")
     for table in tables:
         wanted = ", ".join(_definition(table, column) for column in table.columns)
@@ -66,13 +66,13 @@ def create(connection: duckdb.DuckDBPyConnection, *tables: Table) -> None:
 
 
 def create_receipts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create what every landing writes, and the view that compares it with the vendors' counts."""
+    """Create the tables that every landing writes to, and the view that compares them with the vendors' counts."""
     create(connection, LANDINGS, PROBES)
     connection.execute(_COVERAGE)
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """Add rows, each a value by column; a column that the rows leave out is NULL. All rows have the same columns."""
+    """Add rows, each a mapping of column to value, all with the same columns. Columns left out are NULL."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         values = ", ".join(f"({', '.join(literal(row[name]) for name in some[0])})" for row in some)

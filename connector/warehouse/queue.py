@@ -1,9 +1,10 @@
-"""Who is next at a file that belongs to one process at a time.
+"""A queue for a file that one process at a time may open.
 
-Whoever finds the file taken goes to the head of the line, if nobody is there, and whoever comes later lets the head go
-first. Without it, readers that come and go leave no moment without a reader, and a landing waits until its patience
-ends. The head holds a lock on a small file beside the one it waits for, so one that dies holds up nobody. Programs
-that do not know the line meet the file as ever, and this room never fails: at worst nobody lets anybody go first.
+A process that finds the file in use takes the first place of the queue if that is free. Those that come later let it
+go first. Without a queue, readers that come and go would leave no moment without a reader, and a landing would wait
+until its patience ends. The first place is a lock on a small file beside the one in question, so a process that dies
+gives it up. Programs that do not know the queue open the file as before. The queue never raises: where it cannot work,
+every process tries the file as often as it likes.
 """
 
 import contextlib
@@ -14,47 +15,48 @@ from pathlib import Path
 
 from connector.system.files import locked
 
-# Seconds to let somebody else go first: a head that does not get in for so long may be waiting for us.
-COURTESY = 30.0
+# Seconds to let the first in the queue go first. If it gets no access for so long, it may be waiting for us.
+YIELD_SECONDS = 30.0
 
 
-class Turn:
-    """One wait for one file; use it as a context manager, and open the file before it ends."""
+class QueuePlace:
+    """One wait for one file. Use it as a context manager, and open the file before it ends."""
 
     def __init__(self, file: Path) -> None:
-        self._head = file.with_name(f".{file.name}.next")
-        self._courteous_until = time.monotonic() + COURTESY
+        self._lock_file = file.with_name(f".{file.name}.next")
+        self._yields_until = time.monotonic() + YIELD_SECONDS
         self._held = contextlib.ExitStack()
-        self.is_head = False
+        self.is_first = False
 
-    def __enter__(self) -> "Turn":
+    def __enter__(self) -> "QueuePlace":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def comes(self) -> bool:
-        """Whether to try the file now: nobody else is to go first."""
-        return self.is_head or time.monotonic() > self._courteous_until or not self._is_held()
+    def may_try(self) -> bool:
+        """Whether to try the file now: no other process is to go first."""
+        return self.is_first or time.monotonic() > self._yields_until or not self._is_taken()
 
-    def stand(self) -> None:
-        """Go to the head of the line, if that is free."""
-        if self.is_head:
+    def take_first(self) -> None:
+        """Take the first place if it is free."""
+        if self.is_first:
             return
-        # TimeoutError, an OSError, when somebody is there; others where no file can be made here.
+        # TimeoutError, an OSError, if it is taken; another OSError where no file can be made.
         with contextlib.suppress(OSError):
-            self._held.enter_context(locked(self._head))
-            self._held.callback(self._remove)  # before the lock goes: never the file of whoever came next
-            self.is_head = True
+            self._held.enter_context(locked(self._lock_file))
+            # Removed while the lock is held: later it could be the file of the next in the queue.
+            self._held.callback(self._remove)
+            self.is_first = True
 
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
-            self._head.unlink()
+            self._lock_file.unlink()
 
-    def _is_held(self) -> bool:
+    def _is_taken(self) -> bool:
         try:
-            handle = os.open(self._head, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:  # there is none, or it is another user's
+            handle = os.open(self._lock_file, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:  # there is none, or it belongs to another user
             return False
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,7 +1,4 @@
-"""Names and values as SQL text: quoted once, here, for every room that writes statements.
-
-Nothing here runs a statement.
-"""
+"""Names and values as SQL text, quoted here for every module that writes statements. Runs no statement itself."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -22,7 +19,7 @@ def quoted_table(stream: Stream) -> str:
 
 
 def literal(value: object) -> str:
-    """A value of ours as SQL. Not as a bound parameter: binding one makes DuckDB import pandas, 0.26 CPU s a run."""
+    """One of our own values as SQL. Bound parameters would make DuckDB import pandas, 0.26 CPU seconds a run."""
     match value:
         case None:
             return "null"
@@ -41,6 +38,6 @@ def literal(value: object) -> str:
 
 
 def text(value: str) -> str:
-    if "\x00" in value:  # a NUL cannot stand in a statement
+    if "\x00" in value:  # a statement cannot hold a NUL
         return " || ".join("chr(0)" if char == "\x00" else text(char) for char in value)
     return "'" + value.replace("'", "''") + "'"

@@ -1,10 +1,14 @@
 """The list of tables is what a warehouse really holds."""
 
+import re
+from pathlib import Path
+
 import duckdb
 import pytest
 
+import connector
 from connector.catalogue.own import OWN
-from connector.catalogue.tables import tables
+from connector.catalogue.tables import every_stream, tables
 from connector.warehouse.own_tables import create, create_receipts
 
 
@@ -52,3 +56,12 @@ def test_landed_tables_have_their_bookkeeping_and_those_with_history_say_since_w
     assert "userpilot_shop.flows" in with_history
     assert "userpilot_shop.checklists_tasks" in with_history
     assert "userpilot_shop.events" not in with_history
+
+
+@pytest.mark.parametrize("stream", every_stream(), ids=lambda stream: stream.table)
+def test_the_source_of_every_stream_is_a_section_of_its_vendors_contract(stream):
+    contract = (Path(connector.__file__).parent / stream.vendor / "CONTRACT.md").read_text()
+    chapter, _, point = stream.source.removeprefix("CONTRACT.md ").partition(".")
+    section = re.search(rf"(?ms)^## {chapter}\. .*?(?=^## |\Z)", contract)
+    assert section, stream.source
+    assert not point or re.search(rf"(?m)^{point}\. ", section[0]), stream.source

@@ -65,6 +65,12 @@ def test_a_file_of_outboxes_that_is_not_there(tmp_path, capsys):
     assert "nofile.yaml cannot be read: " in capsys.readouterr().err
     (tmp_path / "file.yaml").write_text("people: [1]")
     assert main(["track", str(tmp_path / "file.yaml")]) == FAILED
+    assert "file.yaml.people does not fit: Expected `object`" in capsys.readouterr().err
+    (tmp_path / "file.yaml").write_text("people: {kind: identify}")
+    assert main(["track", str(tmp_path / "file.yaml")]) == FAILED
+    assert "file.yaml.people does not fit: Object missing required field `query`" in capsys.readouterr().err
+    (tmp_path / "file.yaml").write_text("")
+    assert main(["track", str(tmp_path / "file.yaml")]) == FAILED
     assert "holds no outboxes" in capsys.readouterr().err
 
 

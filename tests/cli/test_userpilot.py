@@ -9,7 +9,7 @@ import connector.userpilot.exports.machine as machine
 from connector.cli.main import main
 from connector.cli.output import DONE, FAILED, IN_PROGRESS
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
-from tests.userpilot.conftest import DAYS, FIRST, LAST
+from tests.factories import DAYS, FIRST, LAST
 
 DAYS_OF = ["--from", FIRST.isoformat(), "--to", LAST.isoformat()]
 
@@ -52,7 +52,7 @@ def test_asked_looked_at_and_landed_by_three_commands(vendor, capsys, query):
 def test_days_that_landed_in_two_halves_are_not_under_way(vendor, capsys, monkeypatch):
     monkeypatch.setattr(machine, "BACK_OFF", (timedelta(0),) * 3)
     monkeypatch.setattr(machine, "POLL_FIRST", timedelta(0))
-    vendor._polls = 1
+    vendor.polls_to_complete = 1
     vendor.fail_next_job(2)
     assert main(["export", "land", *DAYS_OF, "--wait", "30"]) == DONE
     capsys.readouterr()

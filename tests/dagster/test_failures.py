@@ -8,9 +8,9 @@ import pytest
 
 import connector.userpilot.exports.machine as machine
 from connector.dagster import connector_alerts, userpilot_assets
+from tests.conftest import ROOT
 from tests.dagster.test_alerts import failed_run
 from tests.dagster.userpilot.conftest import RANGE, TYPES, Daemon, assets, pilot, resources  # noqa: F401  fixtures
-from tests.test_house import ROOT
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ from connector.dagster import (
 from connector.dagster.components import OpenPanelComponent, UserpilotComponent
 from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ
+from tests.conftest import ROOT
 from tests.dagster.test_components import load  # noqa: F401  the fixture
 from tests.dagster.test_dbt import Clockwork, made, manifest  # noqa: F401  the fixture
 from tests.sql.conftest import FIRST as SAMPLE_FIRST
 from tests.sql.conftest import sample  # noqa: F401  the fixture
-from tests.test_house import ROOT
 
 ZONES = ("UTC", "America/New_York", "Europe/Stockholm", "Asia/Kolkata")
 FIRST = date(2026, 3, 1)

@@ -10,8 +10,9 @@ import pytest
 
 from connector import EVENTS, OpenPanel, Warehouse, sync_day
 from connector.catalogue.openpanel import DIMENSIONS
+from connector.catalogue.reports import Chart, Funnel, Series
 from connector.http.budget import Unlimited
-from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.records.fit import read_rows
 from connector.sandbox import READ
 

@@ -13,8 +13,7 @@ from connector.cli.main import main
 from connector.dagster.checks import check_results
 from connector.warehouse.own_tables import create_receipts
 from tests.conftest import DAY
-from tests.privacy.test_policy import KEY, private_land, private_sync  # noqa: F401  fixtures
-from tests.userpilot.conftest import clock, pilot, request_, urls, world  # noqa: F401  fixtures
+from tests.privacy.conftest import KEY
 
 NEXT = DAY + timedelta(days=1)
 ADA, PHONE, TABLET, BOB = "user-ada", "a" * 32, "b" * 32, "user-bob"
@@ -138,7 +137,7 @@ def test_what_is_remembered_does_not_tell_who_it_was(seen, sync, forget, query):
     assert query("select count(distinct salt), count(*) from connector.forgotten") == [(1, 5)]
 
 
-def test_hashed_people_are_found_by_their_own_id(seen, private_sync, forget, query, tmp_path, monkeypatch):  # noqa: F811
+def test_hashed_people_are_found_by_their_own_id(seen, private_sync, forget, query, tmp_path, monkeypatch):
     rules = {"openpanel.events": {"hash": ["profile_id", "device_id"]}}
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps(rules))
@@ -159,7 +158,7 @@ def test_another_instance_can_be_spared(seen, sync, forget, query):
     assert forget("--profile-id", ADA).keys() >= {"openpanel.events", "openpanel_shop.events"}
 
 
-def test_exported_events_and_waiting_files_go_too(pilot, private_land, forget, query, tmp_path, request_):  # noqa: F811
+def test_exported_events_and_waiting_files_go_too(pilot, private_land, forget, query, tmp_path, request_):
     for user in ("user-ada", "user-bob", ""):
         pilot.add_event(at="2026-03-03T08:00:00Z", user_id=user, metadata={"n": 1})
     private_land({})

@@ -8,39 +8,18 @@ from datetime import date, timedelta
 
 import pytest
 
-from connector import EVENTS, OpenPanel, SettingsError, Warehouse, sync_day
+from connector import EVENTS, SettingsError
 from connector.catalogue.openpanel import CHARTS
 from connector.catalogue.userpilot import EVENTS as EXPORTED
-from connector.http.budget import SharedBudget
 from connector.openpanel.settings import OpenPanelSettings
 from connector.privacy.policy import Privacy
-from connector.sandbox import READ, USERPILOT_KEY
+from connector.sandbox import READ
 from connector.settings import Environment
 from connector.stream import Page
-from connector.userpilot.client import Userpilot
-from connector.userpilot.exports.run import Exports
 from connector.warehouse.coverage import under_other_rules
 from tests.conftest import DAY
 from tests.landing.test_day import page as page_of
-from tests.userpilot.conftest import (  # noqa: F401  fixtures
-    clock,
-    pilot,
-    request_,
-    urls,
-    world,
-)
-
-KEY = "a key of sixteen characters or more"
-RULES = {
-    "openpanel.events": {
-        "hash": ["profile_id", "device_id", "**.email"],
-        "drop": ["profile.first_name", "profile.lastName", "latitude", "longitude", "_extra.ip"],
-    },
-    "userpilot.events": {
-        "hash": ["user_id", "metadata.email"],
-        "drop": ["metadata.name", "user_agent", "metadata.address"],
-    },
-}
+from tests.privacy.conftest import KEY, RULES
 
 
 def hashed(text):
@@ -51,25 +30,6 @@ def protected(rows, rules, stream=EVENTS):
     """Rows of a page after the rules, as Python sees them."""
     found = Privacy({f"{stream.vendor}.{stream.name}": rules}, key=KEY).protector(stream).page(page_of(rows))
     return json.loads(bytes(found.body)), found
-
-
-@pytest.fixture
-def private_sync(url, tmp_path):
-    """Land a day with rules; every client is a new one, as another process would have."""
-
-    def run(rules=RULES, key=KEY, day=DAY, **options):
-        with OpenPanel(
-            url=url,
-            client_id=READ.id,
-            client_secret=READ.secret,
-            project_id="demo",
-            privacy=Privacy(rules, key=key),
-            budget=SharedBudget(url, folder=tmp_path / "budget"),
-        ) as client:
-            store = Warehouse(tmp_path / "warehouse.duckdb")
-            return sync_day(client, EVENTS, day, warehouse=store, spool_dir=tmp_path / "spool", **options)
-
-    return run
 
 
 def bytes_below(folder):
@@ -204,19 +164,7 @@ def test_equal_people_have_equal_hashes_at_both_vendors():
 # ---------- Userpilot
 
 
-@pytest.fixture
-def private_land(urls, clock, tmp_path, request_):  # noqa: F811
-    def run(rules=RULES, key=KEY, **options):
-        with Userpilot(url=urls[0], api_key=USERPILOT_KEY, privacy=Privacy(rules, key=key)) as client:
-            exports = Exports(client, tmp_path / "spool", clock=clock.moment, sleep=clock.sleep)
-            asked = options.pop("request", request_)
-            store = Warehouse(tmp_path / "warehouse.duckdb")
-            return [exports.land(job, warehouse=store, **options) for job in exports.wait(asked)]
-
-    return run
-
-
-def people(pilot):  # noqa: F811
+def people(pilot):
     metadata = {"email": "ada.xq@example.com", "name": "Adaxq", "address.street": "Streetxq", "logins": 28}
     pilot.add_event(at="2026-03-03T08:00:00Z", event_type="identify_user", user_id="user-ada", metadata=metadata)
     pilot.add_event(at="2026-03-03T09:00:00Z", user_id="user-ada", metadata=json.dumps(metadata), user_agent="Agentxq")
@@ -227,7 +175,7 @@ def people(pilot):  # noqa: F811
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_exported_files_land_without_what_a_rule_names(pilot, private_land, query, tmp_path, request_, form):  # noqa: F811
+def test_exported_files_land_without_what_a_rule_names(pilot, private_land, query, tmp_path, request_, form):
     from connector.userpilot.exports.request import Options, Request
 
     people(pilot)
@@ -248,7 +196,7 @@ def test_exported_files_land_without_what_a_rule_names(pilot, private_land, quer
         }
 
 
-def test_exported_files_hashed_with_another_key_are_refused_and_land_with_the_old_one(pilot, private_land, query):  # noqa: F811
+def test_exported_files_hashed_with_another_key_are_refused_and_land_with_the_old_one(pilot, private_land, query):
     people(pilot)
     private_land()
     before = query("select user_id, _load_id from userpilot.events order by all")
@@ -261,13 +209,13 @@ def test_exported_files_hashed_with_another_key_are_refused_and_land_with_the_ol
     assert receipt.landed == len(before)
 
 
-def test_files_are_removed_once_they_are_landed(pilot, private_land, tmp_path):  # noqa: F811
+def test_files_are_removed_once_they_are_landed(pilot, private_land, tmp_path):
     people(pilot)
     private_land()
     assert [file.name for file in (tmp_path / "spool").rglob("chunk-*")] == []
 
 
-def test_with_rules_every_day_holds_as_many_rows_as_the_vendor_has(pilot, private_land, query):  # noqa: F811
+def test_with_rules_every_day_holds_as_many_rows_as_the_vendor_has(pilot, private_land, query):
     pilot.load_sample(date(2026, 3, 1), date(2026, 3, 8))
     private_land()
     found = dict(query("select _day, count(*) from userpilot.events group by 1"))
@@ -459,7 +407,7 @@ def test_a_growing_day_is_read_whole_when_the_rules_were_changed(vendor, private
     assert private_sync(rules=ONE_RULE, incremental=True).incremental is True
 
 
-def test_exported_days_and_empty_ones_say_under_which_rules_they_landed(pilot, private_land, query, warehouse):  # noqa: F811
+def test_exported_days_and_empty_ones_say_under_which_rules_they_landed(pilot, private_land, query, warehouse):
     people(pilot)
     private_land()
     assert query("select distinct rules from connector.landings") == [(Privacy(RULES, key=KEY).fingerprint(EXPORTED),)]

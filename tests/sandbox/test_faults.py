@@ -1,4 +1,4 @@
-"""Misbehaviour on demand, as a plain HTTP client sees it on a real socket."""
+"""Every planted fault, as a plain HTTP client sees it on a real socket."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def test_status(ask, options, status, text):
     answer = ask.day()
     assert answer.status_code == status
     assert text in answer.text
-    assert ask.day().status_code == 200  # used up
+    assert ask.day().status_code == 200  # the fault happens once
 
 
 def test_429_with_and_without_a_hint(ask):
@@ -74,7 +74,7 @@ def test_bodies(ask, kind, seen):
 @pytest.mark.parametrize("kind", ["truncate", "reset"])
 @pytest.mark.parametrize("after", [None, 100])
 def test_broken_off(ask, kind, after):
-    """Half a body is an error and never a short page."""
+    """Half a body is an error, never a short page."""
     ask.vendor.faults.add(kind, after_bytes=after)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         ask.day()
@@ -82,7 +82,7 @@ def test_broken_off(ask, kind, after):
 
 
 def test_dropped(ask):
-    """Not a word, not even a head."""
+    """The connection closes without an answer."""
     ask.vendor.faults.add("drop")
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         ask.day()
@@ -97,7 +97,7 @@ def test_less_than_there_is_and_correctly_announced(ask, kind, length):
 
 
 def test_wrong_content_length(ask):
-    """A body longer than announced is cut by the client: what arrives is no JSON."""
+    """The client cuts a body that is longer than announced, so what arrives is not valid JSON."""
     ask.vendor.faults.add("wrong_content_length")
     answer = ask.day()
     assert len(answer.content) == int(answer.headers["content-length"])

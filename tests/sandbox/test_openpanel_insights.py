@@ -1,27 +1,23 @@
-"""The sums of Insights and Funnel, computed again from the stored rows, on days of 23, 24 and 25 hours."""
+"""The sums of Insights, computed again from the stored rows, on days of 23, 24 and 25 hours."""
 
-import itertools
 import json
 import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from connector.sandbox import READ, ROOT
-from connector.sandbox.openpanel.aggregates import DIMENSIONS, PREFIXES
+from connector.sandbox import ROOT
+from connector.sandbox.openpanel.insights_sums import DIMENSIONS, PREFIXES
+from tests.sandbox.factory import AUTUMN, NULS, SPRING, around, local, midnight, seconds_of, stored
 
-STOCKHOLM = ZoneInfo("Europe/Stockholm")
-SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)
 MARKS = ("session_start", "session_end")
-NULS = "\0\0"
 
 
-def visits(vendor, around, *, marked=True, seed=3):
-    """Three local days of visits around a day, some of them across midnight."""
+def visits(vendor, day, *, marked=True, seed=3):
+    """Store visits on three local days around a day, some of them across midnight."""
     chance = random.Random(seed)
-    first = datetime.combine(around - timedelta(days=1), datetime.min.time(), STOCKHOLM).astimezone(UTC)
+    first = midnight(day - timedelta(days=1))
     for number in range(120):
         at = first + timedelta(minutes=chance.randrange(71 * 60), seconds=chance.randrange(60))
         if not number:
@@ -64,34 +60,13 @@ def visits(vendor, around, *, marked=True, seed=3):
     vendor.load([{"id": f"{seed}-server", "at": first, "name": "screen_view", "path": "/server"}])
 
 
-@pytest.fixture
-def stockholm(openpanel):
-    ask = openpanel(rate_limit=None)
-    ask.vendor.add_project("demo", timezone="Europe/Stockholm")
-    return ask
-
-
-def get(ask, route, client=READ, project="demo", **params):
-    answer = ask.send("GET", f"/insights/{project}/{route}", client, params=params)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def day_of(row):
-    return datetime.fromisoformat(row["created_at"]).astimezone(STOCKHOLM).date()
-
-
-def seconds_of(row):
-    return datetime.fromisoformat(row["created_at"]).timestamp()
-
-
-def stored(vendor, around):
-    days = [around + timedelta(days=away) for away in range(-3, 4)]
-    return [row for day in days for row in vendor.rows(day)]
+def span(middle):
+    """The three local days that `visits` fills."""
+    return {"startDate": around(middle)[0], "endDate": around(middle)[-1]}
 
 
 def sessions(rows):
-    """Visits, computed here: rows of one session in order, without their marks."""
+    """The rows of each session in order, without `session_start` and `session_end`."""
     found = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["created_at"]):
         if row["session_id"] and row["name"] not in MARKS:
@@ -118,30 +93,30 @@ def summed(visits):
     }
 
 
-@pytest.mark.parametrize("around", [SPRING, AUTUMN])
-def test_metrics_of_every_day_and_of_all_of_them(stockholm, around):
-    """A session belongs to the local day of its first event, however late it ends."""
-    visits(stockholm.vendor, around)
-    found = sessions(stored(stockholm.vendor, around))
+@pytest.mark.parametrize("middle", [SPRING, AUTUMN])
+def test_metrics_of_every_day_and_of_all_of_them(stockholm, middle):
+    """A session belongs to the local day of its first event, even if it ends on the next day."""
+    visits(stockholm.vendor, middle)
+    found = sessions(stored(stockholm.vendor, middle))
     assert len(found) == 120
-    assert any(day_of(rows[0]) != day_of(rows[-1]) for rows in found)
-    days = [around + timedelta(days=away) for away in (-1, 0, 1)]
+    assert any(local(rows[0]).date() != local(rows[-1]).date() for rows in found)
+    days = around(middle)
     for day in days:
-        expected = summed([rows for rows in found if day_of(rows[0]) == day])
-        body = get(stockholm, "metrics", startDate=day, endDate=day)
+        expected = summed([rows for rows in found if local(rows[0]).date() == day])
+        body = stockholm.insights("metrics", startDate=day, endDate=day)
         assert body["metrics"] == expected
         assert sum(point["total_sessions"] for point in body["series"]) == expected["total_sessions"]
-    whole = get(stockholm, "metrics", startDate=days[0], endDate=days[-1])
+    whole = stockholm.insights("metrics", startDate=days[0], endDate=days[-1])
     assert whole["metrics"] == summed(found)
     for day, point in zip(days, whole["series"], strict=True):
         assert point.pop("date") == f"{day}T00:00:00.000Z"
         assert point.pop("_avg_session_duration") == point["avg_session_duration"]
-        assert point == summed([rows for rows in found if day_of(rows[0]) == day])
+        assert point == summed([rows for rows in found if local(rows[0]).date() == day])
 
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_every_dimension(stockholm, marked):
-    """The values of the first event of a session, with or without rows that mark sessions."""
+    """Dimensions are those of a session's first event, with or without `session_start` and `session_end` rows."""
     visits(stockholm.vendor, AUTUMN, marked=marked)
     found = sessions(stored(stockholm.vendor, AUTUMN))
     for column in DIMENSIONS:
@@ -150,7 +125,7 @@ def test_every_dimension(stockholm, marked):
             read = rows[0]["properties"].get(f"__query.{column}", "") if column.startswith("utm") else rows[0][column]
             key = (None if read in ("", NULS) else read,)
             expected[(rows[0][PREFIXES[column]], *key) if column in PREFIXES else key].append(rows)
-        body = get(stockholm, column, startDate=AUTUMN - timedelta(days=1), endDate=AUTUMN + timedelta(days=1))
+        body = stockholm.insights(column, **span(AUTUMN))
         rows = {tuple(row[key] for key in ("prefix", "name") if key in row): row for row in body}
         assert len(rows) == len(body)
         assert rows.keys() == expected.keys()
@@ -163,15 +138,15 @@ def test_every_dimension(stockholm, marked):
 
 
 def test_pages_read_the_event_table(stockholm):
-    """Pages count pageviews where they happened, even of rows without a session, and a row stored twice twice."""
+    """Pages also count pageviews without a session, and a row that is stored twice counts twice."""
     visits(stockholm.vendor, AUTUMN)
     stockholm.vendor.add("3-5-0", at="2026-10-25T12:00:00Z", path="/twice", session_id="s")
     stockholm.vendor.add("3-5-0", at="2026-10-25T12:00:00Z", path="/twice", session_id="s")
     expected = defaultdict(list)
     for row in stored(stockholm.vendor, AUTUMN):
-        if row["name"] == "screen_view" and day_of(row) == AUTUMN:
+        if row["name"] == "screen_view" and local(row).date() == AUTUMN:
             expected[row["origin"], row["path"]].append(row)
-    body = get(stockholm, "pages", startDate=AUTUMN, endDate=AUTUMN)
+    body = stockholm.insights("pages", startDate=AUTUMN, endDate=AUTUMN)
     assert {(row["origin"], row["path"]): (row["sessions"], row["pageviews"], row["revenue"]) for row in body} == {
         key: (len({row["session_id"] for row in rows}), len(rows), 0) for key, rows in expected.items()
     }
@@ -183,43 +158,43 @@ def test_pages_read_the_event_table(stockholm):
 @pytest.mark.parametrize(("day", "points"), [(SPRING, 23), (date(2026, 3, 28), 24), (AUTUMN, 25)])
 def test_one_day_is_answered_by_the_hour(stockholm, day, points):
     visits(stockholm.vendor, day)
-    labels = [point["date"] for point in get(stockholm, "metrics", startDate=day, endDate=day)["series"]]
+    labels = [point["date"] for point in stockholm.insights("metrics", startDate=day, endDate=day)["series"]]
     assert len(labels) == points
     assert labels.count(f"{day}T02:00:00.000Z") == {23: 0, 24: 1, 25: 2}[points]
 
 
 def test_a_period_without_sessions_loses_its_first_point(stockholm):
-    body = get(stockholm, "metrics", startDate="2026-03-01", endDate="2026-03-03")
+    body = stockholm.insights("metrics", startDate="2026-03-01", endDate="2026-03-03")
     assert [point["date"] for point in body["series"]] == ["2026-03-02T00:00:00.000Z", "2026-03-03T00:00:00.000Z"]
     assert set(body["metrics"].values()) == {0}
 
 
 def test_sessions_of_no_duration_have_an_internal_null(stockholm):
     stockholm.vendor.add("one", at="2026-03-02T12:00:00Z", session_id="s")
-    point = get(stockholm, "metrics", startDate="2026-03-02", endDate="2026-03-03")["series"][0]
+    point = stockholm.insights("metrics", startDate="2026-03-02", endDate="2026-03-03")["series"][0]
     assert (point["_avg_session_duration"], point["avg_session_duration"], point["bounce_rate"]) == (None, 0, 100)
 
 
 def test_long_periods_are_cut_into_weeks_from_sunday_and_months(stockholm):
     stockholm.vendor.add("one", at="2026-01-02T12:00:00Z", session_id="s")
     series = {
-        days: get(stockholm, "metrics", startDate="2026-01-01", endDate=date(2026, 1, 1) + timedelta(days=days - 1))
+        days: stockholm.insights("metrics", startDate="2026-01-01", endDate=date(2026, 1, 1) + timedelta(days=days - 1))
         for days in (92, 93, 300)
     }
     labels = {days: [point["date"][:10] for point in body["series"]] for days, body in series.items()}
     assert len(labels[92]) == 92
-    assert labels[93][:2] == ["2025-12-28", "2026-01-04"]  # the first one begins before the period
+    assert labels[93][:2] == ["2025-12-28", "2026-01-04"]  # the first week begins before the period
     assert labels[300][:2] == ["2026-01-01", "2026-02-01"]
 
 
 def test_how_dates_are_read(stockholm):
-    """A start alone is ignored, a zone is taken off, and seven days are eight."""
+    """A start alone is ignored, a timezone is converted to UTC, and ``7d`` is eight days."""
     for hour in range(0, 12 * 24, 3):
         at = datetime(2026, 2, 22, tzinfo=UTC) + timedelta(hours=hour)
         stockholm.vendor.add(f"e{hour}", at=at.isoformat(), session_id=f"s{hour}")
 
     def days(**params):
-        return sorted({point["date"][:10] for point in get(stockholm, "metrics", **params)["series"]})
+        return sorted({point["date"][:10] for point in stockholm.insights("metrics", **params)["series"]})
 
     week = [f"2026-02-{day}" for day in (26, 27, 28)] + [f"2026-03-0{day}" for day in range(1, 6)]
     assert days() == days(range="7d") == days(startDate="2026-03-01") == days(startDate="2020-01-01") == week
@@ -229,8 +204,10 @@ def test_how_dates_are_read(stockholm):
     assert days(range="yesterday") == week[-2:-1]
     assert len(days(range="30d")) == 31
     assert days(range="monthToDate") == week[3:]
-    total = get(stockholm, "metrics", startDate="2026-03-02T06:00:00+02:00", endDate="2026-03-02T12:00:00Z")["metrics"]
-    local = get(stockholm, "metrics", startDate="2026-03-02 04:00:00", endDate="2026-03-02 12:00:00")["metrics"]
+    total = stockholm.insights("metrics", startDate="2026-03-02T06:00:00+02:00", endDate="2026-03-02T12:00:00Z")[
+        "metrics"
+    ]
+    local = stockholm.insights("metrics", startDate="2026-03-02 04:00:00", endDate="2026-03-02 12:00:00")["metrics"]
     assert total == local
     for bad in ("nope", "2026-13-01"):
         answer = stockholm.send("GET", "/insights/demo/country", params={"startDate": bad, "endDate": bad})
@@ -238,14 +215,14 @@ def test_how_dates_are_read(stockholm):
 
 
 def test_filters_know_a_list_of_names_and_ignore_the_rest(stockholm):
-    """Path and origin are those of the entry; a name they do not know changes nothing."""
+    """Path and origin are those of the entry; an unknown name filters nothing."""
     visits(stockholm.vendor, AUTUMN)
-    span = {"startDate": AUTUMN - timedelta(days=1), "endDate": AUTUMN + timedelta(days=1)}
+    three_days = span(AUTUMN)
     found = sessions(stored(stockholm.vendor, AUTUMN))
 
     def total(name, operator, *values):
         text = json.dumps([{"name": name, "operator": operator, "value": values}])
-        return sum(row["sessions"] for row in get(stockholm, "device", filters=text, **span))
+        return sum(row["sessions"] for row in stockholm.insights("device", filters=text, **three_days))
 
     assert total("path", "is", "/a") == sum(rows[0]["path"] == "/a" for rows in found)
     assert total("country", "isNot", "SE") == sum(rows[0]["country"] != "SE" for rows in found)
@@ -260,8 +237,7 @@ def test_a_path_filter_counts_pageviews_of_the_page(stockholm):
     visits(stockholm.vendor, SPRING)
     rows = [row for row in stored(stockholm.vendor, SPRING) if row["name"] == "screen_view" and row["path"] == "/a"]
     entered = [visit for visit in sessions(stored(stockholm.vendor, SPRING)) if visit[0]["path"] == "/a"]
-    span = {"startDate": SPRING - timedelta(days=1), "endDate": SPRING + timedelta(days=1)}
-    body = get(stockholm, "metrics", filters='[{"name":"path","operator":"is","value":["/a"]}]', **span)
+    body = stockholm.insights("metrics", filters='[{"name":"path","operator":"is","value":["/a"]}]', **span(SPRING))
     assert body["metrics"]["total_screen_views"] == len(rows)
     assert body["metrics"]["total_sessions"] == len({row["session_id"] for row in rows})
     assert body["metrics"]["unique_visitors"] == len({row["profile_id"] for row in rows})
@@ -282,11 +258,12 @@ def many(vendor, count):
     vendor.load(rows)
 
 
-def test_today_nothing_pages_and_a_thousand_rows_are_the_end(openpanel):
-    ask = openpanel()
+def test_todays_routes_have_no_pages_and_at_most_a_thousand_rows(ask):
     many(ask.vendor, 1200)
     for route in ("browser", "pages"):
-        bodies = [get(ask, route, **more) for more in ({}, {"limit": 2}, {"limit": 5000}, {"cursor": 2, "limit": 2})]
+        bodies = [
+            ask.insights(route, **more) for more in ({}, {"limit": 2}, {"limit": 5000}, {"cursor": 2, "limit": 2})
+        ]
         assert [len(body) for body in bodies] == [1000] * 4
         assert all(body == bodies[0] for body in bodies)
     text = ask.send("GET", "/insights/demo/browser", params={"limit": "abc"})
@@ -298,14 +275,14 @@ def test_older_servers_and_the_documentation_page(openpanel, settings):
     ask = openpanel(**settings)
     many(ask.vendor, 120)
     for route in ("browser", "pages"):
-        pages = [get(ask, route, cursor=cursor, limit=1000) for cursor in (1, 2, 3, 4)]
+        pages = [ask.insights(route, cursor=cursor, limit=1000) for cursor in (1, 2, 3, 4)]
         assert [len(page) for page in pages] == [50, 50, 20, 0]
         names = [row.get("name", row.get("path")) for page in pages for row in page]
         assert len(set(names)) == 120
-        assert len(get(ask, route)) == 10
-    assert list(get(ask, "browser")[0]) == ["name", "sessions", "bounce_rate", "avg_session_duration"]
-    assert list(get(ask, "pages")[0]) == ["title", "origin", "path", "sessions", "bounce_rate", "avg_duration"]
-    assert "total_revenue" not in get(ask, "metrics")["metrics"]
+        assert len(ask.insights(route)) == 10
+    assert list(ask.insights("browser")[0]) == ["name", "sessions", "bounce_rate", "avg_session_duration"]
+    assert list(ask.insights("pages")[0]) == ["title", "origin", "path", "sessions", "bounce_rate", "avg_duration"]
+    assert "total_revenue" not in ask.insights("metrics")["metrics"]
     assert ask.send("GET", "/insights/demo/overview").status_code == 404
 
 
@@ -315,39 +292,37 @@ def test_the_documentation_writes_names_of_places(openpanel):
     ask.vendor.add("e", at="2026-03-04T10:00:00Z", **place)
     ask.vendor.add("f", at="2026-03-04T10:01:00Z", **place)
     row = {"sessions": 1, "bounce_rate": 0, "avg_session_duration": 60}
-    assert get(ask, "country") == [{"name": "Sweden", **row}]
-    assert get(ask, "region") == [{"prefix": "Sweden", "name": "Stockholm County", **row}]
-    point = {"date": "2026-03-04T00:00:00.000Z", **get(ask, "metrics")["metrics"]}
-    assert get(ask, "metrics", startDate="2026-03-03", endDate="2026-03-04")["series"][1] == point
+    assert ask.insights("country") == [{"name": "Sweden", **row}]
+    assert ask.insights("region") == [{"prefix": "Sweden", "name": "Stockholm County", **row}]
+    point = {"date": "2026-03-04T00:00:00.000Z", **ask.insights("metrics")["metrics"]}
+    assert ask.insights("metrics", startDate="2026-03-03", endDate="2026-03-04")["series"][1] == point
 
 
 # ---------- whose data
 
 
-def test_the_path_does_not_matter_to_a_read_client(openpanel):
-    """It gets its own project, which looks like the other one's data; root clients get a 500 for a wrong name."""
-    ask = openpanel()
+def test_the_path_does_not_matter_to_a_read_client(openpanel, ask):
+    """A read client gets its own project for any path; root clients get a 500 for a wrong project."""
     ask.vendor.add_project("other")
     ask.vendor.add_project("foreign", organisation="elsewhere")
     ask.vendor.add("mine", at="2026-03-04T10:00:00Z", session_id="s", browser="Mine")
     for project in ("demo", "other", "foreign", "nowhere"):
-        assert [row["name"] for row in get(ask, "browser", project=project)] == ["Mine"]
-    assert get(ask, "browser", ROOT, "other") == []
+        assert [row["name"] for row in ask.insights("browser", project=project)] == ["Mine"]
+    assert ask.insights("browser", ROOT, "other") == []
     for project in ("foreign", "nowhere"):
         answer = ask.send("GET", f"/insights/{project}/browser", ROOT)
         assert (answer.status_code, answer.text) == (500, "Internal server error")
     old = openpanel(insights="paged")
     old.vendor.add_project("foreign", organisation="elsewhere")
-    assert get(old, "browser", project="foreign") == []  # any project, before there was a check
+    assert old.insights("browser", project="foreign") == []  # any project: old servers do not check
     assert old.send("GET", "/insights/nowhere/browser").status_code == 500
     documented = openpanel(dialect="pages")
     assert documented.send("GET", "/insights/other/browser").status_code == 403
 
 
-def test_all_families_spend_one_budget(openpanel):
-    ask = openpanel()
+def test_all_families_spend_one_budget(ask):
     ask.day()
-    get(ask, "live")
+    ask.insights("live")
     answer = ask.send("GET", "/export/charts")
     assert answer.headers["x-ratelimit-remaining"] == "97"
     managed = ask.send("GET", "/manage/projects", ROOT)
@@ -355,15 +330,13 @@ def test_all_families_spend_one_budget(openpanel):
     assert [row["id"] for row in managed.json()["data"]] == ["demo"]
 
 
-def test_faults_reach_reports(openpanel):
-    ask = openpanel()
+def test_faults_reach_reports(ask):
     ask.vendor.faults.add("status", "/insights/*/country", status=503)
     assert ask.send("GET", "/insights/demo/country").status_code == 503
     assert ask.send("GET", "/insights/demo/country").status_code == 200
 
 
-def test_live_counts_people_of_the_last_five_minutes(openpanel):
-    ask = openpanel()
+def test_live_counts_people_of_the_last_five_minutes(ask):
     for name, at, more in (
         ("a", "11:55:00", {"profile_id": "u"}),
         ("b", "11:59:59", {"profile_id": "u"}),
@@ -373,129 +346,17 @@ def test_live_counts_people_of_the_last_five_minutes(openpanel):
         ("f", "12:00:01", {"profile_id": "future"}),
     ):
         ask.vendor.add(name, at=f"2026-03-05T{at}Z", **more)
-    assert get(ask, "live") == {"visitors": 2}
+    assert ask.insights("live") == {"visitors": 2}
     ask.clock.now += 3600
-    assert get(ask, "live") == {"visitors": 0}
+    assert ask.insights("live") == {"visitors": 0}
 
 
-# ---------- funnels
-
-
-def reached(rows, steps, hours, group):
-    """By trying every combination of rows, strictly later each time."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row[group]].append((seconds_of(row), row["name"]))
-    best = []
-    for moments in groups.values():
-        level = 0
-        for length in range(1, len(steps) + 1):
-            candidates = [[at for at, name in moments if name == step] for step in steps[:length]]
-            if any(
-                all(a < b for a, b in itertools.pairwise(walk)) and walk[-1] - walk[0] <= hours * 3600
-                for walk in itertools.product(*candidates)
-            ):
-                level = length
-        best.append(level)
-    return [sum(level > at for level in best) for at in range(len(steps))]
-
-
-@pytest.mark.parametrize("group", ["session_id", "profile_id"])
-@pytest.mark.parametrize("hours", [1, 24])
-def test_funnel(stockholm, group, hours):
-    chance = random.Random(11)
-    steps = ["screen_view", "signup", "revenue"]
-    for number in range(400):
-        at = datetime(2026, 3, 28, 20, tzinfo=UTC) + timedelta(minutes=15 * chance.randrange(220))
-        who = chance.randrange(60)
-        own = {"session_id": f"s{who}", "profile_id": f"u{who % 25}"}
-        stockholm.vendor.add(f"e{number}", at=at.isoformat(), name=chance.choice(steps), **own)
-    rows = [row for row in stored(stockholm.vendor, SPRING) if SPRING <= day_of(row) <= SPRING + timedelta(days=1)]
-    expected = reached(rows, steps, hours, group)
-    last = f"{SPRING + timedelta(days=1)} 23:59:59"
-    body = get(stockholm, "funnel", steps=steps, startDate=SPRING, endDate=last, windowHours=hours, groupBy=group)
-    assert [step["users"] for step in body["steps"]] == expected
-    assert len(set(expected)) == 3
-    assert (body["totalUsers"], body["completedUsers"]) == (expected[0], expected[-1])
-    assert body["steps"][1]["conversionRateFromStart"] == pytest.approx(100 * expected[1] / expected[0], abs=0.006)
-    assert body["steps"][0]["dropoffPercent"] == pytest.approx(100 - 100 * expected[1] / expected[0], abs=0.006)
-    lost = [a - b for a, b in itertools.pairwise(expected)]
-    assert [step["isHighestDropoff"] for step in body["steps"]] == [lost[0] >= lost[1], lost[0] < lost[1], False]
-
-
-def test_funnel_leaves_out_a_last_day_without_a_time(stockholm):
-    for day in (2, 3):
-        stockholm.vendor.add(f"e{day}", at=f"2026-03-0{day}T10:00:00Z", name="a", session_id=f"s{day}")
-    span = {"steps": ["a", "b"], "startDate": "2026-03-02", "endDate": "2026-03-03"}
-    assert get(stockholm, "funnel", **span)["totalUsers"] == 1
-    assert get(stockholm, "funnel", **span | {"endDate": "2026-03-03 23:59:59"})["totalUsers"] == 2
-    assert get(stockholm, "funnel", steps='["a","b"]', range="7d")["totalUsers"] == 2
-    assert get(stockholm, "funnel", steps=["x", "y"])["overallConversionRate"] == 0
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"steps": "a"}, "querystring/steps steps must have between 2 and 10 items"),
-        ({"steps": "a,b"}, "querystring/steps steps must have between 2 and 10 items"),
-        ({"steps": ["a", "b"], "windowHours": 721}, "querystring/windowHours Too big: expected number to be <=720"),
-        (
-            {"steps": ["a", "b"], "groupBy": "device_id"},
-            'querystring/groupBy Invalid option: expected one of "session_id"|"profile_id"',
-        ),
-    ],
-)
-def test_funnel_refusals(openpanel, params, message):
-    answer = openpanel().send("GET", "/insights/demo/funnel", params=params)
-    assert (answer.status_code, answer.json()["message"]) == (400, message)
-
-
-def test_a_server_has_one_funnel_or_the_other_or_none(openpanel):
-    """The documented one answers in its documented shape."""
-    old = {"events": '[{"name":"a"},{"name":"b"}]', "projectId": "demo"}
-
-    def statuses(**settings):
-        ask = openpanel(**settings)
-        here = ask.send("GET", "/insights/demo/funnel", params={"steps": ["a", "b"]}).status_code
-        return here, ask.send("GET", "/export/funnel", params=old).status_code
-
-    assert statuses() == (200, 404)
-    assert statuses(dialect="pages") == (404, 200)
-    assert statuses(funnel="none") == statuses(dialect="pages", funnel="none") == (404, 404)
-    ask = openpanel(funnel="export")
-    for name, at, session in (("a", 1, "s"), ("b", 2, "s"), ("a", 1, "t")):
-        ask.vendor.add(f"{name}{session}", at=f"2026-03-04T0{at}:00:00Z", name=name, session_id=session)
-    body = ask.send("GET", "/export/funnel", params=old).json()
-    assert body == {
-        "totalSessions": 2,
-        "steps": [
-            {
-                "event": {"name": "a", "displayName": "a"},
-                "count": 2,
-                "percent": 100,
-                "dropoffCount": 0,
-                "dropoffPercent": 0,
-                "previousCount": 2,
-            },
-            {
-                "event": {"name": "b", "displayName": "b"},
-                "count": 1,
-                "percent": 50,
-                "dropoffCount": 1,
-                "dropoffPercent": 50,
-                "previousCount": 2,
-            },
-        ],
-    }
-
-
-def test_sessions_follow_the_rows(openpanel):
-    """What is derived is derived again when rows come or go."""
-    ask = openpanel()
+def test_sessions_follow_the_rows(ask):
+    """Sessions are computed again after rows are added or removed."""
     day = {"startDate": "2026-03-04", "endDate": "2026-03-04"}
 
     def total():
-        return get(ask, "metrics", **day)["metrics"]["total_sessions"]
+        return ask.insights("metrics", **day)["metrics"]["total_sessions"]
 
     ask.vendor.add("a", at="2026-03-04T10:00:00Z", session_id="s")
     assert total() == 1

@@ -1,24 +1,25 @@
-"""Charts, Insights, Funnel and Manage are asked what the real server was asked.
+"""Charts, Insights, Funnel and Manage get the requests that the real server got.
 
-The events behind the recorded sums are not known, so most bodies are compared in shape: keys in their order, kinds of
+The events behind the recorded sums are not known, so most bodies are compared in shape: keys in their order, types of
 values, labels and lengths. Where the sums determine the events (pageviews per day, the wide project, the one in New
-York), a world with those sums is built and the bodies are compared whole.
+York), events with those sums are stored and the whole bodies are compared.
 """
 
 import itertools
 import uuid
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
 import pytest
 
-from connector.sandbox import OpenPanel, serve
-
-from .test_openpanel_recorded import REPORTS, Clock, ask, assert_same_frame
-from .world import empty_world, recorded
+from connector.sandbox import OpenPanel
+from connector.sandbox.openpanel.charts import slug
+from tests.sandbox.factory import Clock
+from tests.sandbox.recorded_vendor import Replay, recorded, replay, without_events
+from tests.sandbox.test_openpanel_recorded import REPORTS
 
 VIEWS = dict(zip(range(11, 21), [723, 764, 741, 678, 721, 814, 786, 759, 706, 731], strict=True))
 EVENTS = dict(zip(range(11, 20), [1851, 1951, 1914, 1773, 7890, 1993, 1993, 1993, 1837], strict=True))
@@ -68,7 +69,7 @@ SHAPES = [name for name in REPORTS if name not in (*WHOLE, *TIES, *REFUSED)]
 
 
 def rows(day: int, views: int, serial: Iterator[int]) -> Iterator[dict[str, Any]]:
-    """The pageviews of a day in sessions of one to five, with what else happens in them."""
+    """The pageviews of a day in sessions of one to five pageviews, with other events."""
     at, left = datetime(2026, 11, day, 0, 5, tzinfo=UTC), views
     while left:
         number = next(serial)
@@ -102,8 +103,8 @@ def rows(day: int, views: int, serial: Iterator[int]) -> Iterator[dict[str, Any]
         at += timedelta(seconds=200)
 
 
-def reports_world(clock: Clock) -> OpenPanel:
-    vendor = empty_world(clock=clock)
+def reports_vendor(clock: Clock) -> OpenPanel:
+    vendor = without_events(clock=clock)
     ids, serial = itertools.count(), itertools.count()
 
     def load(project: str, found: Any) -> None:
@@ -138,7 +139,7 @@ def reports_world(clock: Clock) -> OpenPanel:
 
 
 def new_york() -> Iterator[dict[str, Any]]:
-    """Days of UTC-5: four pageviews late on the 13th, fifteen in 8 sessions, thirty in 11 and forty-eight in 20."""
+    """Days in UTC-5: 4 pageviews late on the 13th, then 15 in 8 sessions, 30 in 11 and 48 in 20."""
     people = {13: range(4), 14: range(7), 15: range(7, 18), 16: [*range(16, 35)]}
     sessions = {13: (4, 4), 14: (15, 8), 15: (30, 11), 16: (48, 20)}
     bounces = {13: 4, 14: 3, 15: 4, 16: 8}
@@ -158,29 +159,23 @@ def new_york() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def asked() -> Iterator[tuple[httpx.Client, str, OpenPanel, Clock]]:
-    clock = Clock()
-    vendor = reports_world(clock)
-    with serve(vendor.app) as base, httpx.Client() as client:
-        yield client, base, vendor, clock
+def asked() -> Iterator[Replay]:
+    with replay(reports_vendor) as asker:
+        yield asker
 
 
-def answer(asked: tuple[httpx.Client, str, OpenPanel, Clock], name: str) -> Any:
-    client, base, vendor, clock = asked
-    clock.now += 11
-    vendor.event_store_down = name.startswith("er02")
+def answer(asked: Replay, name: str) -> Any:
+    """The body of a recorded request's answer; None if it is a text, which is then compared here."""
+    asked.vendor.event_store_down = name.startswith("er02")
     try:
-        got = ask(client, base, name)
+        got = asked.ask(name)
     finally:
-        vendor.event_store_down = False
-    assert_same_frame(name, got)
-    expected = recorded(name)
-    assert "body" in expected or got.text == expected["body_text"]
-    return got.json() if "body" in expected else None
+        asked.vendor.event_store_down = False
+    return got.json() if "body" in recorded(name) else None
 
 
 def without_people(body: Any) -> Any:
-    """A chart without its numbers of distinct people, which the sums do not determine."""
+    """A chart without the numbers of distinct people, which the recorded sums do not determine."""
     for series in body.get("series", []) if isinstance(body, dict) else []:
         if "metrics" in series:
             assert series["metrics"]["count"] > 0
@@ -190,29 +185,23 @@ def without_people(body: Any) -> Any:
 
 
 def trimmed(value: Any) -> Any:
-    """As the recordings are: five of every list."""
+    """A value with at most five items of every list, as in the recordings."""
     if isinstance(value, dict):
         return {key: trimmed(item) for key, item in value.items()}
     return [trimmed(item) for item in value[:5]] if isinstance(value, list) else value
 
 
-def copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_are_equal(name, asked):
     body, wanted = answer(asked, name), recorded(name).get("body")
-    if name == "fn01_export_funnel":  # it repeats the question, which was sent with other letters escaped
+    if name == "fn01_export_funnel":  # it repeats the query, which was sent with other characters escaped
         body, wanted = ({**found, "message": unquote(found["message"])} for found in (body, wanted))
     assert body == wanted
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_bodies_are_equal(name, asked):
-    wanted = copied(recorded(name)["body"])
+    wanted = deepcopy(recorded(name)["body"])
     body = answer(asked, name)
     for path, length in recorded(name).get("trimmed_original_lengths", {}).items():
         assert len(body["series"][0]["data"] if path.endswith("data") else body["series"]) == length
@@ -221,7 +210,7 @@ def test_bodies_are_equal(name, asked):
 
 @pytest.mark.parametrize("name", TIES)
 def test_wide_answers_hold_as_many_of_the_rows(name, asked):
-    """1300 values: charts give all of them, Insights a thousand and no sign; which ones is up to the server."""
+    """Of 1300 values, charts give all and Insights silently a thousand; which ones is up to the server."""
     body, expected = answer(asked, name), recorded(name)
     found = body["series"] if isinstance(body, dict) else body
     wanted = expected["body"]["series"] if isinstance(body, dict) else expected["body"]
@@ -233,7 +222,7 @@ def test_wide_answers_hold_as_many_of_the_rows(name, asked):
 
 
 def kinds(value: Any, path: str = "$") -> Iterator[tuple[str, Any]]:
-    """Keys of objects and kinds of values, by their place."""
+    """Keys of objects and types of values, by their path."""
     if isinstance(value, dict):
         optional = ("breakdowns", "count") if path.startswith("$.series") else ()
         if not path.endswith(("properties", "breakdowns")):
@@ -264,7 +253,7 @@ NULLABLE = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_are_equal(name, asked):
-    """Keys in their order, kinds of values, labels of time, and the lengths that follow from the dates."""
+    """Equal: keys in their order, types of values, time labels, and the lengths that follow from the dates."""
     expected = recorded(name)
     whole = answer(asked, name)
     body = trimmed(whole)
@@ -286,8 +275,8 @@ def test_shapes_are_equal(name, asked):
 
 
 def test_new_york_days_are_local_and_their_label_says_utc(asked):
-    """in40: the same days in charts (ch28) begin five hours earlier and lose an evening."""
-    wanted = copied(recorded("in40_ny_metrics")["body"])
+    """in40: local days. The same days in charts (ch28) begin five hours earlier and lose an evening."""
+    wanted = deepcopy(recorded("in40_ny_metrics")["body"])
     body = answer(asked, "in40_ny_metrics")
     for row in (body["metrics"], wanted["metrics"], *body["series"], *wanted["series"]):
         row.pop("avg_session_duration")
@@ -296,9 +285,7 @@ def test_new_york_days_are_local_and_their_label_says_utc(asked):
 
 
 def test_ids_of_series_are_the_recorded_ones():
-    """Every recorded series: its id follows from its names."""
-    from connector.sandbox.openpanel.charts import slug
-
+    """The id of every recorded series follows from its names."""
     seen = 0
     for name in REPORTS:
         body = recorded(name).get("body")

@@ -1,11 +1,10 @@
-"""The exported files: where a range is cut, how rows are written, how files are packed, and who may fetch them.
+"""The exported files: which events they contain, how rows are written, and how files are packed.
 
-Where the contract is undecided, the test names the world that does the one or the other.
+Where the contract is undecided, the test names the world (`World`) that shows each reading.
 """
 
 import csv
 import gzip
-import http.client
 import io
 import json
 import re
@@ -13,28 +12,11 @@ import zlib
 from collections import Counter
 from datetime import date
 
-import httpx
 import pytest
 
-from connector.sandbox.userpilot.packing import label, labels
-from connector.sandbox.userpilot.world import ODD
-from tests.sandbox.conftest import EXPORTS
-
-WORLDS = pytest.mark.parametrize("world", ["documented", "odd"])
-DAY = 86_400
-
-
-def exported(ask, first="2026-03-02", last="2026-03-04", **body):
-    job_id = ask.trigger(first, last, **body).json()["job_id"]
-    return job_id, ask.done(job_id)["presigned_urls"]
-
-
-def one_file(ask):
-    """An export with one good file: the id of the job and the file's URL."""
-    ask.vendor.add_event(at="2026-03-03T10:00:00Z")
-    job_id, items = exported(ask, "2026-03-03", "2026-03-03")
-    return job_id, items[0]["url"]
-
+from connector.sandbox.userpilot.behaviour import ODD
+from connector.sandbox.userpilot.export_files import label, labels
+from tests.sandbox.factory import WORLDS
 
 # ---------- where a range is cut
 
@@ -49,13 +31,13 @@ def one_file(ask):
         ("2026-03-03T23:59:59.999999Z", False, True),
         ("2026-03-04T00:00:00Z", True, True),
         ("2026-03-04T20:59:00Z", True, True),
-        ("2026-03-04T21:06:00Z", True, False),  # asked for by its UTC date, and missing
+        ("2026-03-04T21:06:00Z", True, False),  # in the range by its UTC date, but missing
         ("2026-03-04T23:59:59.999999Z", True, False),
         ("2026-03-05T00:00:00Z", False, False),
     ],
 )
 def test_dates_are_utc_days_or_an_account_zones(userpilot, world, at, documented, odd):
-    """Documented: both dates included, UTC. Odd: both included at +03:00, and rows bleed over the borders."""
+    """Documented: UTC days, both included. Odd: days at +03:00, both included, and rows bleed over the borders."""
     ask = userpilot(world, polls_to_complete=0)
     ask.vendor.add_event(at=at, event_name="here")
     assert set(ask.names("2026-03-04", "2026-03-04")) == (
@@ -71,11 +53,10 @@ def test_last_day_may_be_excluded(userpilot, included, found):
     assert ask.names("2026-03-03", "2026-03-04") == found
 
 
-def test_documented_files_are_weeks_named_after_mondays(userpilot):
-    ask = userpilot()
+def test_documented_files_are_weeks_named_after_mondays(documented):
     for day in ("2024-07-29", "2024-08-04", "2024-08-05", "2024-08-26"):
-        ask.vendor.add_event(at=f"{day}T00:00:00Z", event_name=day)
-    found = ask.files("2024-08-01", "2024-08-31")
+        documented.vendor.add_event(at=f"{day}T00:00:00Z", event_name=day)
+    found = documented.files("2024-08-01", "2024-08-31")
     assert {name: text.count(b"\n") for name, text in found.items()} == {
         "2024-07-29.json.gz": 1,  # named after a day before the range
         "2024-08-05.json.gz": 1,
@@ -84,7 +65,7 @@ def test_documented_files_are_weeks_named_after_mondays(userpilot):
 
 
 def test_odd_files_are_days_that_share_rows(userpilot):
-    """Just before a border a row lies in the next file only, just after it in both."""
+    """A row just before a border is in the next file only; one just after it is in both files."""
     ask = userpilot("odd")
     for at in ("20:50", "20:58", "21:02", "21:10"):
         ask.vendor.add_event(at=f"2026-03-02T{at}:00Z", event_name=at)
@@ -94,7 +75,7 @@ def test_odd_files_are_days_that_share_rows(userpilot):
     }
     assert found == {"2026-03-02.json.gz": ["21:02", "20:50"], "2026-03-03.json.gz": ["21:10", "21:02", "20:58"]}
     ask.vendor.add_event(at="2026-03-03T20:58:00Z", event_name="last")
-    assert "2026-03-04.json.gz" in ask.files("2026-03-02", "2026-03-03")  # named after a day behind the range
+    assert "2026-03-04.json.gz" in ask.files("2026-03-02", "2026-03-03")  # named after a day beyond the range
 
 
 @pytest.mark.parametrize(
@@ -125,7 +106,7 @@ def test_spans_without_rows_and_long_spans(userpilot, settings, names):
     ],
 )
 def test_range_without_rows(userpilot, world, settings, status, files):
-    """Nobody knows; both worlds complete without a file, the other readings can be set."""
+    """Not documented: both worlds complete without a file, and other readings can be set."""
     ask = userpilot(world, **settings)
     assert ask.files() == files
     assert ask.jobs()[0]["status"] == status
@@ -145,9 +126,8 @@ def test_labels():
 # ---------- rows
 
 
-def test_row_as_documented(userpilot):
-    ask = userpilot()
-    ask.vendor.add_event(
+def test_row_as_documented(documented):
+    documented.vendor.add_event(
         at="2026-03-03T07:45:30.123456Z",
         event_name="Subscription Purchased",
         user_id="user-001",
@@ -157,7 +137,7 @@ def test_row_as_documented(userpilot):
         screen_width=1920,
         metadata={"subscription_id": "sub-001", "Plan": 1, "plan": [None, True]},
     )
-    (row,) = ask.rows()
+    (row,) = documented.rows()
     assert row == {
         "app_token": "NX-51f4acf7",
         "event_type": "track",
@@ -179,11 +159,11 @@ def test_row_as_documented(userpilot):
         "inserted_at": "2026-03-03T07:45:30.123456Z",
         "metadata": {"subscription_id": "sub-001", "Plan": 1, "plan": [None, True]},
     }
-    assert ask.vendor.events("2026-03-03") == [row]
+    assert documented.vendor.events("2026-03-03") == [row]
 
 
-def test_row_otherwise(userpilot):
-    """Odd: ClickHouse's spelling, metadata as text, ids too long for a number, nulls, columns nobody wrote down."""
+def test_row_in_the_odd_world(userpilot):
+    """Odd: ClickHouse's time format, metadata as text, ids too long for a number, nulls, undocumented columns."""
     ask = userpilot("odd")
     ask.vendor.add_event(at="2026-03-03T08:55:35.874555Z", metadata={"plan": "größer"})
     ask.vendor.add_event(at="2026-03-03T08:55:36Z")
@@ -200,7 +180,7 @@ def test_row_otherwise(userpilot):
 
 @pytest.mark.parametrize("kind", [str, int])
 def test_event_id_is_a_hash_of_the_natural_key(userpilot, kind):
-    """It cannot tell apart two events that differ in their metadata only."""
+    """Two events that differ only in their metadata have the same id."""
     ask = userpilot("odd", event_ids="string" if kind is str else "number")
     for second, number in ((0, 1), (0, 2), (1, 1)):
         ask.vendor.add_event(at=f"2026-03-03T10:00:0{second}Z", metadata={"n": number})
@@ -240,13 +220,13 @@ def test_events_without_a_time_are_a_mistake_of_the_test(pilot):
 
 
 def test_csv(pilot):
-    """A header first, metadata as text."""
+    """A CSV file has a header; metadata is JSON text."""
     pilot.vendor.add_event(at="2026-03-03T10:00:00Z", metadata={"a": 'quote " and, comma'}, event_name="x\ny")
     (text,) = (text for text in pilot.files(format="csv").values() if text)
     (row,) = csv.DictReader(io.StringIO(text.decode()))
     assert json.loads(row["metadata"]) == {"a": 'quote " and, comma'}
     assert row["event_name"] == "x\ny"
-    assert exported(pilot, format="csv")[1][0]["filename"].endswith(".csv.gz")
+    assert pilot.exported(format="csv")[1][0]["filename"].endswith(".csv.gz")
 
 
 # ---------- late and erased
@@ -282,18 +262,18 @@ def test_odd_files_are_packed_in_every_way(userpilot):
     for day in range(2, 6):
         for minute in range(6):
             ask.vendor.add_event(at=f"2026-03-0{day}T10:0{minute}:00Z")
-    _, items = exported(ask, "2026-03-02", "2026-03-05")
+    _, items = ask.exported("2026-03-02", "2026-03-05")
     assert len(items) == 4
     members, plain, encoded, whole = [ask.get(item["url"]) for item in items]
     one = zlib.decompressobj(wbits=31)
-    assert one.decompress(members[1]).count(b"\n") == 2  # a reader that stops at the first end loses two thirds
+    assert one.decompress(members[1]).count(b"\n") == 2  # a reader of the first member only loses two thirds
     assert one.unused_data
     assert gzip.decompress(members[1]).count(b"\n") == 6
     assert plain[1].startswith(b'{"app_token"')
     assert plain[0].url.path.endswith("2026-03-03.json.gz")
     assert encoded[0].headers["content-encoding"] == "gzip"
     assert gzip.decompress(encoded[1]).count(b"\n") == 6
-    assert ask.http.get(items[2]["url"]).text.count("\n") == 6  # undone unasked
+    assert ask.http.get(items[2]["url"]).text.count("\n") == 6  # the HTTP library unpacks it by itself
     assert "content-encoding" not in whole[0].headers
     assert gzip.decompress(whole[1]).count(b"\n") == 6
 
@@ -301,7 +281,7 @@ def test_odd_files_are_packed_in_every_way(userpilot):
 def test_odd_days_without_rows_are_gzips_of_nothing(userpilot):
     ask = userpilot("odd")
     ask.vendor.add_event(at="2026-03-03T10:00:00Z")
-    _, items = exported(ask)
+    _, items = ask.exported()
     first = ask.get(items[0]["url"])[1]
     assert len(items) == 3
     assert first[:2] == b"\x1f\x8b"
@@ -309,8 +289,8 @@ def test_odd_days_without_rows_are_gzips_of_nothing(userpilot):
 
 
 @WORLDS
-def test_sample_leaves_and_arrives(userpilot, world):
-    """Every row of the days asked for is in some file, at least as often as the vendor has it."""
+def test_sample_is_exported_completely(userpilot, world):
+    """Every row of the requested days is exported, at least as often as the vendor has it."""
     ask = userpilot(world)
     ask.vendor.load_sample(date(2026, 2, 27), date(2026, 3, 5))
     types = ["identify_user", "identify_company", "page_view", "track", "track_feature", "interaction", "session_start"]
@@ -322,192 +302,3 @@ def test_sample_leaves_and_arrives(userpilot, world):
         assert sum(truth.values()) == ask.vendor.count(day) > ask.vendor.count(day, distinct=True)
     once = world == "documented"
     assert once == (len(rows) == sum(ask.vendor.count(f"2026-03-0{day}") for day in range(1, 5)))
-
-
-# ---------- who may fetch
-
-
-def test_authorization_is_refused(pilot):
-    _, url = one_file(pilot)
-    for value in ("Token anything", "Basic eDp5"):
-        answer, body = pilot.get(url, authorization=value)
-        assert answer.status_code == 400
-        assert b"Only one auth mechanism allowed" in body
-    assert pilot.get(url)[0].status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "status", "code"),
-    [("HEAD", 403, ""), ("POST", 405, "MethodNotAllowed"), ("PUT", 405, "MethodNotAllowed")],
-)
-def test_get_only(pilot, method, status, code):
-    answer = pilot.http.request(method, one_file(pilot)[1])
-    assert answer.status_code == status
-    assert code in answer.text
-
-
-def resorted(url):
-    path, query = url.split("?")
-    return f"{path}?{'&'.join(sorted(query.split('&'), reverse=True))}"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        resorted,
-        lambda url: url.replace("%2F", "%2f"),
-        lambda url: url + "&x=1",
-        lambda url: url.replace("X-Amz-Expires=172800", "X-Amz-Expires=999999"),
-        lambda url: url.replace(".json.gz", ".csv.gz"),
-        lambda url: url.replace("/exports/", "/exports//"),
-        lambda url: url.split("?")[0],
-        lambda url: re.sub("Signature=.{4}", "Signature=0000", url),
-    ],
-)
-def test_urls_are_good_to_the_last_byte(pilot, change):
-    _, url = one_file(pilot)
-    assert change(url) != url
-    assert pilot.get(change(url))[0].status_code == 403
-
-
-def test_path_with_an_escape(userpilot):
-    """Odd: the path is signed as it is spelt."""
-    ask = userpilot("odd")
-    _, url = one_file(ask)
-    assert "/job%3D" in url
-    host, port = ask.files_url.removeprefix("http://").split(":")
-    statuses = []
-    for target in (url, url.replace("%3D", "=")):
-        connection = http.client.HTTPConnection(host, int(port), timeout=2)
-        connection.request("GET", target.removeprefix(ask.files_url))
-        statuses.append(connection.getresponse().status)
-        connection.close()
-    assert statuses == [200, 403]
-
-
-@pytest.mark.parametrize(("world", "refreshed"), [("documented", 403), ("odd", 200)])
-def test_urls_expire_after_two_days(userpilot, world, refreshed):
-    """Documented: signed once, so on the third day the job is known and its URLs are dead. Odd: anew at every look."""
-    ask = userpilot(world)
-    job_id, url = one_file(ask)
-    ask.clock.now += 2 * DAY - 1
-    assert ask.get(url)[0].status_code == 200
-    ask.clock.now += 1
-    answer, body = ask.get(url)
-    assert answer.status_code == 403
-    assert b"Request has expired" in body
-    again = ask.done(job_id)["presigned_urls"][0]["url"]
-    assert ask.get(again)[0].status_code == refreshed
-    assert (again == url) == (world == "documented")
-
-
-@pytest.mark.parametrize(("world", "refreshed"), [("documented", 403), ("odd", 200)])
-def test_urls_can_be_expired_by_hand(userpilot, world, refreshed):
-    ask = userpilot(world)
-    job_id, url = one_file(ask)
-    ask.vendor.expire_urls()
-    assert b"Request has expired" in ask.get(url)[1]
-    assert ask.get(ask.done(job_id)["presigned_urls"][0]["url"])[0].status_code == refreshed
-
-
-def test_url_says_when_it_expires(userpilot):
-    query = httpx.URL(one_file(userpilot(url_life=3600))[1]).params
-    assert (query["X-Amz-Date"], query["X-Amz-Expires"]) == ("20260305T120000Z", "3600")
-
-
-def test_vanished_object(pilot):
-    _, url = one_file(pilot)
-    pilot.vendor.remove_files()
-    answer, body = pilot.get(url)
-    assert answer.status_code == 404
-    assert b"NoSuchKey" in body
-
-
-def test_ranges_as_documented(userpilot):
-    ask = userpilot()
-    _, url = one_file(ask)
-    whole, body = ask.get(url)
-    size, etag = len(body), whole.headers["etag"]
-    assert whole.headers["content-length"] == str(size)
-    for asked, start, end in ((f"bytes=10-{size}", 10, size), ("bytes=0-3", 0, 4), ("bytes=-5", size - 5, size)):
-        answer, part = ask.get(url, range=asked, **{"if-match": etag})
-        assert (answer.status_code, part) == (206, body[start:end])
-        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
-    assert ask.get(url, range="bytes=1-", **{"if-match": '"another"'})[0].status_code == 412
-    assert ask.get(url, range=f"bytes={size}-")[0].status_code == 416
-    assert ask.get(url, range="bytes=1-", **{"if-range": '"another"'})[0].status_code == 200
-    assert ask.get(url, range="lines=1-")[0].status_code == 200
-
-
-def test_no_ranges_without_an_etag(userpilot):
-    """Odd: nothing to resume with; the whole file comes again."""
-    answer, body = (ask := userpilot("odd")).get(one_file(ask)[1], range="bytes=5-")
-    assert answer.status_code == 200
-    assert body[:2] == b"\x1f\x8b"
-    assert not {"etag", "accept-ranges"} & answer.headers.keys()
-
-
-# ---------- faults on both hosts
-
-FILES = "/exports/*"
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "status", "length"),
-    [
-        ("status", {"status": 403}, 403, None),
-        ("status", {"status": 404}, 404, None),
-        ("status", {"status": 500}, 500, None),
-        ("status", {"status": 503}, 503, None),
-        ("html_200", {}, 200, None),
-        ("redirect", {"location": "https://elsewhere.example.com/"}, 302, 0),
-        ("empty", {}, 200, 0),
-        ("cut", {"after_bytes": 20}, 200, 20),
-        ("wrong_content_length", {"after_bytes": 20}, 200, 20),
-    ],
-)
-def test_faulty_file(pilot, kind, options, status, length):
-    """One bad answer, then a good one; a cut gzip arrives with the right length."""
-    _, url = one_file(pilot)
-    pilot.vendor.faults.add(kind, FILES, **options)
-    answer, body = pilot.get(url)
-    assert answer.status_code == status
-    assert length is None or len(body) == length
-    if kind in ("cut", "wrong_content_length"):
-        with pytest.raises(EOFError):
-            gzip.decompress(body)
-    assert pilot.get(url)[0].status_code == 200
-    assert [request.status for request in pilot.vendor.file_requests] == [status, 200]
-
-
-@pytest.mark.parametrize("kind", ["drop", "truncate", "reset", "hang"])
-@pytest.mark.parametrize("where", ["file", "list", "post"])
-def test_broken_connection(userpilot, kind, where):
-    ask = userpilot()
-    _, url = one_file(ask)
-    path = {"file": FILES, "list": f"{EXPORTS}/jobs", "post": EXPORTS}[where]
-    act = {"file": lambda: ask.get(url), "list": ask.jobs, "post": ask.trigger}[where]
-    ask.vendor.faults.add(kind, path)
-    ask.http.timeout = 0.2
-    with pytest.raises(httpx.TransportError):
-        act()
-    ask.http.timeout = 2
-    if where == "post":
-        assert ask.trigger().status_code == 409  # half an answer, a whole job
-    else:
-        act()
-
-
-@pytest.mark.parametrize("status", [401, 409, 422, 429, 500, 502])
-def test_status_of_the_api(pilot, status):
-    pilot.vendor.faults.add("status", status=status)
-    answer = pilot.show("any")
-    assert answer.status_code == status
-    if status == 502:
-        assert answer.text.startswith("<html>")
-    else:
-        assert answer.json()["errors"][0]["error_code"] == str(status)
-    pilot.vendor.faults.add("status", f"{EXPORTS}/jobs", status=418, body="teapot", headers={"Retry-After": "7"})
-    assert pilot.trigger().is_success
-    answer = pilot.send("GET", f"{EXPORTS}/jobs/")
-    assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (418, "teapot", "7")

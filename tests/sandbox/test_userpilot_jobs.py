@@ -1,6 +1,6 @@
-"""Asking for an export and watching it: keys, bodies, the one slot, progress, forgetting.
+"""Export jobs: keys, request bodies, the one slot, progress, and when jobs are forgotten.
 
-Where the contract is undecided, the test names the world that does the one or the other.
+Where the contract is undecided, the test names the world (`World`) that shows each reading.
 """
 
 import re
@@ -10,9 +10,8 @@ import pytest
 
 from connector.sandbox import USERPILOT_KEY, USERPILOT_KEY_WITHOUT_PLAN, Userpilot
 from connector.sandbox.userpilot.store import DEFAULT_TYPES
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS, WORLDS
 
-WORLDS = pytest.mark.parametrize("world", ["documented", "odd"])
 DAY = 86_400
 UUID = r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 
@@ -50,7 +49,7 @@ def test_only_the_word_token_and_the_key(pilot, authorization, path):
 
 @pytest.mark.parametrize(("world", "status"), [("documented", 403), ("odd", 401)])
 def test_plan_without_the_feature(userpilot, world, status):
-    """The page's prose says 403 (documented), its heading and the newer pages 401 (odd); the body says "401"."""
+    """403 by the page's text (documented), 401 by its heading and the newer pages (odd); the body always says 401."""
     answer = userpilot(world).send("POST", EXPORTS, f"Token {USERPILOT_KEY_WITHOUT_PLAN}", json={})
     assert answer.status_code == status
     assert error(answer)["error_code"] == "401"
@@ -81,7 +80,7 @@ def test_rate_limit(userpilot):
     ],
 )
 def test_trailing_slash_of_the_post(userpilot, world, slash, bare_status, slash_status):
-    """The page has it, the newer ones do not. A route that is not there has another envelope than a lost job."""
+    """The page has the slash, the newer pages do not. A missing route has another envelope than an unknown job."""
     for path, status in ((EXPORTS, bare_status), (EXPORTS + "/", slash_status)):
         ask = userpilot(world, slash=slash, prefix="/pilot")
         answer = ask.trigger(path=path)
@@ -107,16 +106,15 @@ def test_list_has_both_spellings(userpilot, world, settings, bare, slashed):
     ("method", "path"), [("GET", EXPORTS), ("DELETE", f"{EXPORTS}/jobs/x"), ("GET", f"{EXPORTS}/lookups/x")]
 )
 def test_no_such_route(pilot, method, path):
-    """There is no cancelling and no deleting."""
+    """A job cannot be cancelled or deleted."""
     assert pilot.send(method, path).json() == {"errors": {"detail": "Not Found"}}
 
 
 # ---------- the created job
 
 
-def test_created_as_documented(userpilot):
-    ask = userpilot()
-    answer = ask.trigger()
+def test_created_as_documented(documented):
+    answer = documented.trigger()
     body = answer.json()
     assert answer.status_code == 201
     assert re.fullmatch(UUID, body["job_id"])
@@ -127,11 +125,11 @@ def test_created_as_documented(userpilot):
         "links": f"{EXPORTS}/jobs/{body['job_id']}",
         "start_time": "2026-03-05T12:00:00.000000",
     }
-    assert ask.send("GET", body["links"]).status_code == 200
+    assert documented.send("GET", body["links"]).status_code == 200
 
 
-def test_created_otherwise(userpilot):
-    """Odd: another 2xx, another name for the token, and a link that leads nowhere."""
+def test_created_in_the_odd_world(userpilot):
+    """Odd: another 2xx status, another name for the token, and a link without a route."""
     ask = userpilot("odd")
     answer = ask.trigger()
     assert answer.status_code == 200
@@ -160,7 +158,7 @@ def test_created_otherwise(userpilot):
 )
 @pytest.mark.parametrize(("world", "status"), [("documented", 400), ("odd", 422)])
 def test_refused_bodies(userpilot, world, status, body, named):
-    """Undocumented; both usual codes occur."""
+    """The status is not documented; each world uses one of the two usual ones."""
     ask = userpilot(world)
     answer = ask.send("POST", EXPORTS, json=body)
     assert answer.status_code == status
@@ -176,7 +174,7 @@ def test_body_of_another_type_is_not_read(pilot):
 
 
 def test_format_json_is_refused_where_it_is_called_ndjson(userpilot):
-    """The page knows json and csv (documented), the published schema ndjson and csv (odd)."""
+    """The page has json and csv (documented), the published schema ndjson and csv (odd)."""
     assert userpilot().trigger(format="json").status_code == 201
     odd = userpilot("odd")
     answer = odd.trigger(format="json")
@@ -215,13 +213,13 @@ def fill(vendor):
     ],
 )
 def test_filters_filter_and_misspelt_ones_do_not(pilot, body, found):
-    """`session_start` comes only when it is asked for; unknown keys are ignored without a word."""
+    """`session_start` is exported only on request; unknown keys are ignored silently."""
     fill(pilot.vendor)
     assert set(pilot.names(**body)) == found
 
 
 def test_exclusions_as_text(userpilot):
-    """The published schema calls it a string (odd)."""
+    """The published schema declares ``exclusions`` a string (odd)."""
     assert userpilot().trigger(exclusions="true").status_code == 400
     odd = userpilot("odd")
     fill(odd.vendor)
@@ -272,7 +270,7 @@ def test_foreign_job_may_come_later_and_has_its_own_rows(pilot):
 
 
 def test_another_type_of_job_holds_no_slot(userpilot):
-    """The list tells its type in the odd world only."""
+    """The list contains the type in the odd world only."""
     for world, told in (("documented", [None]), ("odd", ["import"])):
         ask = userpilot(world)
         job = ask.vendor.foreign_job(type="import")
@@ -285,7 +283,7 @@ def test_another_type_of_job_holds_no_slot(userpilot):
     ("created", "status", "left"), [(True, None, 1), (True, 502, 1), (False, None, 0), (False, 504, 0)]
 )
 def test_lost_answer_of_a_post(pilot, created, status, left):
-    """The job is there or not; the caller cannot tell."""
+    """After a lost answer the job may or may not exist; the client cannot know."""
     pilot.vendor.drop_next_post(created=created, status=status)
     if status is None:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -300,7 +298,7 @@ def test_lost_answer_of_a_post(pilot, created, status, left):
 
 
 def test_progress_by_looks(userpilot):
-    """Documented: five months touched are five chunks labelled with month starts; no URL before the end."""
+    """Documented: one chunk per month, labelled with its first day; no URLs before the end."""
     ask = userpilot(polls_to_complete=5)
     ask.vendor.add_event(at="2024-07-29T10:00:00Z")
     ask.vendor.add_event(at="2024-08-11T10:00:00Z")
@@ -312,7 +310,7 @@ def test_progress_by_looks(userpilot):
     assert [len(item["presigned_urls"]) for item in seen] == [0, 0, 0, 0, 2]
     last = seen[-1]
     assert last["all_chunks"] == [f"2024-0{month}-01" for month in range(5, 10)] == last["completed_chunks"]
-    assert last["current_chunk"] == "2024-09-01"  # and it is over
+    assert last["current_chunk"] == "2024-09-01"  # although the job has ended
     assert last["progress"] == "2 out of 5 partitions"
     assert last["start_time"] == "2026-03-05T12:00:00.000000Z"
     assert last["type"] == "export"
@@ -322,7 +320,7 @@ def test_progress_by_looks(userpilot):
 
 
 def test_unknown_words_and_partial_urls_before_the_end(userpilot):
-    """Odd: words nobody wrote down, null and then some of the URLs, weekly labels, daily files."""
+    """Odd: undocumented status words, null and then some of the URLs, weekly labels, daily files."""
     ask = userpilot("odd", polls_to_complete=4)
     for day in range(2, 10):
         ask.vendor.add_event(at=f"2026-03-0{day}T10:00:00Z")
@@ -418,7 +416,7 @@ def test_lost_job_is_gone_and_its_slot_free(pilot):
 
 
 def test_new_job_may_be_hidden_at_first(userpilot):
-    """A replica that lags: the job holds the slot, and for two looks nobody has heard of it."""
+    """With a lagging replica, a job that holds the slot is unknown for two looks."""
     ask = userpilot(hidden_looks=2)
     job_id = ask.trigger().json()["job_id"]
     assert ask.jobs() == []
@@ -435,6 +433,6 @@ def test_job_can_be_finished_by_hand(userpilot):
     assert ask.show(job_id).json()["status"] == "completed"
 
 
-def test_unknown_manner_is_a_mistake_of_the_test():
+def test_unknown_setting_is_a_mistake_of_the_test():
     with pytest.raises(TypeError, match="politeness"):
         Userpilot(politeness=1)

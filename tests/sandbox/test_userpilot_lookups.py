@@ -1,10 +1,10 @@
-"""Lookups: bare arrays and pages, cursors that must be encoded, pages that move, ids of every kind."""
+"""Lookups: bare arrays and pages, cursors that must be encoded, items that move between pages, ids of both types."""
 
 import base64
 
 import pytest
 
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS
 
 ELEVEN = {
     "user_properties",
@@ -26,7 +26,7 @@ def look(ask, name, **params):
 
 
 def walked(ask, name, **params):
-    """Every item of a paged lookup, page by page."""
+    """The ids of a paged lookup, page by page."""
     pages, cursor = [], None
     while True:
         body = look(ask, name, **params, **({"after_cursor": cursor} if cursor else {})).json()
@@ -41,7 +41,7 @@ def walked(ask, name, **params):
     [("documented", {"events_properties", "segments"}), ("odd", {"events_properties", "features_events"})],
 )
 def test_shapes(userpilot, world, paged):
-    """Documented: two are paged. Odd: another two; a bare array may become pages, and pages an array."""
+    """In each world two lookups are paged, and not the same two; the others are bare arrays."""
     ask = userpilot(world)
     bodies = {name: look(ask, name).json() for name in ELEVEN}
     assert {name for name, body in bodies.items() if isinstance(body, dict)} == paged
@@ -53,9 +53,8 @@ def test_embeds_exist_or_not(userpilot, world, status):
     assert look(userpilot(world), "embeds").status_code == status
 
 
-def test_walk_as_documented(userpilot):
-    ask = userpilot()
-    body = look(ask, "events_properties").json()
+def test_walk_as_documented(documented):
+    body = look(documented, "events_properties").json()
     assert len(body["data"]) == 50
     assert body["metadata"] == {
         "cursor": {"after": body["metadata"]["cursor"]["after"], "before": None},
@@ -63,53 +62,50 @@ def test_walk_as_documented(userpilot):
         "total_count": 53,
         "total_count_cap_exceeded": False,
     }
-    pages = walked(ask, "events_properties")
+    pages = walked(documented, "events_properties")
     assert [len(page) for page in pages] == [50, 3]
     assert len({item for page in pages for item in page}) == 53
-    assert [len(page) for page in walked(ask, "events_properties", limit=20)] == [20, 20, 13]
-    assert [len(page) for page in walked(ask, "events_properties", limit=5000)] == [53]
-    assert [len(page) for page in walked(ask, "segments", limit=2)] == [2, 1]
-    second = look(ask, "events_properties", after_cursor=body["metadata"]["cursor"]["after"]).json()
+    assert [len(page) for page in walked(documented, "events_properties", limit=20)] == [20, 20, 13]
+    assert [len(page) for page in walked(documented, "events_properties", limit=5000)] == [53]
+    assert [len(page) for page in walked(documented, "segments", limit=2)] == [2, 1]
+    second = look(documented, "events_properties", after_cursor=body["metadata"]["cursor"]["after"]).json()
     assert second["metadata"]["cursor"]["after"] is None
     assert second["metadata"]["cursor"]["before"]
 
 
-def test_walk_otherwise(userpilot):
-    """Odd: the limit changes nothing, and nobody says whether the total is capped."""
+def test_walk_in_the_odd_world(userpilot):
+    """Odd: ``limit`` is ignored, and the answer does not say whether the total is capped."""
     ask = userpilot("odd")
     body = look(ask, "events_properties", limit=7).json()
     assert body["metadata"].keys() == {"cursor", "limit", "total_count"}
     assert len(body["data"]) == body["metadata"]["limit"] == 50
 
 
-def test_cursor_must_be_encoded_exactly_once(userpilot):
-    ask = userpilot()
-    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
+def test_cursor_must_be_encoded_exactly_once(documented):
+    cursor = look(documented, "events_properties").json()["metadata"]["cursor"]["after"]
     assert {"+", "/", "="} <= set(cursor)
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 200
     path = f"{EXPORTS}/lookups/events_properties?after_cursor="
-    raw = ask.send("GET", path + cursor)  # a plus in a query is a blank
-    twice = look(ask, "events_properties", after_cursor=cursor.replace("+", "%2B"))
-    short = look(ask, "events_properties", after_cursor=cursor.rstrip("="))
-    alien = look(ask, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
-    stray = look(ask, "events_properties", after_cursor="%" + cursor)
+    raw = documented.send("GET", path + cursor)  # a plus in a query is a space
+    twice = look(documented, "events_properties", after_cursor=cursor.replace("+", "%2B"))
+    short = look(documented, "events_properties", after_cursor=cursor.rstrip("="))
+    alien = look(documented, "events_properties", after_cursor=base64.b64encode(b"page 2").decode())
+    stray = look(documented, "events_properties", after_cursor="%" + cursor)
     assert {answer.status_code for answer in (raw, twice, short, alien, stray)} == {400}
     assert raw.json()["errors"][0]["message"] == "The cursor is invalid."
 
 
-def test_total_may_be_capped(userpilot):
-    ask = userpilot()
-    ask.vendor.lookups.count_cap = 10
-    body = look(ask, "events_properties").json()["metadata"]
+def test_total_may_be_capped(documented):
+    documented.vendor.lookups.count_cap = 10
+    body = look(documented, "events_properties").json()["metadata"]
     assert (body["total_count"], body["total_count_cap_exceeded"]) == (10, True)
-    assert sum(map(len, walked(ask, "events_properties"))) == 53
+    assert sum(map(len, walked(documented, "events_properties"))) == 53
 
 
-def test_items_move_among_the_pages(userpilot):
-    """Seen again while we walk: an item of page one comes twice, one of page two never."""
-    ask = userpilot()
-    lookups = ask.vendor.lookups
-    first, second = walked(ask, "events_properties", limit=30)
+def test_items_move_among_the_pages(documented):
+    """An item that moves to a later page while pages are read comes twice; one that moves to an earlier page never."""
+    lookups = documented.vendor.lookups
+    first, second = walked(documented, "events_properties", limit=30)
     twice, never = first[0], second[0]
 
     def move():
@@ -117,7 +113,7 @@ def test_items_move_among_the_pages(userpilot):
         lookups.touch("events_properties", never, "2020-01-01T00:00:00+03:00")
 
     lookups.before_page[2] = move
-    pages = walked(ask, "events_properties", limit=30)
+    pages = walked(documented, "events_properties", limit=30)
     delivered = [item for page in pages for item in page]
     assert delivered.count(twice) == 2
     assert never not in delivered
@@ -125,14 +121,13 @@ def test_items_move_among_the_pages(userpilot):
 
 
 @pytest.mark.parametrize("fault", ["stuck", "hollow"])
-def test_cursor_that_never_ends(userpilot, fault):
-    """The same cursor again and again; empty pages that still have one."""
-    ask = userpilot()
-    getattr(ask.vendor.lookups, fault).add("events_properties")
+def test_cursor_that_never_ends(documented, fault):
+    """The same cursor again and again, or empty pages with a cursor."""
+    getattr(documented.vendor.lookups, fault).add("events_properties")
     seen, cursor = [], None
     for _ in range(4):
         params = {"after_cursor": cursor} if cursor else {}
-        body = look(ask, "events_properties", **params).json()
+        body = look(documented, "events_properties", **params).json()
         cursor = body["metadata"]["cursor"]["after"]
         seen.append((len(body["data"]), cursor))
     assert all(cursor for _, cursor in seen)
@@ -143,7 +138,7 @@ def test_cursor_that_never_ends(userpilot, fault):
 
 
 def test_ids_are_strings_or_numbers(userpilot):
-    """Documented: text where the page shows text ("-2"), numbers elsewhere. Odd: numbers everywhere."""
+    """Documented: strings where the page shows strings ("-2"), numbers elsewhere. Odd: numbers everywhere."""
     for world, kind in (("documented", str), ("odd", int)):
         ask = userpilot(world)
         ids = [item for page in walked(ask, "events_properties") for item in page]
@@ -152,13 +147,13 @@ def test_ids_are_strings_or_numbers(userpilot):
         assert {type(item["id"]) for item in look(ask, "flows").json()} == {int}
 
 
-def test_key_is_no_key(userpilot):
+def test_key_is_not_unique(userpilot):
     rows = look(userpilot(), "events_properties", limit=100).json()["data"]
     assert sum(row["key"] == "url" for row in rows) == 2
 
 
 def test_children(userpilot):
-    """Surveys with modules and with three ways of having none; checklists with tasks, or looking like features."""
+    """Surveys with modules, and without them in three ways; checklists with tasks, or in the shape of features."""
     ask, odd = userpilot(), userpilot("odd")
     surveys = look(ask, "surveys").json()
     assert [len(item["modules"] or []) for item in surveys[:3]] == [2, 0, 0]
@@ -179,13 +174,12 @@ def test_exports_do_not_block_lookups(pilot):
     assert look(pilot, "flows").status_code == 200
 
 
-def test_faults_of_single_pages(userpilot):
-    ask = userpilot()
-    ask.vendor.faults.add("status", f"{EXPORTS}/lookups/events_properties", page=2, status=502)
-    cursor = look(ask, "events_properties").json()["metadata"]["cursor"]["after"]
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 502
-    assert look(ask, "events_properties", after_cursor=cursor).status_code == 200
-    ask.vendor.faults.add("extra_field", f"{EXPORTS}/lookups/flows", field="surprise", value=[1])
-    assert look(ask, "flows").json()[0]["surprise"] == [1]
-    ask.vendor.faults.add("missing_data", f"{EXPORTS}/lookups/segments")
-    assert "data" not in look(ask, "segments").json()
+def test_faults_of_single_pages(documented):
+    documented.vendor.faults.add("status", f"{EXPORTS}/lookups/events_properties", page=2, status=502)
+    cursor = look(documented, "events_properties").json()["metadata"]["cursor"]["after"]
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 502
+    assert look(documented, "events_properties", after_cursor=cursor).status_code == 200
+    documented.vendor.faults.add("extra_field", f"{EXPORTS}/lookups/flows", field="surprise", value=[1])
+    assert look(documented, "flows").json()[0]["surprise"] == [1]
+    documented.vendor.faults.add("missing_data", f"{EXPORTS}/lookups/segments")
+    assert "data" not in look(documented, "segments").json()

@@ -1,4 +1,4 @@
-"""The sample and the servers on their own: the same people as the other vendor's, and what real exports hold."""
+"""The sample has the other vendor's people and what real exports contain; both servers run on their own."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from connector.sandbox import USERPILOT_KEY, Userpilot, companies, people
-from tests.sandbox.conftest import EXPORTS
+from tests.sandbox.factory import EXPORTS
 
 FIRST, LAST = date(2026, 2, 23), date(2026, 3, 4)
 NOON = 1_772_712_000.0  # of the day after
@@ -46,7 +46,7 @@ def test_same_seed_same_sample():
     assert found[0] == found[1] != found[2]
 
 
-def test_people_are_everybodys(rows):
+def test_people_are_those_of_the_other_vendor(rows):
     assert {row["user_id"] for row in rows} - {""} <= {person.id for person in people()}
     assert {row["company_id"] for row in rows} <= {company.id for company in companies()}
     assert len({row["user_id"] for row in rows}) > 200
@@ -84,7 +84,7 @@ def test_every_day_has_true_duplicates_twins_and_late_rows(vendor):
 
 
 def test_past_days_gain_rows():
-    """Told at half past nine, about the days before."""
+    """Events of the days before arrive at half past nine."""
     now = [NOON - 86_400]
     vendor = Userpilot(clock=lambda: now[0])
     vendor.load_sample(FIRST, date(2026, 3, 5))
@@ -105,7 +105,7 @@ def test_segments_have_members(vendor):
 
 
 def test_both_vendors_on_their_own():
-    """`python -m connector.sandbox` tells every address and credential, and answers on all three ports."""
+    """`python -m connector.sandbox` prints every address and credential, and answers on all three ports."""
     port = 20_000 + os.getpid() % 10_000
     command = [sys.executable, "-m", "connector.sandbox", "--days", "2", "--port", str(port), "--job-seconds", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

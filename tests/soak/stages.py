@@ -21,10 +21,11 @@ import duckdb
 import httpx
 
 from connector import EVENTS, Exports, OpenPanel, Userpilot, Warehouse, sync_day
+from connector.catalogue.reports import Chart, Funnel, Series
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import LOOKUPS
 from connector.http.budget import SharedBudget
-from connector.openpanel.reports.config import Chart, Funnel, Questions, Series, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ, USERPILOT_KEY, serve, serve_userpilot
 from connector.sandbox import OpenPanel as OpenPanelVendor
 from connector.sandbox import Userpilot as UserpilotVendor

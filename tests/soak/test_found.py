@@ -21,7 +21,7 @@ from connector.meter import Meter
 from connector.records.files import prove_whole
 from connector.system.prefetch import ahead
 from connector.userpilot.exports.job import Created, Do, Job, LinkRefused, Listed, Seen, Shown, State
-from connector.userpilot.exports.machine import heard, next_action, submitting
+from connector.userpilot.exports.machine import after_report, next_action, with_intent
 from connector.userpilot.exports.request import Request
 from connector.warehouse.connection import Warehouse
 from tests.soak.matrix import cells, judged
@@ -63,23 +63,23 @@ def test_exports_whose_files_cannot_be_had_are_not_asked_for_again_and_again():
     """Each costs the vendor a whole export; there were 240 an hour."""
     job, done = READY, []
     for _ in range(3):
-        job = heard(job, LinkRefused(problem="403"), NOW)
+        job = after_report(job, LinkRefused(problem="403"), NOW)
         done.append((job.state, next_action(job, NOW)[1]))
-        job = heard(Job(request=REQUEST, state=State.READY, lost=job.lost, refused=1), Listed(()), NOW)
+        job = after_report(Job(request=REQUEST, state=State.READY, lost=job.lost, refused=1), Listed(()), NOW)
         job = Job(request=REQUEST, state=State.READY, lost=job.lost, refused=1, files=("a",))
     assert done == [(State.IDLE, Do.LIST), (State.IDLE, Do.WAIT), (State.FATAL, Do.STOP)]
 
 
 def test_after_two_unanswered_requests_a_third_is_sent_when_its_time_has_come():
     """Every list made the wait begin again, so that the request was never sent again, by nobody."""
-    job = submitting(submitting(Job(request=REQUEST), NOW), NOW)
+    job = with_intent(with_intent(Job(request=REQUEST), NOW), NOW)
     for _ in range(3):
-        job = heard(job, Listed(()), NOW)
+        job = after_report(job, Listed(()), NOW)
     assert next_action(job, NOW)[1] == Do.WAIT
     later = NOW + timedelta(minutes=2)
     job, do = next_action(job, later)
     assert do == Do.LIST
-    assert next_action(heard(job, Listed(()), later), later)[1] == Do.SUBMIT
+    assert next_action(after_report(job, Listed(()), later), later)[1] == Do.SUBMIT
 
 
 def _origin():
@@ -118,8 +118,8 @@ def test_a_file_that_unpacks_to_a_disk_full_is_refused(tmp_path, monkeypatch):
     bomb.write_bytes(gzip.compress(b" " * 2**20, 9) * 300)
     with pytest.raises(ContractError, match="unpacks to more than 256 MiB"):
         prove_whole(bomb, "here")
-    monkeypatch.setattr("connector.lines.ANY_RATIO", 2**20)
-    monkeypatch.setattr("connector.lines.MOST_RATIO", 20)
+    monkeypatch.setattr("connector.records.files.ANY_RATIO", 2**20)
+    monkeypatch.setattr("connector.records.files.MOST_RATIO", 20)
     usual = tmp_path / "usual"
     usual.write_bytes(gzip.compress(b"".join(b'{"id": %d, "name": "event"}\n' % n for n in range(99_999))))
     prove_whole(usual, "here")
@@ -175,6 +175,6 @@ def test_a_file_that_can_never_land_is_not_met_again_by_every_rerun(tmp_path, fa
 def test_a_vendor_whose_clock_is_days_behind_has_forgotten_nothing():
     """The job looked three days old when it was made, so it was given up and asked for again, without a pause."""
     days_ago = NOW - timedelta(days=4)
-    job = heard(submitting(Job(request=REQUEST), NOW), Created("j", days_ago), NOW)
-    job = heard(job, Shown(Seen(job_id="j", status="in_progress", started=days_ago)), NOW)
+    job = after_report(with_intent(Job(request=REQUEST), NOW), Created("j", days_ago), NOW)
+    job = after_report(job, Shown(Seen(job_id="j", status="in_progress", started=days_ago)), NOW)
     assert next_action(job, NOW)[1] == Do.WAIT

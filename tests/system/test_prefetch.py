@@ -1,4 +1,4 @@
-"""Calls ahead of their reader: in order, at most so many at once, and none where nobody has to wait."""
+"""Prefetched calls: in order, limited in number, and without threads if the reader never waits."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from connector.system.prefetch import OF_LATE, SOON, ahead
+from connector.system.prefetch import QUICK_CALLS, QUICK_SECONDS, ahead
 
 
 def here(number: int, *, seconds: float = 0.0, spend: Callable[[float], None] = time.sleep) -> tuple[int, bool]:
@@ -44,25 +44,27 @@ def test_quick_calls_need_no_threads(spend):
     assert all(
         in_reader
         for _, in_reader in ahead(
-            [partial(here, n, seconds=0.9 * SOON, spend=spend) for n in range(50)], at_once=8, at_first=0
+            [partial(here, n, seconds=0.9 * QUICK_SECONDS, spend=spend) for n in range(50)], at_once=8, at_first=0
         )
     )
 
 
 def test_slow_calls_get_threads_after_the_first_and_none_is_lost_or_run_twice():
-    calls = [partial(here, n, seconds=5 * SOON) for n in range(20)]
+    calls = [partial(here, n, seconds=5 * QUICK_SECONDS) for n in range(20)]
     results = list(ahead(calls, at_once=8, at_first=0))
     assert [n for n, _ in results] == list(range(20))
     assert [in_reader for _, in_reader in results] == [True] + 19 * [False]
 
 
 def test_one_hiccup_among_quick_calls_starts_no_threads(spend):
-    calls = [partial(here, n, seconds=3 * SOON if n == 9 else 0, spend=spend) for n in range(30)]
+    calls = [partial(here, n, seconds=3 * QUICK_SECONDS if n == 9 else 0, spend=spend) for n in range(30)]
     assert all(in_reader for _, in_reader in ahead(calls, at_once=8, at_first=0))
 
 
 def test_a_server_that_turns_slow_after_many_quick_calls_is_noticed_at_once(spend):
-    calls = [partial(here, n, seconds=3 * OF_LATE * SOON if n >= 100 else 0, spend=spend) for n in range(104)]
+    calls = [
+        partial(here, n, seconds=3 * QUICK_CALLS * QUICK_SECONDS if n >= 100 else 0, spend=spend) for n in range(104)
+    ]
     results = list(ahead(calls, at_once=8, at_first=0))
     assert [n for n, in_reader in results if not in_reader] == [101, 102, 103]
 
@@ -76,7 +78,7 @@ def test_never_more_at_once_than_asked_for(at_first):
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(2 * SOON)
+        time.sleep(2 * QUICK_SECONDS)
         with lock:
             running -= 1
 
@@ -90,7 +92,7 @@ def test_an_error_comes_out_where_its_result_would_and_stops_what_has_not_starte
 
     def call(number: int) -> int:
         started.append(number)
-        time.sleep(2 * SOON)
+        time.sleep(2 * QUICK_SECONDS)
         if number == 3:
             raise LookupError(number)
         return number

@@ -132,12 +132,12 @@ def test_an_old_failure_goes_and_one_that_was_never_mended_stays(vendor, sync, w
 
 
 def test_the_guard_against_drops_and_the_forgotten_count_survive(vendor, sync, warehouse, query):
-    from connector.privacy.forget import forget
+    from connector.privacy.forget import remove_people
 
     for n in range(20):
         vendor.add(f"e{n}", at=f"{DAY}T08:00:{n:02}Z", profile_id="ada" if n < 3 else "bob")
     sync(DAY), sync(DAY)
-    forget(warehouse, [(EVENTS, ["ada"])])
+    remove_people(warehouse, [(EVENTS, ["ada"])])
     prune_receipts(warehouse, now=LATER)
     assert query("select landed, forgotten, received from connector.landings") == [(17, 3, 20)]
     assert sync(DAY).forgotten == 3

@@ -61,7 +61,7 @@ def test_of_two_who_make_it_at_once_both_write_into_one_file(file, monkeypatch, 
 
     def make(name):
         connection = Warehouse(file)
-        connection._make()
+        connection._create()
         done.append(name)
 
     makers = [threading.Thread(target=make, args=(name,)) for name in "ab"]
@@ -111,7 +111,7 @@ def test_a_file_that_becomes_a_database_while_it_is_opened_is_opened_again(file,
 
 @pytest.mark.parametrize("use", [read, write])
 def test_a_file_that_stays_empty_is_told_with_what_to_do(file, monkeypatch, use):
-    monkeypatch.setattr("connector.warehouse.connection.BIRTH", 0.1)
+    monkeypatch.setattr("connector.warehouse.connection.CREATION_SECONDS", 0.1)
     file.touch()
     with pytest.raises(RejectedError, match=r"is an empty file Next: remove it"):
         use(file)

@@ -1,4 +1,4 @@
-"""Who waits for the warehouse gets it, whatever comes and goes meanwhile; a dead or stubborn head holds up nobody."""
+"""A process that waits for the warehouse gets it, however many come and go. A dead first in the queue blocks none."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ import pytest
 
 from connector import Warehouse
 from connector.system.files import locked
-from connector.warehouse.queue import Turn
+from connector.warehouse.queue import QueuePlace
 
-HEAD = """
+TAKE_FIRST = """
 import sys
 from pathlib import Path
-from connector.warehouse.queue import Turn
-with Turn(Path(sys.argv[1])) as turn:
-    turn.stand()
-    print(turn.is_head, flush=True)
+from connector.warehouse.queue import QueuePlace
+with QueuePlace(Path(sys.argv[1])) as place:
+    place.take_first()
+    print(place.is_first, flush=True)
     sys.stdin.read()
 """
 
@@ -31,7 +31,7 @@ def file(tmp_path):
     return tmp_path / "w.duckdb"
 
 
-def head(file):
+def lock_file(file):
     return file.with_name(f".{file.name}.next")
 
 
@@ -43,7 +43,7 @@ def wait_for(true):
 
 
 def used(file, how, order, name):
-    """A thread that opens the file once, and says when it had it."""
+    """A thread that opens the file once and then adds its name to ``order``."""
 
     def use():
         with getattr(Warehouse(file, lock_wait=60), how)():
@@ -58,7 +58,7 @@ def test_a_reader_that_comes_later_lets_the_waiting_writer_go_first(file):
     order = []
     with Warehouse(file).read():
         writer = used(file, "write", order, "writer")
-        wait_for(head(file).exists)
+        wait_for(lock_file(file).exists)
         reader = used(file, "read", order, "reader")
         time.sleep(0.3)  # the file is open to readers all the time
         assert order == []
@@ -92,13 +92,13 @@ def test_readers_that_leave_no_moment_without_a_reader_do_not_stop_a_writer(file
             reader.join()
 
 
-def test_who_reads_already_reads_on(file, monkeypatch):
+def test_a_thread_that_reads_can_read_again_before_a_waiting_writer(file, monkeypatch):
     """The writer waits for the outer read, which waits for the inner one."""
-    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 3600.0)
+    monkeypatch.setattr("connector.warehouse.queue.YIELD_SECONDS", 3600.0)
     order = []
     with Warehouse(file).read():
         writer = used(file, "write", order, "writer")
-        wait_for(head(file).exists)
+        wait_for(lock_file(file).exists)
         with Warehouse(file, lock_wait=3600).read() as connection:
             assert connection.execute("select x from t").fetchone() == (1,)
         assert order == []
@@ -106,34 +106,34 @@ def test_who_reads_already_reads_on(file, monkeypatch):
 
 
 @pytest.mark.timeout(60)
-def test_a_head_that_does_not_get_in_is_let_go_first_for_so_long_and_no_longer(file, monkeypatch):
-    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 0.2)
-    with locked(head(file)), Warehouse(file, lock_wait=3600).read() as connection:
+def test_a_first_in_the_queue_that_gets_no_access_is_waited_for_a_limited_time(file, monkeypatch):
+    monkeypatch.setattr("connector.warehouse.queue.YIELD_SECONDS", 0.2)
+    with locked(lock_file(file)), Warehouse(file, lock_wait=3600).read() as connection:
         assert connection.execute("select x from t").fetchone() == (1,)
 
 
-def test_a_killed_head_holds_up_nobody_and_what_it_left_goes_with_the_next(file, monkeypatch):
-    monkeypatch.setattr("connector.warehouse.queue.COURTESY", 3600.0)
-    command = [sys.executable, "-c", HEAD, str(file)]
+def test_a_killed_first_in_the_queue_blocks_no_process_and_the_next_removes_its_file(file, monkeypatch):
+    monkeypatch.setattr("connector.warehouse.queue.YIELD_SECONDS", 3600.0)
+    command = [sys.executable, "-c", TAKE_FIRST, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "True\n"
         process.send_signal(signal.SIGKILL)
-    assert head(file).exists()
+    assert lock_file(file).exists()
     order = []
     with Warehouse(file, lock_wait=60).read():
         writer = used(file, "write", order, "writer")
-        wait_for(lambda: not Turn(file).comes())
+        wait_for(lambda: not QueuePlace(file).may_try())
     writer.join()
     assert order == ["writer"]
-    assert not head(file).exists()
+    assert not lock_file(file).exists()
 
 
 @pytest.mark.parametrize("place", ["folder", "link"])
-def test_where_no_line_can_be_made_the_file_is_waited_for_as_ever(file, place):
+def test_where_no_queue_can_be_made_processes_still_wait_for_the_file(file, place):
     if place == "folder":
-        head(file).mkdir()
+        lock_file(file).mkdir()
     else:
-        head(file).symlink_to(file.parent / "elsewhere")
+        lock_file(file).symlink_to(file.parent / "elsewhere")
     order = []
     with Warehouse(file).read():
         writer = used(file, "write", order, "writer")
@@ -145,13 +145,13 @@ def test_where_no_line_can_be_made_the_file_is_waited_for_as_ever(file, place):
     assert not (file.parent / "elsewhere").exists()
 
 
-def test_the_line_is_its_users_alone(file):
+def test_the_lock_file_is_readable_by_its_user_only(file):
     order, mask = [], os.umask(0)
     try:
         with Warehouse(file).read():
             writer = used(file, "write", order, "writer")
-            wait_for(head(file).exists)
-            assert head(file).stat().st_mode & 0o777 == 0o600
+            wait_for(lock_file(file).exists)
+            assert lock_file(file).stat().st_mode & 0o777 == 0o600
         writer.join()
     finally:
         os.umask(mask)

@@ -1,14 +1,16 @@
-"""What a user asks of insights, charts and funnels, by name; checked before anything is sent.
+"""The report config: what a user asks of insights, charts and funnels, by name; checked before anything is sent.
 
-The server ignores what it does not know and answers something else with status 200, so every word is compared with
-what it understands here. Nothing in this room asks.
+The server ignores what it does not know and answers something else with status 200, so every word is compared here
+with what it understands.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from connector.catalogue.openpanel import (
     DIMENSIONS,
@@ -19,10 +21,9 @@ from connector.catalogue.openpanel import (
     ListQuery,
     MetricsQuery,
 )
-from connector.catalogue.reports import Chart, Filter, Funnel, Series
+from connector.catalogue.reports import Chart, Filter, Funnel
 from connector.errors import SettingsError
-from connector.redaction import excerpt
-from connector.settings import Environment
+from connector.settings import Environment, read_yaml, shaped
 from connector.stream import Query, Stream
 
 SEGMENTS = (
@@ -109,89 +110,58 @@ class Questions:
             file: its path.
             dimensions: the allowed breakdowns.
         """
-        import yaml
-
         where = file.name
-        try:
-            # Every scalar stays a text: YAML would read Norway's NO as false.
-            document = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506  builds no objects
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-            raise SettingsError(
-                where, f"cannot be read: {excerpt(str(fault), 200)}", next_step="fix the file or its path."
-            ) from None
-        top = _mapping(document, where, ("events", "charts", "funnels", "insights"))
-        insights = _mapping(top.get("insights") or {}, f"{where}.insights", ("dimensions", "filters"))
-        chosen = tuple(_texts(insights.get("dimensions", ()), f"{where}.insights.dimensions"))
-        for one in chosen:
+        # Every scalar stays a text: YAML would read Norway's NO as false.
+        document = read_yaml(file, texts_only=True) or {}
+        top = shaped(document, _Document, where)
+        for one in top.insights.dimensions:
             _one_of(one, dimensions, f"{where}.insights.dimensions")
         return cls(
-            events=tuple(_texts(top.get("events", ()), f"{where}.events")),
-            charts=tuple(_chart(name, body, f"{where}.charts.{name}") for name, body in _named(top, "charts", where)),
+            events=top.events,
+            charts=tuple(_chart(name, body, f"{where}.charts.{name}") for name, body in top.charts.items()),
             funnels=tuple(
-                _funnel(name, body, f"{where}.funnels.{name}") for name, body in _named(top, "funnels", where)
+                shaped({**body, "name": name}, Funnel, f"{where}.funnels.{name}") for name, body in top.funnels.items()
             ),
-            dimensions=chosen,
-            filters=_filters(insights.get("filters", ()), f"{where}.insights.filters"),
+            dimensions=top.insights.dimensions,
+            filters=shaped(_filters(top.insights.filters), tuple[Filter, ...], f"{where}.insights.filters"),
             _where=where,
         )
 
 
-def _chart(name: str, body: object, where: str) -> Chart:
-    given = _mapping(body, where, ("series", "breakdowns", "interval", "range", "previous"))
-    previous = str(given.get("previous", "false"))
-    if previous not in ("true", "false"):
-        raise SettingsError(f"{where}.previous", f"is {previous!r}", next_step="write true or false.")
-    return Chart(
-        name=name,
-        series=tuple(_series(one, f"{where}.series[{n}]") for n, one in enumerate(_list(given.get("series"), where))),
-        breakdowns=tuple(_texts(given.get("breakdowns", ()), f"{where}.breakdowns")),
-        interval=str(given.get("interval", "day")),
-        range=str(given.get("range", "")),
-        previous=previous == "true",
-    )
+class _Insights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dimensions: tuple[str, ...] = ()
+    filters: list[dict[str, Any]] = []
 
 
-def _series(body: object, where: str) -> Series:
-    if isinstance(body, str):
-        return Series(event=body)
-    given = _mapping(body, where, ("event", "name", "segment", "property", "filters"))
-    if not isinstance(given.get("event"), str):
-        raise SettingsError(f"{where}.event", "is missing", next_step="name an event, or * for any.")
-    return Series(
-        event=given["event"],
-        name=str(given.get("name", "")),
-        segment=str(given.get("segment", "event")),
-        property_name=str(given.get("property", "")),
-        filters=_filters(given.get("filters", ()), f"{where}.filters"),
-    )
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file; what has a name of the user's own is read one by one, for messages that tell it."""
+
+    events: tuple[str, ...] = ()
+    charts: dict[str, dict[str, Any]] = {}
+    funnels: dict[str, dict[str, Any]] = {}
+    insights: _Insights = _Insights()
 
 
-def _filters(body: object, where: str) -> tuple[Filter, ...]:
-    filters = []
-    for number, one in enumerate(_list(body, where)):
-        given = _mapping(one, f"{where}[{number}]", ("name", "operator", "value"))
-        value = given.get("value", ())
-        filters.append(
-            Filter(
-                name=str(given.get("name", "")),
-                operator=str(given.get("operator", "is")),
-                value=tuple(str(item) for item in (value if isinstance(value, list | tuple) else [value])),
-            )
-        )
-    return tuple(filters)
+def _chart(name: str, body: dict[str, Any], where: str) -> Chart:
+    series = body.get("series", [])
+    if isinstance(series, list):  # an event's name alone is a series, too
+        spelt_out = [{"event": one} if isinstance(one, str) else one for one in series]
+        with_filters = [
+            one | {"filters": _filters(one["filters"])} if isinstance(one, dict) and "filters" in one else one
+            for one in spelt_out
+        ]
+        body = body | {"series": with_filters}
+    return shaped({**body, "name": name}, Chart, where)
 
 
-def _funnel(name: str, body: object, where: str) -> Funnel:
-    given = _mapping(body, where, ("steps", "window_hours", "group_by"))
-    hours = str(given.get("window_hours", "24"))
-    if not hours.isdecimal():
-        raise SettingsError(f"{where}.window_hours", f"is {hours!r}", next_step="write hours from 1 to 720.")
-    return Funnel(
-        name=name,
-        steps=tuple(_texts(given.get("steps", ()), f"{where}.steps")),
-        window_hours=int(hours),
-        group_by=str(given.get("group_by", "session_id")),
-    )
+def _filters(body: Any) -> Any:
+    """A filter's value may be written as one text."""
+    if not isinstance(body, list):
+        return body
+    return [
+        one | {"value": [one["value"]]} if isinstance(one, dict) and isinstance(one.get("value"), str) else one
+        for one in body
+    ]
 
 
 def _check_chart(chart: Chart, where: str) -> None:
@@ -262,31 +232,6 @@ def _unique(names: Sequence[str], where: str) -> None:
     for name in names:
         if not name or names.count(name) > 1:
             raise SettingsError(where, f"has the name {name!r} {names.count(name)} times", next_step="name each once.")
-
-
-def _mapping(body: object, where: str, allowed: Sequence[str]) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping):
-        raise SettingsError(where, f"is {type(body).__name__}", next_step=f"write a mapping of {', '.join(allowed)}.")
-    for key in body:
-        _one_of(str(key), allowed, f"{where}: key")
-    return body
-
-
-def _named(top: Mapping[str, Any], key: str, where: str) -> list[tuple[str, object]]:
-    body = top.get(key) or {}
-    if not isinstance(body, Mapping):
-        raise SettingsError(f"{where}.{key}", f"is {type(body).__name__}", next_step="write name: {{...}} pairs.")
-    return [(str(name), value) for name, value in body.items()]
-
-
-def _list(body: object, where: str) -> Sequence[object]:
-    if not isinstance(body, list | tuple):
-        raise SettingsError(where, f"holds {type(body).__name__} where a list is due", next_step="write a list.")
-    return body
-
-
-def _texts(body: object, where: str) -> list[str]:
-    return [str(item) for item in _list(body, where)]
 
 
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:

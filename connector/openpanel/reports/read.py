@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from connector.catalogue.openpanel import ChartsQuery, FunnelsQuery, ListQuery, LiveQuery, MetricsQuery
 from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.errors import ContractError, RejectedError, SettingsError
@@ -184,7 +186,7 @@ class Reports:
 
         A few hours with a Z can be local or not; the label of a whole day cannot, and a server has one way.
         """
-        days = replace(chart, interval="day")
+        days = msgspec.structs.replace(chart, interval="day")
         told, _ = lines(self._sent(days, ask, asked), days, asked.where)
         match readings(told, buckets(days, ask, self._zone), asked.where):
             case [(way, _)] if any(line.points for line in told):
@@ -319,7 +321,7 @@ class Reports:
         """
         if (start is None) != (end is None):
             raise SettingsError("chart dates", "are half given", next_step="give start and end, or neither.")
-        Questions(charts=(replace(chart, range=""),))
+        Questions(charts=(msgspec.structs.replace(chart, range=""),))
         params = self._chart_params(chart, chart.series)
         if start and end:
             params += [("startDate", _zulu(start)), ("endDate", _zulu(end))]
@@ -410,7 +412,8 @@ def _since(series: Series, at: datetime | None) -> Series:
     if at is None:
         return series
     value = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return replace(series, filters=(*series.filters, Filter(name="created_at", operator="gte", value=(value,))))
+    since = Filter(name="created_at", operator="gte", value=(value,))
+    return msgspec.structs.replace(series, filters=(*series.filters, since))
 
 
 def _zulu(at: datetime) -> str:

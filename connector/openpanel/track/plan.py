@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+import msgspec
 
 from connector.errors import SettingsError
 from connector.openpanel.track.journal import Outcome
 from connector.redaction import excerpt
+from connector.settings import read_yaml, shaped
 
 Kind = Literal["identify", "group", "assign_group", "track", "increment", "decrement"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "assign_group", "track", "increment", "decrement")
@@ -71,25 +74,24 @@ class Outbox:
         return self.kind in UPSERTS
 
 
-def load_outboxes(file: Path) -> list[Outbox]:
-    """Outboxes of a YAML file: ``name: {kind: identify, query: select ...}``."""
-    import yaml
+class _Entry(msgspec.Struct, frozen=True):
+    kind: str
+    query: str
 
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
+
+def load_outboxes(file: Path) -> list[Outbox]:
+    """Outboxes of a YAML file: ``name: {kind: identify, query: select ...}``.
+
+    Raises:
+        SettingsError: names the file, the path in it, and what is due there.
+    """
+    bodies = shaped(read_yaml(file) or {}, dict[str, Any], file.name)
+    if not bodies:
         raise SettingsError(
-            file.name, f"cannot be read: {excerpt(str(fault), 200)}", next_step="fix the file or its path."
-        ) from None
-    try:
-        document = yaml.safe_load(text)
-        return [Outbox(name=str(name), kind=body["kind"], query=str(body["query"])) for name, body in document.items()]
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as fault:
-        raise SettingsError(
-            file.name,
-            f"holds no outboxes: {type(fault).__name__} {excerpt(str(fault), 160)}",
-            next_step="write name: {kind: identify, query: select ...} for each.",
-        ) from None
+            file.name, "holds no outboxes", next_step="write name: {kind: identify, query: select ...} for each."
+        )
+    entries = {name: shaped(body, _Entry, f"{file.name}.{name}") for name, body in bodies.items()}
+    return [Outbox(name=name, kind=cast("Kind", entry.kind), query=entry.query) for name, entry in entries.items()]
 
 
 @dataclass(frozen=True)

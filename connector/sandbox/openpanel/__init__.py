@@ -1,12 +1,11 @@
-"""A simulated OpenPanel: one server with the manners of the real one, in memory.
+"""A simulated OpenPanel: one server in memory that behaves like the real one.
 
-Built from recorded answers of the published server and from its documentation, so that it can judge a client. It
-holds no client code, keeps nothing on disk and answers no dashboard.
+It is built from recorded answers of the published server and from its documentation. It contains no client code,
+writes nothing to disk and has no dashboard.
 """
 
 from connector.sandbox.openpanel.auth import READ, ROOT, WRITE
-from connector.sandbox.openpanel.clock import event_id
-from connector.sandbox.openpanel.store import Client, Event, Group, Organisation, Profile, Project
+from connector.sandbox.openpanel.store import Client, Event, Group, Organisation, Profile, Project, event_id
 from connector.sandbox.openpanel.vendor import OpenPanel
 
 __all__ = [

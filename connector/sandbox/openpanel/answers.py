@@ -1,13 +1,12 @@
-"""The bodies the vendor answers with, in both dialects, and the one exception that carries them.
+"""The bodies of the vendor's answers, in both dialects.
 
-Routes raise `RefusalError`; the front door turns it into an answer. Nothing here decides when to refuse.
+Nothing here decides when a request is refused.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from connector.sandbox.wire import Answer, Header
+from connector.sandbox.messages import Answer, Header, json_bytes
 
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -15,18 +14,9 @@ HTML = "text/html; charset=utf-8"
 ALWAYS: tuple[Header, ...] = (("vary", "Origin"), ("access-control-allow-origin", "*"))
 
 
-class RefusalError(Exception):
-    """An answer that ends a request early."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(f"{answer.status} {answer.body[:200]!r}")
-        self.answer = answer
-
-
 def as_json(body: Any, status: int = 200) -> Answer:
     """A JSON answer."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return raw(text.encode(), JSON, status)
+    return raw(json_bytes(body), JSON, status)
 
 
 def as_text(body: str, status: int = 200) -> Answer:
@@ -35,12 +25,12 @@ def as_text(body: str, status: int = 200) -> Answer:
 
 
 def raw(body: bytes, content_type: str, status: int = 200) -> Answer:
-    """An answer of ready bytes."""
+    """An answer whose body is given as bytes."""
     return Answer(status=status, headers=[*ALWAYS, ("content-type", content_type)], body=body)
 
 
 def server_error() -> Answer:
-    """What any unexpected failure looks like in production, a client's mistake or not."""
+    """The answer to any unexpected failure in production, even one caused by the client."""
     return as_text("Internal server error", 500)
 
 
@@ -49,16 +39,16 @@ def no_route(method: str, url: str) -> Answer:
     return as_json({"message": f"Route {method}:{url} not found", "error": "Not Found", "statusCode": 404}, 404)
 
 
-class Server:
-    """Refusals as the published server words them."""
+class ServerWording:
+    """Refusals in the words of the published server."""
 
     def invalid(self, where: str, problems: list[tuple[str, str]]) -> Answer:
-        """400; ``problems`` are paths and texts."""
+        """400. Each problem is the path of a parameter and what is wrong with it."""
         message = ", ".join(f"{where}/{path} {text}" for path, text in problems)
         return as_json({"status": 400, "error": "Error", "message": message}, 400)
 
     def unauthorized(self, message: str) -> Answer:
-        """401 of every family but Track."""
+        """401 of every family of routes except Track."""
         return as_json({"error": "Unauthorized", "message": message}, 401)
 
     def not_ingested(self, message: str) -> Answer:
@@ -79,8 +69,8 @@ class Server:
         return as_json(body, 429).with_headers({**headers, "retry-after": str(seconds)})
 
 
-class Pages(Server):
-    """Refusals as the vendor's documentation pages promise them."""
+class DocumentedWording(ServerWording):
+    """Refusals in the words of the vendor's documentation."""
 
     def invalid(self, where: str, problems: list[tuple[str, str]]) -> Answer:
         details = [

@@ -1,28 +1,26 @@
 """``GET /export/charts``: series over time, as the published server writes them and as the documentation shows them.
 
-Labels are wall time of the organisation without a zone, whole buckets at the end are missing when they are empty, and
-an id is no key. Formulas, cohorts and the clamp of hosted plans are not played.
+Labels are wall time of the organisation without a zone. Empty buckets at the end are missing. The id of a series is
+not unique. Formulas, cohorts and the limits of hosted plans are not simulated.
 """
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connector.sandbox.openpanel import auth
-from connector.sandbox.openpanel.answers import RefusalError, as_json, server_error
-from connector.sandbox.openpanel.charting import Line, documented_lines, lines
-from connector.sandbox.openpanel.clock import iso
-from connector.sandbox.openpanel.numbers import Number, mean, rounded, total
+from connector.sandbox.messages import Answer, Request
+from connector.sandbox.openpanel.answers import as_json
+from connector.sandbox.openpanel.auth import export_project
+from connector.sandbox.openpanel.chart_counts import Line, documented_lines, lines
 from connector.sandbox.openpanel.periods import Period, chart_buckets, chart_period, documented_period
-from connector.sandbox.openpanel.places import COUNTRIES
-from connector.sandbox.openpanel.reportquery import ChartQuery, chart_query
+from connector.sandbox.openpanel.place_names import COUNTRIES
+from connector.sandbox.openpanel.report_query import ChartQuery, chart_query
+from connector.sandbox.openpanel.rounding import Number, mean, rounded, total
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import NO_COUNTRY, Project
-from connector.sandbox.wire import Answer, Request
+from connector.sandbox.openpanel.timestamps import iso
 
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
-
-Found = list[tuple[int, Line]]  # the number of the definition, and a series of it
+Found = list[tuple[int, Line]]  # the position of the definition, and one series of it
 _SPELLED = {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "œ": "oe", "ł": "l", "Ł": "L", "đ": "d", "ı": "i"}
 _SPELLED |= {
     "$": "dollar",
@@ -36,19 +34,17 @@ _SPELLED |= {
 }
 
 
-def charts(vendor: "OpenPanel", request: Request) -> Answer:
-    """Answer one request: query, credentials, project, dates, then one count per series."""
-    documented = vendor.dialect == "pages"
-    asked = chart_query(request.params, vendor.say, documented=documented)
-    client = auth.reader("Export", "export", vendor.clients, request.headers, vendor.say)
-    project = auth.project_of(client, asked.project, vendor.projects, vendor.say)
-    zone, now = project.organisation.timezone, vendor.now()
+def charts(state: State, request: Request) -> Answer:
+    """Answer one request. The checks come in this order: query, credentials, project, dates, event store."""
+    documented = state.documented
+    asked = chart_query(request.params, state.wording, documented=documented)
+    project = export_project(state, request, asked.project)
+    zone, now = project.organisation.timezone, state.now()
     if documented:
-        period = documented_period(asked.start, asked.end, asked.range, now, zone, vendor.say)
+        period = documented_period(asked.start, asked.end, asked.range, now, zone, state.wording)
     else:
         period = chart_period(asked.start, asked.end, asked.range, now, zone)
-    if vendor.event_store_down:
-        raise RefusalError(server_error())
+    state.check_event_store()
     return as_json(_documented(project, asked, period) if documented else _chart(project, asked, period))
 
 
@@ -71,7 +67,7 @@ def _counted(project: Project, asked: ChartQuery, period: Period) -> Found:
 
 
 def _series(asked: ChartQuery, at: int, line: Line, before: Found, many: bool) -> dict[str, Any]:
-    """One series. Names are matched with breakdowns by position, even where an empty value is missing."""
+    """One series. Names are paired with breakdowns by position, even where an empty value is missing."""
     letter, name = _letter(at), asked.series[at].name
     event: dict[str, Any] = {"id": letter, "name": name}
     if asked.breakdowns and len(line.names) > 1:
@@ -110,7 +106,7 @@ def _label(date: str, interval: str) -> str:
 
 
 def _metrics(counts: list[Number]) -> dict[str, Any]:
-    """The average leaves out empty buckets, the minimum does not."""
+    """Sum, average, minimum and maximum. Only the average leaves out empty buckets."""
     return {
         "sum": total(counts),
         "average": rounded(mean(counts)),
@@ -120,7 +116,7 @@ def _metrics(counts: list[Number]) -> dict[str, Any]:
 
 
 def _change(now: Number, before: Number) -> dict[str, Any]:
-    """The difference is a percentage of the smaller one and has no sign; there is none where it is undefined."""
+    """The change in percent of the smaller number, without a sign; None where it is undefined."""
     state = "positive" if now > before else "negative" if now < before else "neutral"
     low, high = sorted((now, before))
     return {
@@ -131,7 +127,7 @@ def _change(now: Number, before: Number) -> dict[str, Any]:
 
 
 def slug(text: str) -> str:
-    """The id of a series: lower case letters and digits of the Latin script; collisions happen."""
+    """The id of a series: lower case Latin letters and digits. Two series can have the same id."""
     spelled = "".join(_SPELLED.get(character, character) for character in text)
     plain = "".join(part for part in unicodedata.normalize("NFKD", spelled) if not unicodedata.combining(part))
     kept = re.sub(r"[^A-Za-z0-9\s]", "", plain.replace("-", " ")).strip()
@@ -142,7 +138,7 @@ def slug(text: str) -> str:
 
 
 def _documented(project: Project, asked: ChartQuery, period: Period) -> dict[str, Any]:
-    """Instants in UTC, all the buckets, and a change in percent of what was before."""
+    """The documented chart: instants in UTC, every bucket, and the change in percent of the previous value."""
     buckets = chart_buckets(period, asked.interval)  # type: ignore[arg-type]
     earlier = period.previous() if asked.previous else None
     series: list[dict[str, Any]] = []

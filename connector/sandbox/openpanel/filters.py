@@ -1,49 +1,27 @@
-"""The undocumented ``filters`` of the event export: compiled to a function that says how often a row is returned.
+"""The undocumented ``filters`` of the event export, compiled to a function that gives how often a row is returned.
 
-How often, and not whether: a row that belongs to two matching groups comes back, and is counted, twice. Names the
-vendor does not know are ignored without a word, and so are cohorts, which this room does not model.
+A row that belongs to two matching groups is returned and counted twice. Names the vendor does not know are ignored
+silently. So are cohorts, which this module does not simulate.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connector.sandbox.openpanel.answers import RefusalError, server_error
-from connector.sandbox.openpanel.clock import clickhouse_time, uuid_order
-from connector.sandbox.openpanel.query import Filter
-from connector.sandbox.openpanel.store import Event, Group, Project, flat
+from connector.sandbox.messages import RefusalError
+from connector.sandbox.openpanel.answers import server_error
+from connector.sandbox.openpanel.event_query import Filter
+from connector.sandbox.openpanel.store import REFERRER, SYSTEM, UTM, Event, Group, Project, flat, uuid_order
+from connector.sandbox.openpanel.timestamps import clickhouse_time
 
 Times = Callable[[Event], int]
 Test = Callable[[Any], bool]
 
 NUMBERS = frozenset({"revenue", "duration", "longitude", "latitude"})
 MOMENTS = {"created_at": "at", "createdAt": "at", "imported_at": "imported_at"}
-TEXTS = frozenset(
-    [
-        "name",
-        "path",
-        "origin",
-        "referrer",
-        "referrer_name",
-        "referrer_type",
-        "country",
-        "region",
-        "city",
-        "os",
-        "os_version",
-        "browser",
-        "browser_version",
-        "device",
-        "brand",
-        "model",
-        "session_id",
-        "device_id",
-        "profile_id",
-        "id",
-        "sdk_name",
-        "sdk_version",
-    ]
-)
+TEXTS = frozenset({"name", "path", "origin", *REFERRER, "country", "region", "city", *SYSTEM})
+TEXTS |= {"session_id", "device_id", "profile_id", "id", "sdk_name", "sdk_version"}
 ALIASES = {
     "deviceId": "device_id",
     "profileId": "profile_id",
@@ -53,12 +31,11 @@ ALIASES = {
     "referrerName": "referrer_name",
     "referrerType": "referrer_type",
 }
-_UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 _PLAIN = ("isNull", "isNotNull")
 
 
-def compiled(filters: list[Filter], project: Project) -> Times | None:
-    """One function for all the filters together; None if every one of them is ignored."""
+def compile_filters(filters: list[Filter], project: Project) -> Times | None:
+    """One function for all the filters together; None if all of them are ignored."""
     known = [found for item in filters if (found := _one(item, project)) is not None]
     by_group = [test for item in filters if (test := _group_test(item)) is not None]
     if by_group:
@@ -97,7 +74,7 @@ def _one(item: Filter, project: Project) -> Times | None:
     if name == "has_profile":
         wanted = str(item.value[0]).lower() == "true"
         return lambda event: (event.profile_id != event.device_id) == wanted
-    if name in _UTM:
+    if name in UTM:
         return _property(item, f"__query.{name}", lambda event: event.properties)
     if name.startswith("properties."):
         return _property(item, name.removeprefix("properties."), lambda event: event.properties)
@@ -148,9 +125,8 @@ def _moment(item: Filter, column: str) -> Times | None:
     bounds = [clickhouse_time(str(value)) for value in item.value]
     if None in bounds or item.operator not in (*_ORDERINGS, "is", "isNot"):
         raise RefusalError(server_error())
-    known = [bound for bound in bounds if bound is not None]
     step = 1000 if item.cast == "datetime" else 1
-    known = [bound // step for bound in known]
+    known = [bound // step for bound in bounds if bound is not None]
 
     def read(event: Event) -> int | None:
         value: int | None = getattr(event, column)
@@ -164,10 +140,10 @@ def _moment(item: Filter, column: str) -> Times | None:
 
 
 _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
-    "gt": lambda value, bound: value > bound,
-    "gte": lambda value, bound: value >= bound,
-    "lt": lambda value, bound: value < bound,
-    "lte": lambda value, bound: value <= bound,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
 }
 
 
@@ -187,7 +163,7 @@ def _number_test(item: Filter) -> Test:
 
 
 def _property_test(item: Filter) -> Test:
-    """Properties are text; only the orderings read a number out of them, 0 where there is none."""
+    """Properties are text. Only the orderings read a number from it; text without a number counts as 0."""
     if item.operator in _ORDERINGS:
         compare, bound = _ORDERINGS[item.operator], _float(item.value[0])
         return lambda value: compare(_float(value), bound)

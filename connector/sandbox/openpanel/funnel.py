@@ -1,33 +1,31 @@
-"""Funnels: how many sessions or people went through some events in order, in the one shape a server has and the other.
+"""Funnels: how many sessions or people went through some events in order, in both routes' shapes.
 
 The route under Insights exists since 2026-04-09; ``/export/funnel`` was documented for a year and never existed.
-Steps are strictly later than the one before, within a window after the first. The undocumented settings of charts
-(several breakdowns, time to convert) are not played.
+Each step is strictly later than the one before it, and within a time window after the first. The undocumented
+settings of charts (several breakdowns, time to convert) are not simulated.
 """
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connector.sandbox.openpanel import auth
-from connector.sandbox.openpanel.answers import RefusalError, as_json, server_error
-from connector.sandbox.openpanel.filters import compiled
-from connector.sandbox.openpanel.numbers import Number, share
+from connector.sandbox.messages import Answer, RefusalError, Request
+from connector.sandbox.openpanel.answers import as_json
+from connector.sandbox.openpanel.auth import export_project
+from connector.sandbox.openpanel.filters import compile_filters
 from connector.sandbox.openpanel.periods import Period, documented_period, newer_period
-from connector.sandbox.openpanel.reportquery import Given, SeriesQuery, chart_query
+from connector.sandbox.openpanel.report_query import Given, SeriesQuery, chart_query
+from connector.sandbox.openpanel.rounding import Number, share
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import Event, Project
-from connector.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
 
 Matches = Callable[[Event], bool]
 DAY_HOURS = 24
 
 
-def insights_funnel(vendor: "OpenPanel", request: Request, project_of: Callable[[], Project]) -> Answer:
+def insights_funnel(state: State, request: Request, project_of: Callable[[], Project]) -> Answer:
     """``GET /insights/{projectId}/funnel``."""
-    given = Given(request.params, vendor.say)
+    given = Given(request.params, state.wording)
     start, end, range_ = given.text("startDate"), given.text("endDate"), given.range_or_none()
     steps = given.texts("steps")
     if steps is None:
@@ -40,7 +38,7 @@ def insights_funnel(vendor: "OpenPanel", request: Request, project_of: Callable[
     given.done()
     project = project_of()
     names = steps or []
-    period = newer_period(start, end, range_, vendor.now(), project.organisation.timezone)
+    period = newer_period(start, end, range_, state.now(), project.organisation.timezone)
     counts = reached(project, period, [_named(name) for name in names], hours, group)
     lost = [before - after for before, after in itertools.pairwise(counts)]
     worst = lost.index(max(lost)) if max(lost) > 0 else -1
@@ -63,17 +61,15 @@ def insights_funnel(vendor: "OpenPanel", request: Request, project_of: Callable[
     return as_json(body)
 
 
-def export_funnel(vendor: "OpenPanel", request: Request) -> Answer:
-    """``GET /export/funnel`` as it was documented: steps are event configurations, groups are sessions."""
-    asked = chart_query(request.params, vendor.say, documented=True)
+def export_funnel(state: State, request: Request) -> Answer:
+    """``GET /export/funnel`` as it was documented: each step is an event with filters, counted by session."""
+    asked = chart_query(request.params, state.wording, documented=True)
     if len(asked.series) < 2:
-        raise RefusalError(vendor.say.invalid("querystring", [("events", "Required")]))
-    client = auth.reader("Export", "export", vendor.clients, request.headers, vendor.say)
-    project = auth.project_of(client, asked.project, vendor.projects, vendor.say)
-    if vendor.event_store_down:
-        raise RefusalError(server_error())
+        raise RefusalError(state.wording.invalid("querystring", [("events", "Required")]))
+    project = export_project(state, request, asked.project)
+    state.check_event_store()
     zone = project.organisation.timezone
-    period = documented_period(asked.start, asked.end, asked.range, vendor.now(), zone, vendor.say)
+    period = documented_period(asked.start, asked.end, asked.range, state.now(), zone, state.wording)
     counts = reached(project, period, [_configured(item, project) for item in asked.series], DAY_HOURS, "session_id")
     steps: list[dict[str, Any]] = []
     for at, (item, count) in enumerate(zip(asked.series, counts, strict=True)):
@@ -97,13 +93,13 @@ def _named(name: str) -> Matches:
 
 
 def _configured(item: SeriesQuery, project: Project) -> Matches:
-    times = compiled(item.filters, project) if item.filters else None
+    times = compile_filters(item.filters, project) if item.filters else None
     return lambda event: event.name == item.name and (times is None or times(event) > 0)
 
 
 def reached(project: Project, period: Period, steps: list[Matches], hours: int, group: str) -> list[int]:
-    """How many groups got to each step. Rows without a session are one group together."""
-    groups: dict[str, list[tuple[int, int]]] = {}  # at one instant the later steps come first
+    """How many groups reached each step. All rows without a session form one group."""
+    groups: dict[str, list[tuple[int, int]]] = {}  # of one instant, later steps sort first
     for part in project.events.parts(period.since, period.until + 1):
         for event in part:
             for step, matches in enumerate(steps):
@@ -114,8 +110,10 @@ def reached(project: Project, period: Period, steps: list[Matches], hours: int, 
 
 
 def _level(moments: list[tuple[int, int]], steps: int, window: int) -> int:
-    """The furthest step: each later than the one before, and not later than the window after the first."""
-    walks: list[tuple[int, int] | None] = [None] * steps  # the beginning and the latest moment of a walk this far
+    """The number of steps reached; each is later than the one before it, and within the window after the first."""
+    walks: list[tuple[int, int] | None] = [
+        None
+    ] * steps  # first and latest time of the best walk that reached this step
     for at, minus in moments:
         step = -minus
         if step == 0:

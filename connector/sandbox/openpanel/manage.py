@@ -1,33 +1,31 @@
 """``GET /manage/...``: the two lists of an organisation's projects and clients that were recorded.
 
-Root clients only, and a smaller share of the budget all families have in common. Nothing can be changed here.
+They are for root clients only. All families of routes share one budget, but these routes refuse earlier.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connector.sandbox.openpanel import auth
+from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel.answers import as_json
-from connector.sandbox.openpanel.clock import iso
+from connector.sandbox.openpanel.auth import manager
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import Client, Project
-from connector.sandbox.wire import Answer, Request
+from connector.sandbox.openpanel.timestamps import iso
 
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
-
-_MADE = iso(0)  # when things were made is not kept
+_MADE = iso(0)  # the sandbox does not keep times of creation
 
 
-def projects(vendor: "OpenPanel", request: Request) -> Answer:
+def projects(state: State, request: Request) -> Answer:
     """The projects of the client's organisation."""
-    client = auth.manager(vendor.clients, request.headers, vendor.say)
-    found = [project for project in vendor.projects.values() if project.organisation.id == client.organisation]
+    client = manager(state, request)
+    found = [project for project in state.projects.values() if project.organisation.id == client.organisation]
     return as_json({"data": [_project(project) for project in reversed(found)]})
 
 
-def clients(vendor: "OpenPanel", request: Request) -> Answer:
+def clients(state: State, request: Request) -> Answer:
     """The clients of the client's organisation, newest first."""
-    client = auth.manager(vendor.clients, request.headers, vendor.say)
-    found = [other for other in vendor.clients.values() if other.organisation == client.organisation]
+    client = manager(state, request)
+    found = [other for other in state.clients.values() if other.organisation == client.organisation]
     return as_json({"data": [_client(other) for other in reversed(found)]})
 
 

@@ -1,9 +1,9 @@
-"""Which instants a report is about, and the buckets they are cut into.
+"""The period of a report, and the buckets it is divided into.
 
-The vendor reads the same two parameters in four ways: charts take instants and turn them into wall time of the
-organisation; the documented Insights take whole local days, both included; the newer Insights take what is written as
-wall time, so a last day without a time ends as it begins; the documentation promises whole local days everywhere.
-Nothing here knows the event export, whose days are UTC.
+The vendor reads the same two date parameters in four ways. Charts read instants and convert them to wall time of the
+organisation. The documented Insights read whole local days, both included. The newer Insights read wall time exactly as
+written, so a last day without a time is left out. The documentation promises whole local days everywhere. The event
+export, whose days are UTC, does not use this module.
 """
 
 import calendar
@@ -13,40 +13,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from connector.sandbox.openpanel.answers import RefusalError, Server, server_error
-from connector.sandbox.openpanel.clock import DAY_MS, as_ms, js_date, midnight
+from connector.sandbox.messages import RefusalError
+from connector.sandbox.openpanel.answers import ServerWording, server_error
+from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, js_date, midnight
 
 Interval = Literal["minute", "hour", "day", "week", "month"]
 RANGES = [
-    "30min",
-    "lastHour",
-    "last24h",
-    "today",
-    "yesterday",
-    "7d",
-    "30d",
-    "3m",
-    "6m",
-    "12m",
-    "monthToDate",
-    "lastMonth",
-    "yearToDate",
-    "lastYear",
-    "custom",
+    *("30min", "lastHour", "last24h", "today", "yesterday", "7d", "30d", "3m", "6m", "12m"),
+    *("monthToDate", "lastMonth", "yearToDate", "lastYear", "custom"),
 ]
-DOCUMENTED_RANGES = [
-    *RANGES,
-    "90d",
-    "last_7_days",
-    "last_30_days",
-    "this_month",
-    "last_month",
-    "this_year",
-    "last_year",
-    "all_time",
-]
-_STEPS = {"minute": 60_000, "hour": 3_600_000}
-_DATE_LENGTH = len("2026-03-04")
 _SAME = {
     "last_7_days": "7d",
     "last_30_days": "30d",
@@ -54,13 +29,15 @@ _SAME = {
     "last_month": "lastMonth",
     "this_year": "yearToDate",
     "last_year": "lastYear",
-    "custom": "30d",
 }
+DOCUMENTED_RANGES = [*RANGES, "90d", *_SAME, "all_time"]
+_STEPS = {"minute": 60_000, "hour": 3_600_000}
+_DATE_LENGTH = len("2026-03-04")
 
 
 @dataclass(frozen=True)
 class Period:
-    """Wall time in a zone, both ends included; of its last second only the beginning."""
+    """Wall time in a zone, both ends included. Events after the beginning of the last second are not in it."""
 
     first: datetime
     last: datetime
@@ -77,7 +54,7 @@ class Period:
         return as_ms(self.last.replace(tzinfo=ZoneInfo(self.zone)))
 
     def previous(self) -> "Period":
-        """The period compared with: the same length of wall time, one second more where that length is odd."""
+        """The period before, for comparison. An odd length in seconds makes it begin and end one second earlier."""
         length = self.last - self.first
         if length.total_seconds() % 2:
             length += timedelta(milliseconds=1)
@@ -89,17 +66,17 @@ class Period:
 
 
 def chart_period(start: str | None, end: str | None, range_: str, now: int, zone: str) -> Period:
-    """Charts: instants (a day is its midnight UTC) as wall time in whole seconds. A start alone is ignored."""
+    """Charts: instants (a day means midnight UTC), converted to whole seconds of wall time. A lone start is ignored."""
     return _period(_instant(start, zone), _instant(end, zone), range_, now, zone)
 
 
 def local_period(start: str | None, end: str | None, range_: str, now: int, zone: str) -> Period:
-    """The documented Insights: whole local days, both included. A start alone is ignored."""
+    """The documented Insights: whole local days, both included. A lone start is ignored."""
     return _period(_wall(start, time(0, 0)), _wall(end, time(23, 59, 59)), range_, now, zone)
 
 
 def newer_period(start: str | None, end: str | None, range_: str | None, now: int, zone: str) -> Period:
-    """The newer Insights: as written, so a last day without a time is left out; by default thirty days."""
+    """The newer Insights: wall time as written, so a last day without a time is left out. Default: thirty days."""
     if range_ is not None and not start:
         return local_period(None, end, range_, now, zone)
     today = datetime.fromtimestamp(now // 1000, UTC).replace(tzinfo=None)
@@ -109,12 +86,14 @@ def newer_period(start: str | None, end: str | None, range_: str | None, now: in
     return Period(first, last, zone)
 
 
-def documented_period(start: str | None, end: str | None, range_: str, now: int, zone: str, say: Server) -> Period:
-    """What the documentation promises: local days, both included, each end on its own."""
+def documented_period(
+    start: str | None, end: str | None, range_: str, now: int, zone: str, wording: ServerWording
+) -> Period:
+    """As documented: local days, both included; each end may be given alone."""
     ends = []
     for name, text, default in (("startDate", start, time(0, 0)), ("endDate", end, time(23, 59, 59))):
         if text is not None and js_date(text) is None:
-            raise RefusalError(say.invalid("querystring", [(name, "Invalid date")]))
+            raise RefusalError(wording.invalid("querystring", [(name, "Invalid date")]))
         ends.append(_wall(text, default))
     usual = _documented_range(range_, now, zone)
     return Period(ends[0] or usual[0], ends[1] or usual[1], zone)
@@ -137,7 +116,7 @@ def _instant(text: str | None, zone: str) -> datetime | None:
 
 
 def _wall(text: str | None, of_day: time) -> datetime | None:
-    """A day, or a moment that is taken for wall time after its zone was turned into UTC."""
+    """A day at ``of_day``; or a time, which is converted to UTC and then read as wall time."""
     if not text:
         return None
     moment = js_date(text)
@@ -148,7 +127,7 @@ def _wall(text: str | None, of_day: time) -> datetime | None:
 
 
 def preset(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
-    """First and last wall time of a named range; most of them end with the next midnight, included."""
+    """First and last wall time of a named range. Most ranges include the next midnight."""
 
     def ago(days: int = 0, months: int = 0) -> datetime:
         moment = _months_before(datetime.fromtimestamp(now / 1000, UTC), months) - timedelta(days=days)
@@ -193,8 +172,8 @@ def preset(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
 
 
 def _documented_range(range_: str, now: int, zone: str) -> tuple[datetime, datetime]:
-    """Seven days are seven days, and the last one ends before midnight."""
-    name = _SAME.get(range_, range_)
+    """As documented: ``7d`` is seven days, and the last one ends before midnight."""
+    name = "30d" if range_ == "custom" else _SAME.get(range_, range_)
     today = datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date()
     if name == "all_time":
         return datetime(2000, 1, 1), datetime.combine(today, time(23, 59, 59))
@@ -231,8 +210,8 @@ class Buckets:
 
     Attributes:
         starts: the instants at which they begin.
-        walls: the same as wall time; on the day the clock goes back, two are equal.
-        filled: the first so many are answered even when they are empty.
+        walls: the same as wall time; two are equal on the day the clock goes back.
+        filled: how many buckets, from the first on, are answered even if they are empty.
     """
 
     starts: list[int]
@@ -245,13 +224,13 @@ class Buckets:
 
 
 def chart_buckets(period: Period, interval: Interval) -> Buckets:
-    """Weeks begin on Monday; the bucket the end lies in is not filled."""
+    """The buckets of charts. Weeks begin on Monday; the bucket that contains the end is not filled."""
     starts, walls = _cut(period, interval, first_weekday=0)
     return Buckets(starts, walls, max(0, bisect_right(starts, period.until) - 1))
 
 
 def metric_buckets(period: Period, interval: Interval) -> Buckets:
-    """Weeks begin on Sunday; the bucket the end lies in is filled unless it begins there."""
+    """The buckets of Insights. Weeks begin on Sunday; the last bucket is filled unless it begins at the end."""
     starts, walls = _cut(period, interval, first_weekday=6)
     if interval in ("week", "month"):
         filled = sum(wall.date() < period.last.date() for wall in walls)

@@ -1,18 +1,17 @@
-"""Visits, derived from the stored events: what the vendor keeps in a table of its own, and most reports count.
+"""Sessions, derived from the stored events. The vendor keeps them in a table of its own, and most reports count them.
 
-A session is every row with the same non-empty ``session_id``. Its ``session_start`` and ``session_end`` rows say
-nothing that the others do not, so they count only where there is nothing else; a world that holds no such rows has
-the same sessions. Then, as the vendor's worker keeps its table:
+A session is all rows with the same non-empty ``session_id``. Its ``session_start`` and ``session_end`` rows count only
+if it has no other rows, so a project without such rows has the same sessions. Like the table of the vendor's worker:
 
-* it begins at its first event and ends at its last one; its day is the local day of the first, whatever follows;
+* a session begins at its first event and ends at its last; its day is the local day of the first event;
 * page, place, device, referrer and campaign are those of the first event (*entry*), and the person is the first
-  identified one, or the device;
-* pageviews are its ``screen_view`` rows, revenue is the sum over all its rows, a bounce has one pageview or none;
-* the duration is last minus first event in milliseconds, and an average leaves out sessions of no duration;
-* a row stored twice under one id counts once here, though twice in charts and pages, which read the event table.
+  identified one, or else the device;
+* pageviews are its ``screen_view`` rows, revenue is the sum of all its rows, a bounce has at most one pageview;
+* the duration is last minus first event in milliseconds, and averages leave out sessions without a duration;
+* a row stored twice with one id counts once here, but twice in charts and pages, which read the event table.
 
-Rows without a session (server-side, back-dated, imported without one) are in no session, so they are missing from
-every number made here. Versions of a session that is still growing are not modelled: there is always one.
+Rows without a session id (server-side, back-dated, imported without one) are in no session and so in none of these
+numbers. The real table has several versions of a session that is still growing; here there is always one.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,15 +19,15 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import iso
 from connector.sandbox.openpanel.periods import Period
 from connector.sandbox.openpanel.store import Event, Project, flat
+from connector.sandbox.openpanel.timestamps import iso
 
 MARKS = ("session_start", "session_end")
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False):
-    """One visit. ``entry`` is its first event, with the revenue of the whole visit."""
+    """One session. ``entry`` is its first event, with the revenue of the whole session."""
 
     id: str
     entry: Event
@@ -49,11 +48,11 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
 
     @property
     def is_bounce(self) -> bool:
-        """Whether nobody looked further than one page."""
+        """Whether the session has at most one pageview."""
         return self.views <= 1
 
     def as_dict(self) -> dict[str, Any]:
-        """For a test that wants to know what is behind a report."""
+        """What a test compares a report with."""
         found = {"id": self.id, "created_at": iso(self.start), "ended_at": iso(self.end), "duration": self.duration}
         entry = {"entry_path": self.entry.path, "entry_origin": self.entry.origin, "country": self.entry.country}
         return {
@@ -68,13 +67,13 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Sessions:
-    """All the sessions of a project, in the order in which they began."""
+    """All sessions of a project, in the order of their beginnings."""
 
     def __init__(self, project: Project) -> None:
         self.version = project.events.version
         rows: dict[str, list[Event]] = {}
         before = ("", 0)
-        for event in project.events:  # newest first; stored twins are neighbours
+        for event in project.events:  # newest first, so rows stored twice are adjacent
             if event.session_id and (event.id, event.at) != before:
                 rows.setdefault(event.session_id, []).append(event)
             before = (event.id, event.at)
@@ -111,14 +110,14 @@ def _session(events: list[Event], project: Project) -> Session:
     )
 
 
-class Visits:
-    """The sessions of every project, kept until its events change."""
+class SessionCache:
+    """The sessions of every project, computed again when its events have changed."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Project, Sessions]] = {}
 
     def of(self, project: Project) -> Sessions:
-        """The sessions as they are now."""
+        """The sessions of a project as its events are now."""
         project_then, found = self._known.get(project.id, (None, None))
         if found is None or project_then is not project or found.version != project.events.version:
             found = Sessions(project)

@@ -1,10 +1,12 @@
-"""What the vendor keeps: organisations, projects, clients, events by day, profiles, groups, event records.
+"""What the vendor stores: organisations, projects, clients, events by day, profiles, groups, event records.
 
-Events are a bag: nothing is unique, nothing is updated, and the same id may be stored twice. This room answers no
-requests and checks no credentials.
+Events have no unique key and are never updated, so the same id may be stored twice. This module answers no requests
+and checks no credentials.
 """
 
 import itertools
+import re
+import uuid
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,16 +15,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from connector.sandbox.openpanel.clock import DAY_MS, as_ms, event_id, iso, uuid_order
+from connector.sandbox.openpanel.timestamps import DAY_MS, as_ms, iso
 
 NO_COUNTRY = "\0\0"  # the column is two bytes wide; an unknown country reads as two NULs
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NAMES = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
 ClientType = Literal["read", "write", "root"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """A pair of credentials. ``project`` None: an organisation-wide client; ``secret`` None: none stored."""
+    """A pair of credentials. ``project`` None: for the whole organisation; ``secret`` None: the vendor has none."""
 
     id: str
     secret: str | None
@@ -33,7 +38,7 @@ class Client:
 
 
 class Event(msgspec.Struct, kw_only=True, gc=False):
-    """One stored row. ``at`` is the instant in milliseconds, ``created_at`` the same as the export writes it."""
+    """One stored row. ``at`` is its time in milliseconds; ``created_at`` is the same time as the export writes it."""
 
     id: str
     at: int
@@ -70,7 +75,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Profile(msgspec.Struct, kw_only=True):
-    """A person the vendor was told about; properties are nested, their leaves text."""
+    """A known person. Properties may be nested; all values are text."""
 
     id: str
     first_name: str = ""
@@ -85,7 +90,7 @@ class Profile(msgspec.Struct, kw_only=True):
 
 
 class Group(msgspec.Struct, kw_only=True):
-    """A company, a workspace: anything events and profiles can belong to."""
+    """A group that events and profiles can belong to, such as a company or a workspace."""
 
     id: str
     type: str
@@ -96,7 +101,7 @@ class Group(msgspec.Struct, kw_only=True):
 
 
 class EventRecord(msgspec.Struct, kw_only=True):
-    """What a user of the dashboard noted about an event name; shown as ``meta``."""
+    """A note about an event name, made by a user of the dashboard; shown as ``meta``."""
 
     id: str
     name: str
@@ -113,13 +118,17 @@ def camel(name: str) -> str:
     return head + "".join(part.title() for part in rest)
 
 
+PLACE = ("country", "city", "region", "longitude", "latitude")
+SYSTEM = ("os", "os_version", "browser", "browser_version", "device", "brand", "model")
+REFERRER = ("referrer", "referrer_name", "referrer_type")
+UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 COLUMNS = tuple(name for name in Event.__struct_fields__ if name not in ("at", "created_at"))
 _SNAKE = {camel(name): name for name in COLUMNS} | {"importedAt": "imported_at"}
 _MOMENT = ("at", "created_at", "createdAt")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Properties as the event store holds them: dotted keys, every value text, nulls gone."""
+    """Properties as the event store keeps them: dotted keys, all values text, no nulls."""
     found: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, str):
@@ -145,15 +154,27 @@ def newest_first(event: Event) -> tuple[int, int]:
 
 
 def newest_first_by_text(event: Event) -> tuple[int, str]:
-    """The same for ids that are no UUIDs."""
+    """The same order for ids that are not UUIDs."""
     return (-event.at, event.id)
 
 
+def event_id(name: str) -> str:
+    """The UUID of an event that was added as ``name``; a UUID is only turned to lower case."""
+    lower = name.lower()
+    return lower if _UUID.fullmatch(lower) else str(uuid.uuid5(_NAMES, name))
+
+
+def uuid_order(text: str) -> int:
+    """The sort key of a UUID in the event store, which compares the second half first."""
+    number = int(text.replace("-", ""), 16)
+    return (number & 0xFFFF_FFFF_FFFF_FFFF) << 64 | number >> 64
+
+
 class Events:
-    """The events of one project, by UTC day, sorted when they are read.
+    """The events of one project by UTC day. A day is sorted when it is read.
 
     Attributes:
-        version: moves with every change, so that what is derived from the events can be kept until then.
+        version: grows with every change, so that a cache of something derived knows when it is stale.
     """
 
     def __init__(self, order: Callable[[Event], Any]) -> None:
@@ -175,7 +196,7 @@ class Events:
         self.version += 1
 
     def remove(self, unwanted: Callable[[Event], bool]) -> int:
-        """Drop rows, as the deletion of a project or a person would; the number dropped."""
+        """Delete rows, as the deletion of a project or a person would; returns their number."""
         before = len(self)
         self.version += 1
         for day, rows in self._days.items():
@@ -214,7 +235,7 @@ class Events:
 
 @dataclass
 class Organisation:
-    """Owner of projects; the timezone is for charts and reports, never for the event export."""
+    """The owner of projects. Its timezone is for charts and reports, never for the event export."""
 
     id: str
     timezone: str = "UTC"
@@ -235,7 +256,7 @@ class Project:
     records: dict[str, EventRecord] = field(default_factory=dict)
 
     def store(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Store rows given as mappings with camelCase or snake_case names; the number stored."""
+        """Store rows given as mappings with camelCase or snake_case names; returns their number."""
         stored = 0
         for row in rows:
             self.events.add(self.event(row))
@@ -243,7 +264,7 @@ class Project:
         return stored
 
     def event(self, row: Mapping[str, Any]) -> Event:
-        """A row as it will be stored: ids become UUIDs, properties flat text, an empty country two NULs."""
+        """A row as it is stored: ids become UUIDs, properties flat text, an empty country two NULs."""
         fields: dict[str, Any] = {}
         moment: Any = None
         for key, value in row.items():

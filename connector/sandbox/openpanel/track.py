@@ -1,7 +1,7 @@
 """Track: ``POST /track`` with all its types, ``GET /track/device-id``, and the deprecated ``/event`` and ``/profile``.
 
-200 means accepted: a row is readable after the server's ``visible_after`` seconds, and an ``increment`` reads what is
-readable, as the real one does. There is no rate limit here, as there is none there.
+200 means accepted: a row can be read after the server's ``visible_after`` seconds, and an ``increment`` sees only what
+can be read, as on the real server. Track has no rate limit.
 """
 
 import base64
@@ -9,33 +9,31 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connector.sandbox.openpanel import auth
-from connector.sandbox.openpanel.answers import RefusalError, as_json, as_text
-from connector.sandbox.openpanel.clock import day_of
-from connector.sandbox.openpanel.ingest import COLUMNS_NOT_PROPERTIES, Sessions, event_time, ingested
-from connector.sandbox.openpanel.payloads import body_of, problems_of
+from connector.sandbox.messages import Answer, RefusalError, Request
+from connector.sandbox.openpanel.answers import as_json, as_text
+from connector.sandbox.openpanel.auth import sender
+from connector.sandbox.openpanel.ingestion import COLUMNS_NOT_PROPERTIES, LiveSessions, event_time, ingested
+from connector.sandbox.openpanel.senders import Visitor, bot_of, page_of, referrer_of, visitor_of
+from connector.sandbox.openpanel.state import State
 from connector.sandbox.openpanel.store import Event, Group, Profile, Project
-from connector.sandbox.openpanel.visitors import Visitor, bot_of, page_of, referrer_of, visitor_of
-from connector.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from connector.sandbox.openpanel.vendor import OpenPanel
+from connector.sandbox.openpanel.timestamps import day_of
+from connector.sandbox.openpanel.track_validation import body_of, problems_of
 
 TWIN_MS = 100
 
 
 class Tracker:
-    """The ingesting half of the server."""
+    """The Track routes of one server."""
 
-    def __init__(self, vendor: "OpenPanel") -> None:
-        self.vendor = vendor
-        self.sessions = Sessions(vendor.new_id, vendor.later, self._keep)
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.sessions = LiveSessions(state.new_id, state.later, self._keep)
         self._twins: dict[str, int] = {}
 
     def routes(self) -> dict[tuple[str, str], Callable[[Request], Answer]]:
-        """Verb and path of every route; these routers take a slash at the end."""
+        """The handlers by verb and path. These routes also accept a slash at the end."""
         found: dict[tuple[str, str], Callable[[Request], Answer]] = {("GET", "/track/device-id"): self._device}
         for path, handler in (("/track", self._track), ("/event", self._event), ("/profile", self._profile)):
             found["POST", path] = found["POST", path + "/"] = handler
@@ -49,7 +47,7 @@ class Tracker:
         body = body_of(request)
         problems = problems_of(body)
         if problems:
-            raise RefusalError(self.vendor.say.invalid("body", problems))
+            raise RefusalError(self.state.wording.invalid("body", problems))
         if body["type"] != "replay" and self._is_twin(request):
             return as_text("Duplicate event")
         project, visitor = self._sender(request, body)
@@ -86,7 +84,7 @@ class Tracker:
         problems = problems_of({"type": "track", "payload": payload})
         if problems:
             shorter = [(path.removeprefix("payload/"), text) for path, text in problems]
-            raise RefusalError(self.vendor.say.invalid("body", shorter))
+            raise RefusalError(self.state.wording.invalid("body", shorter))
         if self._is_twin(request):
             return as_text("Duplicate event")
         project, visitor = self._sender(request, body)
@@ -112,9 +110,7 @@ class Tracker:
     # ---------- before anything is stored
 
     def _sender(self, request: Request, body: Any) -> tuple[Project, Visitor]:
-        _, project, secret = auth.sender(
-            self.vendor.clients, self.vendor.projects, request.headers, body, self.vendor.say
-        )
+        project, secret = sender(self.state, request.headers, body)
         visitor = visitor_of(request.headers, request.host)
         bot = None if secret else bot_of(visitor.agent)
         if bot is not None and request.method == "POST":
@@ -122,13 +118,13 @@ class Tracker:
         return project, visitor
 
     def _is_twin(self, request: Request) -> bool:
-        """Whether the same body came from the same page within a tenth of a second."""
-        origin, client = (request.headers.get("origin"), request.headers.get("openpanel-client-id"))
+        """Whether the same body came from the same origin within a tenth of a second."""
+        origin, client = request.headers.get("origin"), request.headers.get("openpanel-client-id")
         if not origin or not client:
             return False
         seen = hashlib.sha256(request.body).hexdigest()
         key = f"{visitor_of(request.headers, request.host).address} {origin} {client} {seen}"
-        now = self.vendor.now()
+        now = self.state.now()
         before, self._twins[key] = self._twins.get(key), now
         return before is not None and now - before < TWIN_MS
 
@@ -137,7 +133,7 @@ class Tracker:
         return Visitor(address, visitor.agent) if isinstance(address, str) and address else visitor
 
     def _ids(self, project: Project, visitor: Visitor, payload: Mapping[str, Any]) -> tuple[str, str]:
-        now = self.vendor.now()
+        now = self.state.now()
         own = (payload.get("properties") or {}).get("__deviceId")
         device_id = own[:64] if isinstance(own, str) and own else visitor.device_id(project.id, f"{day_of(now)}")
         live = self.sessions.live(project.id, device_id)
@@ -163,7 +159,7 @@ class Tracker:
         if isinstance(identity, dict) and len(identity) > 1 and "profileId" in identity:
             self._identify(project, visitor, identity)
         profile_id = _id(payload.get("profileId") or (identity or {}).get("profileId"))
-        at, past = event_time(properties, self.vendor.now())
+        at, past = event_time(properties, self.state.now())
         place, more = page_of(str(properties.get("__path") or ""))
         kept = {name: value for name, value in properties.items() if name not in COLUMNS_NOT_PROPERTIES}
         stored = ingested(kept) | more
@@ -171,7 +167,7 @@ class Tracker:
             **place,
             **visitor.columns(properties),
             **referrer_of(str(properties.get("__referrer") or ""), place["origin"], stored),
-            "id": self.vendor.new_id(),
+            "id": self.state.new_id(),
             "at": at,
             "name": payload["name"],
             "properties": stored,
@@ -194,11 +190,11 @@ class Tracker:
     def _keep(self, project: Project, event: Event) -> None:
         self._when_flushed(lambda: project.events.add(event))
 
-    def _when_flushed(self, deed: Callable[[], object]) -> None:
-        if self.vendor.visible_after <= 0:
-            deed()
+    def _when_flushed(self, action: Callable[[], object]) -> None:
+        if self.state.visible_after <= 0:
+            action()
         else:
-            self.vendor.later(self.vendor.now() + int(self.vendor.visible_after * 1000), deed)
+            self.state.later(self.state.now() + int(self.state.visible_after * 1000), action)
 
     def _identify(self, project: Project, visitor: Visitor, payload: Mapping[str, Any]) -> None:
         given = {**(payload.get("properties") or {}), **visitor.columns({})}
@@ -208,7 +204,7 @@ class Tracker:
         self._upsert(project, _id(payload["profileId"]), fields, texts)
 
     def _upsert(self, project: Project, profile_id: str, fields: Mapping[str, str], texts: Mapping[str, str]) -> None:
-        now = self.vendor.now() // 1000 * 1000
+        now = self.state.now() // 1000 * 1000
 
         def merge() -> None:
             profile = project.profiles.setdefault(profile_id, Profile(id=profile_id, created_at=now))
@@ -234,7 +230,7 @@ class Tracker:
         self._upsert(project, profile.id, {}, {payload["property"]: str(result)})
 
     def _group(self, project: Project, payload: Mapping[str, Any]) -> None:
-        now = self.vendor.now() // 1000 * 1000
+        now = self.state.now() // 1000 * 1000
         texts = {name: _profile_text(value) for name, value in (payload.get("properties") or {}).items()}
 
         def merge() -> None:
@@ -249,7 +245,7 @@ class Tracker:
     def _assign(self, project: Project, payload: Mapping[str, Any], device_id: str) -> None:
         profile_id = _id(payload.get("profileId")) or device_id
         known = bool(payload.get("profileId"))
-        now = self.vendor.now() // 1000 * 1000
+        now = self.state.now() // 1000 * 1000
 
         def merge() -> None:
             fresh = Profile(id=profile_id, is_external=known, created_at=now, last_seen_at=now)
@@ -269,7 +265,7 @@ def _id(value: Any) -> str:
 
 
 def _profile_text(value: Any) -> str:
-    """A property of a profile or group as it is stored: text; what is nested becomes JSON text."""
+    """A property of a profile or group as it is stored: as text; nested values become JSON text."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,9 +1,10 @@
-"""A simulated Userpilot: its bulk export, the host of the exported files, and its lookups, in memory.
+"""A simulated Userpilot in memory: its bulk export, the host of the exported files, and its lookups.
 
-Built from the vendor's pages, read twice: as they stand, and as strictly or strangely as they allow. It holds no
-client code and keeps nothing on disk; it has no realtime API, no import and no erasure by HTTP.
+It is built from the vendor's pages in two readings: literally, and as strictly or strangely as the text allows. It
+contains no client code and writes nothing to disk. It has no realtime API, no import and no erasure by HTTP.
 """
 
+from connector.sandbox.userpilot.behaviour import DOCUMENTED, ODD, World
 from connector.sandbox.userpilot.jobs import Job
 from connector.sandbox.userpilot.vendor import (
     USERPILOT_KEY,
@@ -11,7 +12,6 @@ from connector.sandbox.userpilot.vendor import (
     Userpilot,
     serve_userpilot,
 )
-from connector.sandbox.userpilot.world import DOCUMENTED, ODD, World
 
 __all__ = [
     "DOCUMENTED",

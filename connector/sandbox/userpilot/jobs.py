@@ -1,33 +1,37 @@
-"""Export jobs: one at a time, how they progress, what list and detail say about them, when they are forgotten.
+"""Export jobs: one at a time, their progress, their entries in list and detail, and when they are forgotten.
 
-A job sees the events that were there when it started. There is no way to cancel one. Bytes lie on the file host.
+A job exports the events that were stored when it started, and it cannot be cancelled. Its files are on the file host.
 """
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from random import Random
 from typing import Any, Literal
 
-from connector.sandbox.userpilot.asking import Asked
-from connector.sandbox.userpilot.filehost import FileHost
-from connector.sandbox.userpilot.packing import labels, packed
+from connector.sandbox.userpilot.export_files import export_files, labels, reach
+from connector.sandbox.userpilot.export_request import ExportRequest, matching
+from connector.sandbox.userpilot.file_host import FileHost
+from connector.sandbox.userpilot.state import State
 from connector.sandbox.userpilot.store import Event
-from connector.sandbox.userpilot.world import World
 
 RUNNING = "in_progress"
 
 
 @dataclass(kw_only=True)
 class Job:
-    """One job; ``ends`` is how it will end, ``looks`` how often it was shown, ``ended`` when it was over.
+    """One job. It ends after it was shown ``needs`` times or, if ``seconds`` is given, after that time.
 
-    It is over after ``needs`` looks, or after ``seconds`` of the clock if they are given.
+    Attributes:
+        ends: the status it will end with.
+        looks: how often it was shown so far.
+        hidden_looks: how often it will still be hidden.
+        ended: when it ended.
+        paths: paths on the file host by file name.
     """
 
     id: str
-    asked: Asked
+    asked: ExportRequest
     events: list[Event]
     started: float
     needs: int
@@ -42,7 +46,7 @@ class Job:
     paths: dict[str, str] = field(default_factory=dict)
 
     def share(self, now: float) -> float:
-        """How much is done, 0 to 1."""
+        """The share that is done, 0 to 1."""
         if self.ended is not None:
             return 1.0
         if self.seconds is not None:
@@ -50,7 +54,7 @@ class Job:
         return min(1.0, self.looks / self.needs) if self.needs else 1.0
 
     def settle(self, now: float) -> bool:
-        """Notice that the job is over, if it is."""
+        """Whether the job has ended; the time of the end is noted at the first call."""
         if self.ended is None and self.share(now) >= 1:
             self.ended = now if self.seconds is None else self.started + self.seconds
         return self.ended is not None
@@ -59,16 +63,24 @@ class Job:
 class Jobs:
     """The jobs of one environment."""
 
-    def __init__(
-        self, world: World, files: FileHost, chance: Random, clock: Callable[[], float], life: float, app_token: str
-    ) -> None:
-        self.world, self.life, self.app_token = world, life, app_token
+    def __init__(self, state: State, files: FileHost) -> None:
+        self.state, self.world = state, state.world
         self.all: list[Job] = []
-        self._files, self._random, self._clock = files, chance, clock
+        self._files, self._clock = files, state.clock
+        self._random = Random(state.seed)
 
-    def start(self, asked: Asked, events: list[Event], **how: Any) -> Job:
-        """Make a job, whether or not the slot is free."""
-        how.setdefault("started", self._clock())
+    def start(self, asked: ExportRequest, **how: Any) -> Job:
+        """Start a job over the events stored by now, even if the slot is taken; ``how`` sets fields of `Job`."""
+        started = how.setdefault("started", self._clock())
+        how.setdefault("seconds", self.state.seconds_to_complete)
+        how.setdefault("needs", self.state.polls_to_complete)
+        first, end = reach(asked.first, asked.last, self.world)
+        excluded = (self.state.excluded_users, self.state.excluded_companies)
+        found = self.state.stored.between(first, end, int(started * 1_000_000))
+        events = matching(found, asked, self.state.segments, excluded)
+        if not how.get("foreign") and self.state.failing:
+            self.state.failing -= 1
+            how["ends"] = "failed"
         if not events and self.world.empty_range == "failed":
             how["ends"] = "failed"
         job_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -80,12 +92,12 @@ class Jobs:
         """The job that holds the slot now."""
         now = self._clock()
         for job in self.all:
-            if job.type == "export" and job.started <= now < job.started + self.life and not job.settle(now):
+            if job.type == "export" and job.started <= now < job.started + self.state.job_life and not job.settle(now):
                 return job
         return None
 
     def find(self, job_id: str) -> Job | None:
-        """A job that may still be shown."""
+        """A job that is still known; None after it was forgotten."""
         return next((job for job in self._known() if job.id == job_id), None)
 
     def lose(self, job_id: str) -> None:
@@ -98,15 +110,15 @@ class Jobs:
         return found[::-1] if self.world.newest_first else found
 
     def shown(self, job_id: str) -> dict[str, Any] | None:
-        """The answer of the detail; None where the vendor knows no such job."""
+        """The answer of the detail; None where there is no such job."""
         job = self.find(job_id)
         return self._detail(job) if job is not None and self._looked_at(job) else None
 
     def created(self, job: Job) -> dict[str, Any]:
-        """The answer to the request that made it."""
+        """The answer to the request that started the job."""
         path = f"/api/v1/analytics/exports/jobs/{job.id}"
         return {
-            self.world.app_field: self.app_token,
+            self.world.app_field: self.state.app_token,
             "environment_name": "production",
             "job_id": job.id,
             "links": path if self.world.links_work else path.removeprefix("/api/v1"),
@@ -115,11 +127,11 @@ class Jobs:
 
     def _known(self) -> list[Job]:
         now = self._clock()
-        known = [job for job in self.all if job.listed and job.started <= now < job.started + self.life]
+        known = [job for job in self.all if job.listed and job.started <= now < job.started + self.state.job_life]
         return sorted(known, key=lambda job: job.started)
 
     def _looked_at(self, job: Job) -> bool:
-        """Count a look, which moves a job along; False while the job is not to be seen."""
+        """Count one look at a job, which advances it; False while the job is hidden."""
         if job.hidden_looks > 0:
             job.hidden_looks -= 1
             return False
@@ -136,7 +148,7 @@ class Jobs:
         return words[step] if 0 <= step < len(words) else RUNNING
 
     def _chunks(self, job: Job) -> tuple[list[date], int]:
-        """All labels, and how many of them are done; a failed job never finishes its last one."""
+        """All labels, and how many of them are done; a failed job never finishes the last one."""
         found = labels(job.asked.first, job.asked.last, self.world.chunk_span)
         done = int(len(found) * job.share(self._clock()))
         return found, min(done, len(found) - 1) if job.ends == "failed" else done
@@ -157,9 +169,9 @@ class Jobs:
 
     def _detail(self, job: Job) -> dict[str, Any]:
         chunks, done = self._chunks(job)
-        behind = len(chunks) * 2 // 5 if job.ended else min(done, len(chunks) * 2 // 5)  # it is not kept up to date
+        behind = len(chunks) * 2 // 5 if job.ended else min(done, len(chunks) * 2 // 5)  # it lags behind
         detail = {
-            "app_token": self.app_token,
+            "app_token": self.state.app_token,
             "completed_chunks": [day.isoformat() for day in chunks[:done]],
             "current_chunk": chunks[min(done, len(chunks) - 1)].isoformat(),
             "end_time": None if job.ended is None else _stamp(job.ended),
@@ -176,7 +188,7 @@ class Jobs:
         return detail
 
     def _urls(self, job: Job, share: float) -> list[dict[str, str]] | Literal["absent"] | None:
-        """Names and URLs; before the end what this world shows by then, after a failure a part of them."""
+        """Names and URLs of the files: what this world shows before the end, and a part of them after a failure."""
         world = self.world
         if job.ended is None:
             match world.urls_before[min(job.looks - 1, len(world.urls_before) - 1)]:
@@ -198,10 +210,10 @@ class Jobs:
         return [{"filename": name, "url": self._files.sign(job.paths[name], at=at)} for name in names]
 
     def _store(self, job: Job) -> None:
-        """Put the files on their host, once."""
+        """Put the files of a job on the file host."""
         asked = job.asked
-        for file in packed(job.events, asked.first, asked.last, asked.format, self.world, self.app_token):
-            folder = f"/exports/{self.app_token}/{'job%3D' if self.world.named_in_path else ''}{job.id}"
+        for file in export_files(job.events, asked.first, asked.last, asked.format, self.world, self.state.app_token):
+            folder = f"/exports/{self.state.app_token}/{'job%3D' if self.world.named_in_path else ''}{job.id}"
             job.paths[file.filename] = path = f"{folder}/{file.filename}"
             self._files.store(path, file)
 

@@ -1,7 +1,7 @@
-"""The lookups: names and ids of what events refer to, as bare arrays or page by page.
+"""The lookups: names and ids of what events refer to, as bare arrays or in pages.
 
-Pages are cut by a keyset that moves while events arrive, so walking them is no snapshot. What is in the lists stands
-in `catalogue`.
+The sort key of an item changes while events arrive, so reading page after page gives no snapshot. The items are in
+`lookup_tables`.
 """
 
 import base64
@@ -10,11 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from connector.sandbox.messages import Answer, RefusalError, Request
 from connector.sandbox.userpilot import answers
-from connector.sandbox.userpilot.answers import RefusalError
-from connector.sandbox.userpilot.catalogue import catalogue
-from connector.sandbox.userpilot.world import World
-from connector.sandbox.wire import Answer, Request
+from connector.sandbox.userpilot.behaviour import World
+from connector.sandbox.userpilot.lookup_tables import lookup_tables
 
 PAGE = 50
 MOST = 100
@@ -29,14 +28,14 @@ class Lookups:
     Attributes:
         tables: the lists; a test may change them.
         before_page: called once, just before page N of any paged lookup is read.
-        stuck: lookups whose cursor never moves on.
-        hollow: lookups whose pages are empty and still have a cursor.
-        count_cap: larger totals are told as this number.
+        stuck: lookups that answer with the same cursor again and again.
+        hollow: lookups whose pages are empty but have a cursor.
+        count_cap: a larger total is reported as this number.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.tables: dict[str, list[Item]] = catalogue(world)
+        self.tables: dict[str, list[Item]] = lookup_tables(world)
         self.before_page: dict[int, Callable[[], object]] = {}
         self.stuck: set[str] = set()
         self.hollow: set[str] = set()
@@ -47,13 +46,13 @@ class Lookups:
         return name in self.tables
 
     def touch(self, name: str, item_id: str | int, last_seen: str) -> None:
-        """Let an item be seen again, which moves it to another place among the pages."""
+        """Set the last use of an item, which moves it to another page."""
         for item in self.tables[name]:
             if str(item["id"]) == str(item_id):
                 item["last_seen"] = last_seen
 
     def page_of(self, request: Request) -> int:
-        """Which page a request asks for, as far as its cursor tells."""
+        """The number of the page a request asks for; 1 if its cursor is invalid."""
         try:
             return _place(request)[0] + 1
         except RefusalError:
@@ -64,9 +63,9 @@ class Lookups:
         if name not in self.world.paged:
             return answers.as_json(self.tables[name])
         before, after = _place(request)
-        deed = self.before_page.pop(before + 1, None)
-        if deed is not None:
-            deed()
+        hook = self.before_page.pop(before + 1, None)
+        if hook is not None:
+            hook()
         items = sorted(self.tables[name], key=_key)
         rest = items if after is None else [item for item in items if _key(item) > after]
         size = self._size(request)
@@ -92,7 +91,7 @@ class Lookups:
 
 
 def _key(item: Item) -> list[Any]:
-    """Where an item stands: own properties before automatic ones, long unseen ones first, then by id."""
+    """The sort key of an item: own properties before automatic ones, then by last use, oldest first, then by id."""
     number = item.get("id", item.get("key", ""))
     text = str(number)
     by_number = [0, int(text), ""] if text.lstrip("-").isdigit() else [1, 0, text]
@@ -101,15 +100,15 @@ def _key(item: Item) -> list[Any]:
 
 def _cursor(pages: int, key: list[Any]) -> str:
     text = json.dumps([pages, *key], separators=(",", ":")).encode()
-    text += b" " * ((1 - len(_MARK + text)) % 3)  # a length that needs padding
+    text += b" " * ((1 - len(_MARK + text)) % 3)  # makes the length need padding
     return base64.b64encode(_MARK + text).decode()
 
 
 def _place(request: Request) -> tuple[int, list[Any] | None]:
-    """How many pages went before, and the key of the last item of the one before.
+    """The number of pages already read, and the key of the last item read (None for the first page).
 
     Raises:
-        RefusalError: 400, the cursor is not one of ours, to the last character.
+        RefusalError: 400, the cursor is not exactly one that was given out.
     """
     text = request.param("after_cursor")
     if not text:

@@ -1,8 +1,8 @@
-"""A sample of a product's in-app events for any day, the same for the same seed.
+"""Sample in-app events of a product for any day. The same seed gives the same sample.
 
-The people and companies are those every simulated vendor knows; features, flows and surveys are those the lookups
-list. Every day holds what real exports hold as well: a true duplicate, two events that differ in nothing but their
-metadata, and events that are told of days later.
+The people and companies are those of the other vendor; features, flows and surveys are those of the lookups. Like real
+exports, every day contains a true duplicate, two events that differ only in their metadata, and events that arrive
+days late.
 """
 
 import random
@@ -11,13 +11,13 @@ from datetime import date, timedelta
 from typing import Any
 
 from connector.sandbox.people import PRICES, Company, Person, companies, people
-from connector.sandbox.userpilot.catalogue import BANNERS, CHECKLISTS, EVENTS, FEATURES, FLOWS, SPOTLIGHTS, SURVEYS
+from connector.sandbox.userpilot.lookup_tables import BANNERS, CHECKLISTS, EVENTS, FEATURES, FLOWS, SPOTLIGHTS, SURVEYS
 from connector.sandbox.userpilot.store import DAY_US, Event, day_start
 
 HOST = "app.example.com"
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
-SLOW = 20 * SECOND  # from an event to its being readable
+SLOW = 20 * SECOND  # from an event until it can be exported
 IMPORTED_AT = 9 * HOUR + 30 * 60 * SECOND
 _PAGES = ("/dashboard", "/reports", "/reports/weekly", "/settings", "/settings/team", "/projects", "/projects/new")
 _SCREENS = {"desktop": ((1920, 1080), (2560, 1440), (1440, 900)), "mobile": ((390, 844), (412, 915))}
@@ -26,7 +26,7 @@ _LANGUAGES |= {"JP": "ja-JP", "BR": "pt-BR"}
 
 
 def sample(first: date, last: date, seed: int = 1) -> list[Event]:
-    """The events of the days ``first`` to ``last``, day by day; the back-dated ones may lie before ``first``."""
+    """The events that arrive on the days ``first`` to ``last``; late ones may have happened before ``first``."""
     known = people(seed)
     found: list[Event] = []
     for offset in range((last - first).days + 1):
@@ -45,7 +45,7 @@ def members(seed: int = 1) -> dict[str, set[str]]:
 
 
 def sample_events(day: date, seed: int = 1, known: list[Person] | None = None) -> list[Event]:
-    """What was told on one day: about eight hundred events on a working day, two hundred on a weekend."""
+    """The events that arrive on one day: about eight hundred on a working day, two hundred on a weekend."""
     chance = random.Random(f"{seed} userpilot {day}")
     known = known or people(seed)
     visits = round((24 if day.weekday() >= 5 else 96) * chance.uniform(0.9, 1.1))
@@ -60,7 +60,7 @@ def sample_events(day: date, seed: int = 1, known: list[Person] | None = None) -
 
 
 def _visit(chance: random.Random, day: date, person: Person) -> Iterator[Event]:
-    """One session in the product: who it is, what is seen, what is used, what Userpilot showed meanwhile."""
+    """One session in the product: identification, page views, used features, and what Userpilot showed."""
     at = day_start(day) + int(min(max(chance.gauss(13.0, 3.8), 0.02), 23.5) * HOUR) + chance.randrange(SECOND)
     end = day_start(day) + DAY_US
     common = _common(chance, person)
@@ -99,7 +99,7 @@ def _common(chance: random.Random, person: Person) -> dict[str, Any]:
         "hostname": HOST,
         "screen_width": width,
         "screen_height": height,
-        "device_type": device if chance.random() < 0.8 else device.title(),  # both are seen
+        "device_type": device if chance.random() < 0.8 else device.title(),  # real exports have both spellings
         "user_agent": f"Mozilla/5.0 ({system} {version or 'x86_64'}) {browser.replace(' ', '')}/{browser_version}",
         "operating_system": system,
         "browser": browser,
@@ -110,7 +110,7 @@ def _common(chance: random.Random, person: Person) -> dict[str, Any]:
 
 
 def _user(chance: random.Random, person: Person, day: date) -> dict[str, Any]:
-    """Properties as sent with one call: some calls send only what changed."""
+    """The properties of one identify call. Some calls send only what changed."""
     if chance.random() < 0.2:
         return {"total_logins": chance.randint(2, 400)}
     return {
@@ -125,7 +125,7 @@ def _user(chance: random.Random, person: Person, day: date) -> dict[str, Any]:
 
 
 def _company(company: Company) -> dict[str, Any]:
-    """Customers name their properties as they like: these two differ in a capital letter."""
+    """The properties of a company. Two keys differ only in a capital letter, as customers may choose any names."""
     return {"name": company.name, "plan": company.plan, "Plan": company.plan.title(), "seats": company.seats}
 
 
@@ -145,7 +145,7 @@ def _tracked(chance: random.Random, person: Person) -> tuple[str, str, dict[str,
 
 
 def _interaction(chance: random.Random) -> tuple[str, dict[str, Any]]:
-    """``type:id:status``; some ids have a colon themselves."""
+    """Name and metadata of an interaction. The name is ``type:id:status``; some ids contain a colon."""
     status = chance.choice(("SEEN", "SEEN", "DISMISSED", "COMPLETED"))
     match chance.randrange(6):
         case 0 | 1:
@@ -162,7 +162,7 @@ def _interaction(chance: random.Random) -> tuple[str, dict[str, Any]]:
 
 
 def _nightly(chance: random.Random, day: date, known: list[Company]) -> Iterator[Event]:
-    """A CRM tells about some companies at two in the morning; no user, no device."""
+    """Events from a CRM about some companies at two in the morning, without user and device."""
     for place, company in enumerate(chance.sample(known, 8)):
         at = day_start(day) + 2 * HOUR + place * SECOND
         metadata = _company(company) | {"Owner": "Ines Ortega"}
@@ -172,7 +172,7 @@ def _nightly(chance: random.Random, day: date, known: list[Company]) -> Iterator
 
 
 def _imported(chance: random.Random, day: date, known: list[Person]) -> Iterator[Event]:
-    """Events of the last days that are told only today: the past gains rows."""
+    """Events of the days before that arrive only today, so past days gain rows."""
     told = day_start(day) + IMPORTED_AT
     for person in chance.sample(known, 5):
         at = told - chance.randint(1, 4) * DAY_US + chance.randrange(HOUR)
@@ -183,7 +183,7 @@ def _imported(chance: random.Random, day: date, known: list[Person]) -> Iterator
 
 
 def _twins(chance: random.Random, day: date, known: list[Person]) -> Iterator[Event]:
-    """One call in two halves with the same microsecond: equal keys, two different payloads, both real."""
+    """One call that was split in two in the same microsecond: equal keys, different payloads, both real."""
     for person in chance.sample(known, 2):
         at = day_start(day) + chance.randrange(DAY_US)
         row = {"event_type": "identify_user", "user_id": person.id, "source": "backend-segment"}

@@ -1,7 +1,6 @@
-"""What the vendor keeps of its customers' users: a bag of events, and how one is written into a file.
+"""The stored events of an environment, and how an event is written as a row of a file.
 
-Instants are whole microseconds since 1970 UTC. Nothing is unique: two equal events are two events. This room knows
-no jobs and no files.
+An instant is a whole number of microseconds since 1970 UTC. There is no unique key: two equal events are two events.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from connector.sandbox.userpilot.world import World
+from connector.sandbox.userpilot.behaviour import World
 
 DAY_US = 86_400_000_000
 DEFAULT_TYPES = ("identify_user", "identify_company", "page_view", "track", "track_feature", "interaction")
@@ -27,7 +26,7 @@ _US = timedelta(microseconds=1)
 
 
 class Event(msgspec.Struct, kw_only=True, gc=False):
-    """One event. It happened ``at``, can be exported from ``arrives`` on; ``spelt`` fixes how its time is written."""
+    """One event. It happened ``at`` and can be exported from ``arrives`` on; ``spelt`` is its time as a fixed text."""
 
     at: int
     arrives: int
@@ -36,7 +35,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
 
 
 def as_us(value: str | datetime) -> int:
-    """Microseconds of an ISO text or a datetime; without a zone: UTC."""
+    """Microseconds of an ISO text or a datetime (without a zone: UTC)."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -61,7 +60,7 @@ def made(
     arrives: str | datetime | None = None,
     **columns: Any,
 ) -> Event:
-    """An event of a test or a sample; ``inserted_at`` is written into files exactly as it is given."""
+    """An event of a test; ``inserted_at`` is written into files exactly as it is given."""
     given = inserted_at if at is None else at
     if given is None:
         raise ValueError("an event needs at= or inserted_at=")
@@ -71,21 +70,21 @@ def made(
 
 
 class Events:
-    """The bag."""
+    """All events of an environment."""
 
     def __init__(self) -> None:
         self._all: list[Event] = []
         self._ordered = True
 
     def add(self, events: Iterable[Event]) -> int:
-        """Store some; the number stored."""
+        """Store some events; returns their number."""
         before = len(self._all)
         self._all.extend(events)
         self._ordered = False
         return len(self._all) - before
 
     def between(self, first: int, end: int, now: int) -> list[Event]:
-        """What happened in ``[first, end)`` and has arrived by ``now``, in order of time."""
+        """The events of ``[first, end)`` that have arrived by ``now``, in order of time."""
         if not self._ordered:
             self._all.sort(key=_at)
             self._ordered = True
@@ -93,7 +92,7 @@ class Events:
         return [event for event in found if event.arrives <= now]
 
     def remove(self, wanted: dict[str, Any]) -> int:
-        """Forget every event with these columns; the number forgotten."""
+        """Delete every event with these columns; returns their number."""
         before = len(self._all)
         self._all = [
             event for event in self._all if any(event.row.get(name, "") != value for name, value in wanted.items())
@@ -132,14 +131,14 @@ def time_text(us: int, *, spaced: bool) -> str:
 
 
 def _metadata(value: Any, world: World) -> Any:
-    """An object becomes what this world makes of it; anything else was meant as it was given."""
+    """The metadata as this world writes it. Only objects are converted; any other value is written as given."""
     if not isinstance(value, dict) or not world.metadata_as_text:
         return value
     return json.dumps(value, ensure_ascii=False) if value else []
 
 
 def _event_id(row: dict[str, Any], at: int) -> int:
-    """A hash of the natural key, so equal for two events that differ in nothing else; always 20 digits."""
+    """A hash of the natural key, always 20 digits. Two events with the same natural key have the same id."""
     key = [row["app_token"], row["event_type"], row["event_name"], row["user_id"], row["company_id"], at]
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).digest()
     return int(10**19 + int.from_bytes(digest) % (2**64 - 10**19))

@@ -1,4 +1,4 @@
-"""The downloaded files of export jobs on disk: names, age, removal."""
+"""The downloaded files of export jobs on disk: names, completeness, age, removal."""
 
 import json
 import shutil
@@ -6,10 +6,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from connector.errors import (
-    BusyError,
-)
-from connector.system.files import locked
+import msgspec
+
+from connector.errors import BusyError
+from connector.spool import no_room
+from connector.system.files import locked, private_folder
 from connector.userpilot.exports.job import Job
 
 FILES_KEPT = 4 * 86_400.0
@@ -17,13 +18,13 @@ _LEDGER_LOCKS = ("slot.lock", "exports.lock")
 
 
 def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: bool = False) -> list[str]:
-    """Remove fetched files that nobody landed in time, in every instance, and locks that are left of landed ones.
+    """Remove fetched files that were not landed in time, in every instance, and left-over lock files of landed ones.
 
     Args:
-        older_than: seconds since a file arrived last; the vendor forgets an export after three days.
+        older_than: seconds since the last file arrived; the vendor forgets an export after three days.
 
     Returns:
-        The ids of the exports whose files were removed; whoever still wants their days asks for a new one.
+        The ids of the exports whose files were removed. Their days need a new export.
     """
     found = []
     for path in (*spool_dir.glob("*.exports/*.chunks"), *spool_dir.glob("*.exports/*.lock")):
@@ -43,13 +44,13 @@ def prune_files(spool_dir: Path, *, older_than: float = FILES_KEPT, dry_run: boo
 
 
 def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
-    """Remove all fetched files that wait for their landing, in every instance; whoever lands them fetches them again.
+    """Remove all fetched files that wait for their landing, in every instance. A landing fetches them again.
 
     Returns:
         The ids of their exports.
 
     Raises:
-        BusyError: some of them are being fetched or landed.
+        BusyError: another process fetches or lands some of them.
     """
     found = []
     for folder in sorted(spool_dir.glob("*.exports/*.chunks")):
@@ -70,12 +71,45 @@ def remove_files(spool_dir: Path, *, dry_run: bool = False) -> list[str]:
 
 
 def local_name(job: Job, name: str) -> str:
-    """A file's name on our disk: the vendor's is a label, and might be a path."""
+    """A file's name on our disk. The vendor's name is not used, because it might be a path."""
     return f"chunk-{job.files.index(name) + 1:05d}"
 
 
-def names_in(folder: Path) -> list[str] | None:
+def adopt_files(folder: Path, job: Job) -> Job:
+    """The job with files that an earlier process fetched of the same set; files of another set are removed."""
+    if read_names(folder) != list(job.files):
+        for file in folder.glob("chunk-*"):
+            file.unlink()
+        write_names(folder, job)
+    fetched = tuple(name for name in job.files if (folder / local_name(job, name)).exists())
+    return msgspec.structs.replace(job, fetched=fetched)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all files of the written names are there."""
+    names = read_names(folder)
+    return names is not None and all((folder / f"chunk-{n:05d}").exists() for n in range(1, len(names) + 1))
+
+
+def write_names(folder: Path, job: Job) -> None:
+    """Write the names of a job's files beside them.
+
+    Raises:
+        TransientError: the disk is full or not writable.
+    """
     try:
-        return [str(name) for name in json.loads((folder / "files.json").read_text())]
+        private_folder(folder)
+        unfinished = folder / "files.unfinished"
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps(list(job.files)), encoding="utf-8")
+        unfinished.replace(folder / "files.json")
+    except OSError as fault:
+        raise no_room(fault, job.request.where) from None
+
+
+def read_names(folder: Path) -> list[str] | None:
+    """The written names; None if there are none."""
+    try:
+        return [str(name) for name in json.loads((folder / "files.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         return None

@@ -1,4 +1,7 @@
-"""An export job and everything that can be heard about it. Data only; the decisions are in `machine.py`."""
+"""An export job, and every report about it: what the vendor answered, or what a download gave. Data only.
+
+The decisions are in ``machine.py``.
+"""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -8,8 +11,8 @@ import msgspec
 
 from connector.userpilot.exports.request import Request
 
-# Looks at a completed job, one after the other, that must name the same files before they count as all of them; an
-# empty list is more likely one that is still to be filled. So many looks in all until the job counts as lost.
+# Consecutive looks at a completed job that must name the same files before the list counts as complete. An empty list
+# needs more, because it is probably still being filled. The third number: looks until the job counts as lost.
 AGREED, AGREED_ON_NOTHING, MOST_LOOKS = 2, 5, 12
 STALLED = timedelta(minutes=30)
 
@@ -17,30 +20,30 @@ STALLED = timedelta(minutes=30)
 class State(StrEnum):
     """Where an export stands; see :func:`next_action`."""
 
-    IDLE = "idle"  # nothing was asked for, or the job is gone
-    TRIGGERING = "triggering"  # the intent is written down; whether there is a job is not known
-    CANDIDATE = "candidate"  # a job that may be the one whose answer was lost
-    FOREIGN = "foreign"  # somebody else's export holds the slot
+    IDLE = "idle"  # nothing was requested, or the job is gone
+    TRIGGERING = "triggering"  # the intent is written down; whether a job exists is not known
+    CANDIDATE = "candidate"  # a job that may be ours holds the slot: the answer to our request was lost
+    FOREIGN = "foreign"  # an export that is not ours holds the slot
     POLLING = "polling"
     READY = "ready"  # completed; files are being fetched
-    FETCHED = "fetched"  # all bytes are ours; what the vendor forgets no longer matters
+    FETCHED = "fetched"  # all files are on our disk; the vendor may forget the job
     LANDED = "landed"
-    HALVED = "halved"  # failed twice; two jobs of half the days took its place
+    HALVED = "halved"  # failed twice and was replaced by two jobs of half the days
     FATAL = "fatal"
 
     @property
     def is_terminal(self) -> bool:
-        """Nothing will happen to this export any more."""
+        """Whether this export has ended."""
         return self in (State.LANDED, State.HALVED, State.FATAL)
 
     @property
     def awaits_vendor(self) -> bool:
-        """The vendor has not completed the export yet, or it has not been asked for."""
+        """Whether the export was not requested yet, or the vendor has not completed it."""
         return not self.is_terminal and self not in (State.READY, State.FETCHED)
 
 
 class Do(StrEnum):
-    """What to do next, and only this."""
+    """The next step."""
 
     LIST = "list"
     SUBMIT = "submit"
@@ -53,25 +56,25 @@ class Do(StrEnum):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One request and what became of it; nothing secret is in it, so it may lie in a ledger.
+    """One request and its state. It holds no secret, so it may be written to the ledger.
 
     Attributes:
-        attempts: jobs that the vendor let fail. Refusals for want of a slot are not attempts.
-        lost: jobs that were forgotten, or whose files or whose id could not be had.
-        intent_at: when the POST was about to be sent; known: the jobs listed just before.
-        searches: how often an unanswered POST has been looked for; posts: how often it was sent since.
-        job_id, started: of the job we wait for; by our clock, where we saw it start.
-        asked_at: when we looked last; looks: how often since it started.
-        listed_at: when the slot was last seen free. conflict: the last POST was refused because it is taken.
+        attempts: jobs that failed at the vendor. A refusal because the slot is in use is not an attempt.
+        lost: jobs that the vendor forgot, or whose id or files could not be fetched.
+        intent_at: time just before the POST. known: the ids of jobs listed before it.
+        searches: how often the list was searched for the job of an unanswered POST. posts: POSTs in this round.
+        job_id, started: the job we wait for, and when it started; by our clock if we saw it start.
+        asked_at: time of the last look. looks: looks since the job started.
+        listed_at: when the slot was last seen free. conflict: the last POST was refused because the slot is in use.
         halved: this is half of a request that failed twice.
-        holder: the job that holds the slot; held_since: since when we see it.
-        not_before: nothing happens until then.
-        status: the vendor's own word. chunks, chunks_done, chunk_at: progress, and when it last moved.
-        files: names of the job's files, once completed. links_until: when their links end.
-        agreed: looks since that named the same ones. ended_looks: all looks since it completed.
-        fetched: names of the files whose bytes are ours. refused: how often links were refused since the last file.
-        fresh: the links are the newest there are; the vendor may give out the same ones until they end.
-        problem: why it stands where it stands.
+        holder: id of the job that holds the slot. held_since: when we first saw it there.
+        not_before: nothing is done before this time.
+        status: the vendor's own word. chunks, chunks_done, chunk_at: progress, and the time of its last change.
+        files: names of a completed job's files. links_until: when their links expire.
+        agreed: consecutive looks that named the same files. ended_looks: all looks since the job completed.
+        fetched: names of the files on our disk. refused: how often links were refused since the last file.
+        fresh: the links are the newest there are; the vendor may return the same ones until they expire.
+        problem: the reason for the present state.
     """
 
     request: Request
@@ -111,15 +114,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_all_files(self) -> bool:
-        """Whether ``files`` is the whole list; right after its end a job may name some of them, or none."""
+        """Whether ``files`` is the complete list. Right after its end a job may name only some of them, or none."""
         return self.agreed >= (AGREED if self.files else AGREED_ON_NOTHING)
 
     def stalled(self, now: datetime) -> bool:
-        """No chunk was finished for half an hour: worth a warning, no reason to stop."""
+        """Whether no chunk was finished for half an hour. A reason for a warning, not for an error."""
         return self.state == State.POLLING and self.chunk_at is not None and now - self.chunk_at > STALLED
 
     def sentence(self, now: datetime) -> str:
-        """Progress for a person: ``job 1a2b…: in progress 340 s, 3 of 5 chunks``."""
+        """The progress in one sentence: ``job 1a2b…: in progress 340 s, 3 of 5 chunks``."""
         match self.state:
             case State.POLLING:
                 age = int((now - self.started).total_seconds()) if self.started else 0
@@ -137,10 +140,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the vendor shows it. ``links`` are passwords: they stay in this object and are never written down.
+    """A job as the vendor shows it. Its ``links`` work like passwords: they are never written down.
 
     Attributes:
-        linkless: it names a file and gives no link to it yet.
+        linkless: the job names a file that has no link yet.
     """
 
     job_id: str
@@ -159,12 +162,12 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds_the_slot(self) -> bool:
-        # A word nobody wrote down is not an end; the time of its end is one.
+        # An undocumented status does not mean that the job ended; an end time does.
         return self.type == "export" and self.status not in ("completed", "failed") and self.ended is None
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """The list of jobs; ``ours`` are the ids this ledger knows, with the id of the request they were made for."""
+    """The list of jobs. ``ours``: job id -> request id of the jobs in our ledger."""
 
     jobs: tuple[Seen, ...]
     ours: dict[str, str] = {}
@@ -178,39 +181,39 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """The slot is taken."""
+    """The POST was refused because the slot is in use."""
 
 
 class Unclear(msgspec.Struct, frozen=True):
-    """The POST may or may not have made a job."""
+    """The POST was not answered clearly: it may have created a job."""
 
     problem: str = ""
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The detail of a job; None: the vendor knows no such job."""
+    """One job; None if the vendor does not know it."""
 
     seen: Seen | None
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A file's bytes are ours, proven whole."""
+    """A file was downloaded and proven whole."""
 
     filename: str
 
 
 class LinkRefused(msgspec.Struct, frozen=True):
-    """The host of the files did not accept a link; ``gone`` if there is nothing behind it."""
+    """The file host refused a link; ``gone`` if the file does not exist any more."""
 
     gone: bool = False
     problem: str = ""
 
 
-Said = Listed | Created | Conflict | Unclear | Shown | Fetched | LinkRefused
+Report = Listed | Created | Conflict | Unclear | Shown | Fetched | LinkRefused
 
 
-def anew(job: Job, problem: str) -> Job:
-    """Back to the start: another job is another snapshot, nothing of the old one may stay."""
+def restarted(job: Job, problem: str) -> Job:
+    """The job back at the start. Another export is another snapshot, so no file of the old one may be kept."""
     return Job(
         request=job.request,
         attempts=job.attempts,
@@ -222,7 +225,7 @@ def anew(job: Job, problem: str) -> Job:
 
 
 def halves(job: Job) -> tuple[Job, Job]:
-    """A job that failed twice as two of half the days; each has one attempt left."""
+    """Two jobs of half the days each in place of a job that failed twice; each has one attempt left."""
     first, second = job.request.halves()
     return (
         Job(request=first, attempts=job.attempts, lost=job.lost, halved=True, known=job.known),
@@ -235,7 +238,7 @@ def changed(job: Job, **changes: Any) -> Job:
 
 
 def utc(text: str | None) -> datetime | None:
-    """A moment in any of the vendor's spellings; without a zone it is UTC. None if it cannot be read."""
+    """A time in any of the vendor's formats, UTC if it has no zone; None if it cannot be read."""
     try:
         found = datetime.fromisoformat((text or "").strip())
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

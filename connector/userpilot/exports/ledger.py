@@ -1,7 +1,7 @@
-"""Export jobs remembered in a small file: the intent before the POST, the job's id right after.
+"""The ledger: export jobs in a small file, with the intent before the POST and the job's id right after.
 
-Whoever comes after a killed process finds here which job is ours and which request may have been sent. Nothing secret
-is in it: no key and no link. It decides nothing.
+After a kill, the next process finds here which job is ours and which request may have been sent. It holds no key and
+no link.
 """
 
 import os
@@ -12,26 +12,26 @@ from pathlib import Path
 import msgspec
 
 from connector.errors import ContractError, TransientError
-from connector.system.files import locked, private_folder
+from connector.system.files import locked, private, private_folder
 from connector.userpilot.exports.job import Job
 
 FORMAT = 1
-# Jobs are forgotten by the vendor after three days; finished ones stay here a while for people who look.
+# Ended jobs that are kept, for people who look at them. The vendor forgets a job after three days.
 KEPT = 100
 
 
-class _Book(msgspec.Struct, kw_only=True):
+class _Content(msgspec.Struct, kw_only=True):
     format: int = FORMAT
     jobs: dict[str, Job] = {}
-    # Every job id we ever made that the vendor may still list, with the id of its request.
+    # Job id -> request id of every job of ours that the vendor may still list.
     ours: dict[str, str] = {}
 
 
 class Ledger:
-    """One file below the spool folder, one entry a request; every write is whole or absent.
+    """One file with one entry for each request. Every write replaces the whole file or has no effect.
 
     Args:
-        folder: made if missing, readable by nobody else.
+        folder: created if it is missing; readable by its user only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,11 +43,11 @@ class Ledger:
         return list(self._read().jobs.values())
 
     def job(self, request_id: str) -> Job | None:
-        """What became of a request."""
+        """The job of a request; None if it is not known."""
         return self._read().jobs.get(request_id)
 
     def ours(self) -> dict[str, str]:
-        """Ids of our jobs and the requests they were made for."""
+        """Job id -> request id of our jobs."""
         return dict(self._read().ours)
 
     def write(self, job: Job) -> None:
@@ -61,21 +61,24 @@ class Ledger:
             TransientError: the folder cannot be written, or another process keeps the ledger locked.
         """
         with self._locked():
-            book = self._read()
-            edit(book.jobs)
-            book.ours |= {job.job_id: key for key, job in book.jobs.items() if job.job_id}
-            ended = [key for key, job in book.jobs.items() if job.state.is_terminal]
+            content = self._read()
+            edit(content.jobs)
+            content.ours |= {job.job_id: key for key, job in content.jobs.items() if job.job_id}
+            ended = [key for key, job in content.jobs.items() if job.state.is_terminal]
             for key in ended[:-KEPT]:
-                del book.jobs[key]
-            book.ours = dict(list(book.ours.items())[-10 * KEPT :])
-            self._write(book)
+                del content.jobs[key]
+            content.ours = dict(list(content.ours.items())[-10 * KEPT :])
+            self._write(content)
 
     @contextmanager
     def slot(self, *, wait: float) -> Iterator[None]:
-        """The right to ask for an export, for one process at a time; left behind by no killed one.
+        """The right to request an export, for one process at a time. A killed process gives it up.
+
+        Args:
+            wait: seconds to wait for another process.
 
         Raises:
-            TransientError: another process of ours asks all the time.
+            TransientError: another process of ours held it all the time.
         """
         busy = TransientError(
             f"another process asks for an export for more than {wait:.0f} s",
@@ -113,24 +116,24 @@ class Ledger:
         except OSError as fault:
             raise _not_writable(fault) from None
 
-    def _read(self) -> _Book:
+    def _read(self) -> _Content:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Book)
+            return msgspec.json.decode(self._file.read_bytes(), type=_Content)
         except FileNotFoundError:
-            return _Book()
+            return _Content()
         except (msgspec.DecodeError, OSError) as fault:
             raise ContractError(
                 f"the ledger of exports cannot be read: {fault}",
                 where="userpilot.events",
-                next_step=f"look at {self._file.name} below SPOOL_DIR; without it, a running export counts as a "
-                "stranger's and is waited for.",
+                next_step=f"look at {self._file.name} below SPOOL_DIR. If you remove it, a running export of ours "
+                "counts as foreign, and the connector waits until it ends.",
             ) from None
 
-    def _write(self, book: _Book) -> None:
+    def _write(self, content: _Content) -> None:
         unfinished = self._file.with_suffix(".unfinished")
         try:
-            with open(unfinished, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(msgspec.json.encode(book))
+            with open(unfinished, "wb", opener=private) as file:
+                file.write(msgspec.json.encode(content))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, self._file)

@@ -1,6 +1,7 @@
-"""An export job as data and two pure functions: what the vendor said changes the job, job and time say what to do.
+"""The state machine of an export job, as pure functions.
 
-Time is an argument; nothing here asks, waits or writes. ``CONTRACT.md`` 5 is the table these functions implement.
+:func:`after_report` gives the job after an answer of the vendor or a download; :func:`next_action` gives the next step
+for a job at a time. Nothing here sends, waits or writes. ``CONTRACT.md`` 5 is the table of its transitions.
 """
 
 from collections.abc import Collection
@@ -15,38 +16,39 @@ from connector.userpilot.exports.job import (
     Job,
     LinkRefused,
     Listed,
-    Said,
+    Report,
     Seen,
     Shown,
     State,
     Unclear,
-    anew,
     changed,
+    restarted,
 )
 
-# The status of a job is forgotten three days after it was made.
+# The vendor forgets a job three days after it was created.
 JOB_LIVES = timedelta(days=3)
-# A job that was just made may not be known everywhere yet.
+# Not every server of the vendor may know a job that was just created.
 SETTLES = timedelta(minutes=5)
-# Links are asked for anew this long before they end.
+# New links are requested this long before the old ones expire.
 LINKS_MARGIN = timedelta(minutes=15)
-# Two clocks apart, and the time a request travels.
+# Difference between two clocks plus the duration of a request.
 SKEW = timedelta(minutes=2)
-# A listing older than this says nothing about the slot now.
+# An older listing says nothing about the slot now.
 LISTING_LIVES = timedelta(seconds=10)
 POLL_FIRST, POLL_MOST = timedelta(seconds=5), timedelta(seconds=60)
 SLOT_POLL = timedelta(seconds=30)
-# How often an unanswered POST is looked for before it counts as never arrived, and the pause between two looks.
+# How often the list is searched for the job of an unanswered POST before the POST counts as never arrived, and the
+# pause between two searches.
 SEARCHES, SEARCH_PAUSE = 3, timedelta(seconds=4)
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 ATTEMPTS = 3
 REFUSED_LINKS = 2
-# Exports of one request whose files could not be had; each costs the vendor a whole export, so they are few.
+# Exports of one request whose files could not be fetched. Each costs the vendor a whole export, so the limit is low.
 LOSSES = 3
 
 
-def submitting(job: Job, now: datetime, known: Collection[str] = ()) -> Job:
-    """The intent, to be written down before the POST."""
+def with_intent(job: Job, now: datetime, known: Collection[str] = ()) -> Job:
+    """The job with its intent to send the POST; write it down before the POST."""
     return changed(
         job,
         state=State.TRIGGERING,
@@ -58,20 +60,19 @@ def submitting(job: Job, now: datetime, known: Collection[str] = ()) -> Job:
     )
 
 
-def heard(job: Job, said: Said, now: datetime) -> Job:
-    """The job after the vendor said something."""
-    match said:
+def after_report(job: Job, report: Report, now: datetime) -> Job:
+    """The job after a report."""
+    match report:
         case Created(job_id=job_id):
-            return _polling(
-                job, job_id, now, now
-            )  # not by the vendor's clock: days apart, the job would look forgotten
+            # Its start by our clock: if the vendor's is days off, the job would look forgotten.
+            return _polling(job, job_id, now, now)
         case Conflict():
-            # Says nothing about who it is; the list does. Never an attempt.
+            # The list tells which job holds the slot. Not an attempt.
             return changed(job, state=State.IDLE, listed_at=None, posts=0, intent_at=None, conflict=True)
         case Unclear(problem=problem):
             return changed(job, problem=problem, not_before=now + SEARCH_PAUSE)
         case Listed():
-            return _after_list(job, said, now)
+            return _after_list(job, report, now)
         case Shown(seen=None):
             return _after_404(job, now)
         case Shown(seen=Seen() as seen):
@@ -84,11 +85,11 @@ def heard(job: Job, said: Said, now: datetime) -> Job:
             if gone or job.refused + 1 >= REFUSED_LINKS:
                 return _lost(job, f"its files cannot be had{': ' + problem if problem else ''}", now)
             return changed(job, refused=job.refused + 1, links_until=now, fresh=False)
-    raise AssertionError(said)
+    raise AssertionError(report)
 
 
 def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
-    """What to do with a job at a moment. Nothing is asked, waited for or written here."""
+    """The next step for a job at a time, and the job with changes that come with time, such as an expired one."""
     if job.state.is_terminal:
         return job, Do.STOP
     if job.state == State.FETCHED:
@@ -117,8 +118,8 @@ def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
         case State.READY if job.started and now - job.started >= JOB_LIVES:
             return next_action(_lost(job, "the vendor has forgotten the job before all files were fetched", now), now)
         case State.READY if not job.has_all_files:
-            # The first look at a completed job was on its way while it ended; another one tells whether that was all.
-            # At once, unless there is a sign that more are to come.
+            # The job may have ended during the first look, so a second look confirms the list of files. It follows at
+            # once, unless there are fewer files than chunks.
             once_more = job.agreed and len(job.files) >= max(job.chunks, 1)
             return job, Do.LOOK if once_more or not job.asked_at or now - job.asked_at >= POLL_FIRST else Do.WAIT
         case State.READY if not job.fresh and job.links_until is not None and now >= job.links_until - LINKS_MARGIN:
@@ -127,7 +128,7 @@ def next_action(job: Job, now: datetime) -> tuple[Job, Do]:
 
 
 def waits_until(job: Job, now: datetime) -> datetime:
-    """When a job whose action is WAIT should be looked at again."""
+    """When to look again at a job whose next step is WAIT."""
     if job.not_before is not None and now < job.not_before:
         return job.not_before
     if job.state == State.READY:
@@ -140,47 +141,47 @@ def _poll(looks: int) -> timedelta:
     return min(POLL_FIRST * 1.5 ** min(looks, 20), POLL_MOST)
 
 
-def _after_list(job: Job, said: Listed, now: datetime) -> Job:
-    running = [seen for seen in said.jobs if seen.holds_the_slot]
+def _after_list(job: Job, listed: Listed, now: datetime) -> Job:
+    running = [seen for seen in listed.jobs if seen.holds_the_slot]
     for seen in running:
-        if said.ours.get(seen.job_id) == job.request.id and job.state in (State.IDLE, State.FOREIGN, State.CANDIDATE):
-            return _polling(job, seen.job_id, seen.started or now, now)  # ours, from a process that died: adopted
+        if listed.ours.get(seen.job_id) == job.request.id and job.state in (State.IDLE, State.FOREIGN, State.CANDIDATE):
+            return _polling(job, seen.job_id, seen.started or now, now)  # adopted: a dead process of ours requested it
     if job.state == State.TRIGGERING:
         since = (job.intent_at or now) - SKEW
         new = [
             seen
-            for seen in said.jobs
+            for seen in listed.jobs
             if seen.type == "export"
             and seen.job_id not in job.known
-            and seen.job_id not in said.ours
+            and seen.job_id not in listed.ours
             and (seen.started is None or seen.started >= since)
         ]
         if new and job.posts:
-            # Probably ours, and of no use: each costs the vendor a whole export, so they are few as well.
+            # Probably ours, but without proof of no use. It counts as lost, because it costs the vendor an export.
             if job.lost + 1 >= LOSSES:
                 why = f": {job.problem}" if job.problem else ""
                 return _lost(job, f"requests were answered in no usable way{why}", now)
             job = changed(job, lost=job.lost + 1, known=tuple(sorted({*job.known, *(seen.job_id for seen in new)})))
         if len(new) == 1 and new[0].holds_the_slot:
-            # Neither list nor detail says what a job exports, so its files are never landed; its end is waited for.
-            return _held(job, State.CANDIDATE, new[0].job_id, now)
+            # No answer says what a job exports, so its files are never landed. We wait until it ends.
+            return _slot_held(job, State.CANDIDATE, new[0].job_id, now)
         if new or running:
-            return _held(job, State.FOREIGN, running[0].job_id, now) if running else _free(job, now)
+            return _slot_held(job, State.FOREIGN, running[0].job_id, now) if running else _slot_free(job, now)
         if job.searches + 1 < SEARCHES:
             return changed(job, searches=job.searches + 1, not_before=now + SEARCH_PAUSE, asked_at=now)
-        return _free(job, now)
+        return _slot_free(job, now)
     if running:
         state = State.CANDIDATE if job.state == State.CANDIDATE else State.FOREIGN
-        return _held(job, state, running[0].job_id, now)
+        return _slot_held(job, state, running[0].job_id, now)
     if job.conflict:
-        # 409 and nobody is listed: somebody the list does not show. Wait as for any other.
-        return _held(job, State.FOREIGN, "", now)
-    return _free(job, now)
+        # 409, and no running job is listed: the list does not show the one that holds the slot. Wait as for any other.
+        return _slot_held(job, State.FOREIGN, "", now)
+    return _slot_free(job, now)
 
 
 def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
-    moved = seen.chunks_done > job.chunks_done or job.chunk_at is None
-    told = changed(
+    progressed = seen.chunks_done > job.chunks_done or job.chunk_at is None
+    looked = changed(
         job,
         asked_at=now,
         looks=job.looks + 1,
@@ -188,13 +189,13 @@ def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
         started=job.started or seen.started,
         chunks=seen.chunks,
         chunks_done=seen.chunks_done,
-        chunk_at=now if moved else job.chunk_at,
+        chunk_at=now if progressed else job.chunk_at,
     )
     if seen.status == "failed":
-        return _failed(told, now)
+        return _failed(looked, now)
     if seen.status != "completed":
-        # A word nobody wrote down is not an end.
-        return told if job.state != State.READY else _lost(job, "a completed job runs again", now)
+        # An undocumented status does not mean that the job ended.
+        return looked if job.state != State.READY else _lost(job, "a completed job runs again", now)
     names = tuple(sorted(seen.links))
     first, same = job.state != State.READY, names == job.files and not seen.linkless
     if not first and job.has_all_files and job.files and not same:
@@ -204,7 +205,7 @@ def _after_look(job: Job, seen: Seen, now: datetime) -> Job:
         return _lost(job, f"the list of its files was another one at each of {looks} looks", now)
     agreed = job.agreed + 1 if same and not first else int(first and not seen.linkless)
     return changed(
-        told,
+        looked,
         state=State.READY,
         files=names,
         agreed=agreed,
@@ -221,37 +222,37 @@ def _after_404(job: Job, now: datetime) -> Job:
 
 
 def _failed(job: Job, now: datetime) -> Job:
-    """The vendor's failure: wait a while, ask again, at last for half the days; what it had made is thrown away."""
+    """The job after a failure at the vendor: it is requested again after a pause, the last time for half the days."""
     attempts = job.attempts + 1
     problem = f"job {job.short} failed at the vendor ({attempts} of {ATTEMPTS} attempts)"
     if attempts >= ATTEMPTS:
         return changed(job, state=State.FATAL, attempts=attempts, problem=problem, fetched=())
-    return changed(anew(job, problem), attempts=attempts, not_before=now + BACK_OFF[attempts - 1])
+    return changed(restarted(job, problem), attempts=attempts, not_before=now + BACK_OFF[attempts - 1])
 
 
 def _lost(job: Job, problem: str, now: datetime) -> Job:
-    """Another export is needed: at once the first time, after a while the second, and no third time."""
+    """The job after its export or files were lost: requested again at once, then after a pause, then not again."""
     lost = job.lost + 1
     if lost >= LOSSES:
         problem = f"{lost} exports were lost one after the other: {problem}"
         return changed(job, state=State.FATAL, lost=lost, problem=problem, fetched=())
-    return changed(anew(job, problem), lost=lost, not_before=now + BACK_OFF[1] if lost > 1 else None)
+    return changed(restarted(job, problem), lost=lost, not_before=now + BACK_OFF[1] if lost > 1 else None)
 
 
-def _free(job: Job, now: datetime) -> Job:
+def _slot_free(job: Job, now: datetime) -> Job:
     return changed(
         job,
         state=State.IDLE,
         listed_at=now,
         asked_at=now,
-        # Two POSTs that were never answered: the next one waits until whatever is broken had a chance. Only right
-        # after a POST: a list seen while waiting must not make the wait begin again.
+        # After two unanswered POSTs the next one waits, so that the vendor can recover. Only right after a POST: a
+        # list that is read during the wait must not start the wait again.
         not_before=now + BACK_OFF[0] if job.posts > 1 and job.state == State.TRIGGERING else None,
         searches=0,
     )
 
 
-def _held(job: Job, state: State, holder: str, now: datetime) -> Job:
+def _slot_held(job: Job, state: State, holder: str, now: datetime) -> Job:
     since = job.held_since if job.held_since and job.holder == holder else now
     return changed(
         job, state=state, holder=holder, held_since=since, asked_at=now, posts=0, not_before=None, conflict=False

@@ -1,4 +1,4 @@
-"""What an export is asked for: days, format, filters; checked before anything is sent."""
+"""The request for an export: days, format and filters, checked before anything is sent."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ Format = Literal["json", "csv"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an export holds besides its days. The vendor ignores keys it does not know, so only these exist.
+    """What an export asks for besides its days. Other keys are refused, because the vendor would ignore them.
 
     Attributes:
         event_type: kinds of events; the vendor's six if empty (session_start is not among them).
-        user_id, company_id: only events of these; everybody's if empty.
+        user_id, company_id: only events of these; all if empty.
         segment_id: only events of this segment; a text although it looks like a number.
         exclusions: leave out the users and companies that are excluded in the web app.
-        format: json lines or csv; csv has no "no value" apart from an empty one.
-        emails: who is sent a message with download links. Whoever has a link has the data.
+        format: JSON lines or CSV; CSV cannot tell NULL from an empty text.
+        emails: addresses that get a message with download links. A link gives access to the data.
     """
 
     event_type: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         try:
             options = msgspec.convert({key: _listed(key, value) for key, value in given.items()}, cls)
         except msgspec.ValidationError as fault:
-            raise _wrong(str(fault), "see the table of options in the README.") from None
+            raise _wrong(str(fault), "see the options of an export in docs/export.md.") from None
         if odd := sorted(set(options.event_type) - set(EVENT_TYPES)):
             raise _wrong(f"event_type {', '.join(odd)} does not exist", f"use {', '.join(EVENT_TYPES)}.")
         for key in ("event_type", "user_id", "company_id", "emails"):
@@ -57,12 +57,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def types(self) -> frozenset[str]:
-        """Kinds of events that may be in the files."""
+        """Kinds of events that the files may hold."""
         return frozenset(self.event_type or DEFAULT_EVENT_TYPES)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for requests that hold the same rows; who is written to and how rows are packed do not count."""
+        """Equal for exports with the same rows; format and email addresses do not count."""
         rows = {
             "event_type": sorted(self.types),
             "user_id": sorted(self.user_id),
@@ -74,7 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One export to ask for: the UTC days to be landed, both included, and the options."""
+    """One export: the first and the last UTC day to land, both included, and the options."""
 
     first: date
     last: date
@@ -82,7 +82,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def checked(cls, first: date, last: date, options: Options | None = None, *, today: date) -> "Request":
-        """A request whose days make sense.
+        """A request whose days are possible.
 
         Raises:
             RejectedError: the days are in the wrong order, or in the future.
@@ -107,10 +107,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return f"userpilot.events[{self.first}..{self.last}]"
 
     def body(self) -> dict[str, Any]:
-        """What is POSTed: known keys only, and none that holds its default.
+        """The body of the POST; keys with a default value are left out.
 
-        A day before and two after: `to` may be excluded, and both may follow a zone up to 14 hours away from UTC.
-        The types of events are always named: which ones come unasked depends on the generation of the server.
+        It asks for one day before and two days after, because `to` may be excluded, and both may follow a zone up to
+        14 hours away from UTC. Event types are always named, because the default depends on the server's version.
         """
         options = self.options
         asked: dict[str, Any] = {
@@ -137,7 +137,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _listed(key: str, value: Any) -> Any:
-    """A single text where a list is meant is that one; a number is no id, see the contract."""
+    """A single text is read as a list of one. Numbers are refused: ids are texts, see CONTRACT.md 4."""
     return (value,) if key in ("event_type", "user_id", "company_id", "emails") and isinstance(value, str) else value
 
 

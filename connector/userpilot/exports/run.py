@@ -1,10 +1,9 @@
-"""Carries out what ``export.py`` decides: ask, wait, fetch, land. The one way an export travels, whoever wants it.
+"""Carries out the steps that ``machine.py`` decides: request, wait, fetch, land.
 
-Files lie in a folder named after their job until they are landed, so a killed process loses at most the file it was
-fetching. Nothing here decides what comes next, and nothing here runs on a schedule.
+The command line, Dagster and notebooks all use this class. Files stay in a folder named after their job until they are
+landed, so a killed process loses at most the file that it was fetching. Schedules are not made here.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -32,33 +31,33 @@ from connector.spool import no_room
 from connector.stream import Stream
 from connector.system.files import locked, private_folder
 from connector.userpilot.client import LinkError, Userpilot
-from connector.userpilot.exports.files import local_name, names_in, prune_files
-from connector.userpilot.exports.job import Do, Fetched, Job, LinkRefused, Listed, Said, Shown, State, halves
+from connector.userpilot.exports.files import adopt_files, is_complete, local_name, prune_files, read_names, write_names
+from connector.userpilot.exports.job import Do, Fetched, Job, LinkRefused, Listed, Report, Shown, State, halves
 from connector.userpilot.exports.ledger import Ledger
-from connector.userpilot.exports.machine import LOSSES, heard, next_action, submitting, waits_until
+from connector.userpilot.exports.machine import LOSSES, after_report, next_action, waits_until, with_intent
 from connector.userpilot.exports.request import Request
 from connector.warehouse.connection import Warehouse
 
-# A job asked for by somebody of ours who died is taken over while it is this young; an older one is yesterday's news.
+# A job that a dead process of ours requested is adopted while it is younger than this. An older one has old data.
 ADOPTABLE = timedelta(hours=6)
-# How long a process waits in place for an export, and for a slot that somebody else holds.
+# Seconds that a process waits in place for an export, also for one that holds the slot.
 PATIENCE = 6 * 3600.0
 
 Tell = Callable[[str], None]
 
 
 class LostError(TransientError):
-    """The vendor has forgotten the export, or its files, before they were ours: a new export is needed."""
+    """The vendor no longer has the export or its files, and they were not fetched in time: a new export is needed."""
 
 
 @dataclass
 class Exports:
-    """Everything one process does with exports.
+    """Requests, follows, fetches and lands exports.
 
     Attributes:
-        client: asks the vendor.
-        spool_dir: the ledger and the files lie below it.
-        clock, sleep: time; tests bring their own.
+        client: sends the requests.
+        spool_dir: folder for the ledger and the files.
+        clock, sleep: replaced in tests.
     """
 
     client: Userpilot
@@ -76,20 +75,21 @@ class Exports:
     def ledger(self) -> Ledger:
         return Ledger(self.folder)
 
-    # ---------- asking
+    # ---------- requesting
 
     def ask(self, request: Request, *, attempts: int = 0, halved: bool = False) -> Job:
-        """Have a job for a request, unless somebody else holds the slot; over in seconds.
+        """Request an export, or adopt a young job of ours for the same request. Takes seconds.
 
-        A job of ours for the same request that is still young is taken over, whoever asked for it.
+        Args:
+            attempts, halved: what the caller knows of earlier attempts.
 
         Returns:
-            The job: polling or further, or held up by somebody else's (``foreign``, ``candidate``), or waiting for
-            its next attempt.
+            The job: in state ``polling`` or further, or waiting for another export that holds the slot (``foreign``,
+            ``candidate``), or waiting for its next attempt.
 
         Raises:
             RejectedError: the key, the plan or an option is wrong.
-            ContractError: it failed, or was lost, too often.
+            ContractError: the export failed, or was lost, too often.
         """
         ledger = self.ledger
         if half := next(iter(self.open_halves(request)), None):
@@ -97,9 +97,9 @@ class Exports:
         with ledger.slot(wait=60.0):
             job = self._remembered(request) or Job(request=request, attempts=attempts, halved=halved)
             if job.state in (State.POLLING, State.READY):
-                job = self._show(job)[0]  # what the ledger remembers may be over by now
+                job = self._show(job)[0]  # the job in the ledger may have ended since
             if job.state == State.IDLE:
-                # What was seen before is not what is now; and whoever counted an attempt has waited for it as well.
+                # An old listing says nothing about the slot now. A caller that counted the attempts has also waited.
                 waited = attempts and attempts >= job.attempts
                 not_before = None if waited else job.not_before
                 attempts, halved = max(attempts, job.attempts), halved or job.halved
@@ -122,10 +122,10 @@ class Exports:
                     case Do.WAIT if job.state == State.TRIGGERING:
                         self.sleep(max((waits_until(job, self.clock()) - self.clock()).total_seconds(), 0.0))
                     case _:
-                        return self._remember(job)  # with its id, right after it was asked for
+                        return self._remember(job)  # with its id, right after the POST
 
     def look(self, job: Job) -> Job:
-        """One look at a job or at the slot, if it is time for one. Only reads; safe for a sensor."""
+        """Look at a job or at the slot once, if it is time to. Only reads from the vendor, so a sensor may call it."""
         job, do = next_action(job, self.clock())
         match do:
             case Do.LIST:
@@ -135,11 +135,19 @@ class Exports:
         return job
 
     def wait(self, request: Request, *, patience: float = PATIENCE, tell: Tell | None = None) -> Iterator[Job]:
-        """Ask, and wait in place until the files of the export are ours; two jobs if the days had to be halved.
+        """Request an export and wait until its files are fetched.
+
+        Args:
+            patience: seconds to wait.
+            tell: called with every new sentence about the progress.
+
+        Yields:
+            The job with all its files; two jobs if the days had to be halved.
 
         Raises:
-            InProgressError: patience is over; the job goes on and is found again by whoever asks for the same.
-            RejectedError: refused, or failed at the vendor too often.
+            InProgressError: patience is over. The job continues, and the next call for the same request finds it.
+            RejectedError: the vendor refused the request.
+            ContractError: the export failed, or was lost, too often.
         """
         until = self.clock() + timedelta(seconds=patience)
         waiting = [Job(request=request)]
@@ -151,15 +159,15 @@ class Exports:
             yield job
 
     def _until_fetched(self, job: Job, until: datetime, tell: Tell) -> Job | list[Job]:
-        said = ""
+        told = ""
         while True:
             now = self.clock()
             job, do = next_action(job, now)
-            if (line := job.sentence(now)) != said:
+            if (line := job.sentence(now)) != told:
                 tell(line)
-                said = line
-            is_over = job.state == State.READY  # what is left to wait for takes seconds
-            if now >= until and not is_over and (do in (Do.WAIT, Do.LOOK) or (do == Do.LIST and job.asked_at)):
+                told = line
+            is_completed = job.state == State.READY  # what is left to wait for takes seconds
+            if now >= until and not is_completed and (do in (Do.WAIT, Do.LOOK) or (do == Do.LIST and job.asked_at)):
                 raise _still_running(job, now)
             match do:
                 case Do.LAND:
@@ -179,7 +187,7 @@ class Exports:
                     job = self._remember(self.fetch(job, tell))
 
     def _pause(self, job: Job, until: datetime) -> None:
-        """Sleep until it is time to ask again, in slices, so that a cancelled run ends soon."""
+        """Sleep until the next request is due, in slices, so that a cancelled run ends soon."""
         now = self.clock()
         due = waits_until(job, now)
         left = ((due if job.state == State.READY else min(due, until)) - now).total_seconds()
@@ -190,13 +198,16 @@ class Exports:
     # ---------- fetching
 
     def fetch(self, job: Job, tell: Tell | None = None) -> Job:
-        """The files of a completed job, as far as they are not ours yet; one after the other, each proven whole.
+        """Fetch the missing files of a completed job, one after the other, each proven whole.
 
         Returns:
             The job with all files fetched, or back at the start if its files are lost.
+
+        Raises:
+            TransientError: a download failed or the disk is full; files fetched before are kept.
         """
         with self.locked(job.job_id) as folder:
-            if job.state != State.FETCHED and self._complete(folder, job):
+            if job.state != State.FETCHED and is_complete(folder):
                 return msgspec.structs.replace(job, state=State.FETCHED)
             job, links = self._show(job)
             while True:
@@ -208,53 +219,34 @@ class Exports:
                     continue
                 if do != Do.DOWNLOAD:
                     break
-                job = self._adopt_files(folder, job)
+                job = adopt_files(folder, job)
                 left = [name for name in job.files if name not in job.fetched]
                 if not left:
                     continue
-                job = heard(job, self._download(job, left[0], links, folder), self.clock())
+                job = after_report(job, self._download(job, left[0], links, folder), self.clock())
                 if tell:
                     tell(job.sentence(self.clock()))
             if job.state == State.IDLE or job.state.is_terminal:
                 shutil.rmtree(folder, ignore_errors=True)
             elif not job.files:
-                self._write_names(folder, job)
+                write_names(folder, job)
             return job
 
-    def _download(self, job: Job, name: str, links: dict[str, str], folder: Path) -> Said:
+    def _download(self, job: Job, name: str, links: dict[str, str], folder: Path) -> Report:
         try:
             self.client.download(links[name], folder / local_name(job, name), where=job.request.where, meter=self.meter)
         except LinkError as error:
             return LinkRefused(gone=error.gone, problem=error.what)
         return Fetched(name)
 
-    def _adopt_files(self, folder: Path, job: Job) -> Job:
-        """What an earlier process fetched of the same files counts; of other files, nothing does."""
-        known = names_in(folder)
-        if known != list(job.files):
-            for file in folder.glob("chunk-*"):
-                file.unlink()
-            self._write_names(folder, job)
-        fetched = tuple(name for name in job.files if (folder / local_name(job, name)).exists())
-        return msgspec.structs.replace(job, fetched=fetched)
-
-    def _write_names(self, folder: Path, job: Job) -> None:
-        try:
-            private_folder(folder)
-            unfinished = folder / "files.unfinished"
-            unfinished.touch(mode=0o600)
-            unfinished.write_text(json.dumps(list(job.files)))
-            unfinished.replace(folder / "files.json")
-        except OSError as fault:
-            raise no_room(fault, job.request.where) from None
-
-    def _complete(self, folder: Path, job: Job) -> bool:
-        names = names_in(folder)
-        return names is not None and all((folder / f"chunk-{n:05d}").exists() for n in range(1, len(names) + 1))
-
     @contextmanager
     def locked(self, job_id: str) -> Iterator[Path]:
-        """The folder of a job's files, for one process at a time."""
+        """The folder of a job's files, locked for one process at a time.
+
+        Raises:
+            BusyError: another process fetches or lands the same export.
+            TransientError: the folder cannot be created.
+        """
         folder = self.folder / f"{job_id}.chunks"
         with ExitStack() as stack:
             try:
@@ -276,12 +268,12 @@ class Exports:
     def land(
         self, job: Job, *, warehouse: Warehouse, allow_drop: bool = False, tell: Tell | None = None
     ) -> RangeReceipt:
-        """Fetch what is missing, and replace the requested days by the files of a completed job.
+        """Fetch the missing files, and replace the requested days by the files of a completed job.
 
         Raises:
             InProgressError: the job is not complete yet.
-            LostError: the job or its files are gone; ask for a new one.
-            ConnectorError: as the rooms below raise it. The rows landed before are then still in place.
+            LostError: the job or its files are gone; request a new export.
+            ConnectorError: from the client, the files or the landing. The rows landed before are still in place.
         """
         warehouse.must_not_be_named(self.stream.schema)
         request = job.request
@@ -312,7 +304,7 @@ class Exports:
     def _land(self, job: Job, warehouse: Warehouse, allow_drop: bool) -> RangeReceipt:
         request = job.request
         with self.locked(job.job_id) as folder:
-            names = names_in(folder)
+            names = read_names(folder)
             if names is None and not job.files:
                 names = []  # completed without any file
             if names is None:
@@ -325,7 +317,7 @@ class Exports:
                 fingerprint=request.options.fingerprint,
                 options=msgspec.json.encode(request.options).decode(),
                 requested_at=job.started,
-                # Who named no types wants all the vendor sends; who named some is told of any other.
+                # A request without event types takes all that come; one with types is warned of any other.
                 expected={"event_type": request.options.types} if request.options.event_type else {},
                 one_source=("app_token",),
                 hashed_with=protector.hashed_with if protector else "",
@@ -339,44 +331,44 @@ class Exports:
             except SuddenDropError:
                 raise
             except ContractError as error:
-                # Files that cannot land now never can: kept, every rerun would meet them again.
+                # Files that cannot land now never can. If they were kept, every rerun would fail on them.
                 shutil.rmtree(folder, ignore_errors=True)
                 ready = msgspec.structs.replace(job, state=State.READY)
-                self._remember(heard(ready, LinkRefused(gone=True, problem=error.what), self.clock()))
+                self._remember(after_report(ready, LinkRefused(gone=True, problem=error.what), self.clock()))
                 raise
-            # Landed is landed: what follows is tidying up, and a kill in between repeats a landing without effect.
+            # The rows are landed. What follows is clean-up; after a kill here the landing is repeated without effect.
             self._remember(msgspec.structs.replace(job, state=State.LANDED))
             shutil.rmtree(folder, ignore_errors=True)
         self.sweep()
         return receipt
 
     def sweep(self) -> None:
-        """Remove files that nobody landed within days; their job is forgotten by then."""
+        """Remove files that were not landed within days. The vendor has forgotten their job by then."""
         prune_files(self.spool_dir)
 
-    # ---------- one act each
+    # ---------- one step each
 
     def _list(self, job: Job) -> Job:
         jobs = self.client.list_jobs(where=job.request.where, meter=self.meter)
         known = {seen.job_id for seen in jobs} if job.state != State.TRIGGERING else set[str]()
-        job = heard(job, Listed(jobs, self.ledger.ours()), self.clock())
-        # Whatever is listed before a POST was not made by it.
+        job = after_report(job, Listed(jobs, self.ledger.ours()), self.clock())
+        # Jobs that are listed before a POST were not created by it.
         return msgspec.structs.replace(job, known=tuple(sorted(known))) if known and job.state == State.IDLE else job
 
     def _submit(self, job: Job) -> Job:
         ledger = self.ledger
-        job = submitting(job, self.clock())
+        job = with_intent(job, self.clock())
         ledger.write(job)  # the intent, before the POST
         try:
-            said = self.client.trigger(job.request, meter=self.meter)
+            report = self.client.trigger(job.request, meter=self.meter)
         except RejectedError as error:
             ledger.write(msgspec.structs.replace(job, state=State.FATAL, problem=error.what))
             raise
-        return heard(job, said, self.clock())
+        return after_report(job, report, self.clock())
 
     def _show(self, job: Job) -> tuple[Job, dict[str, str]]:
         seen = self.client.show(job.job_id, where=job.request.where, meter=self.meter)
-        return heard(job, Shown(seen), self.clock()), dict(seen.links) if seen else {}
+        return after_report(job, Shown(seen), self.clock()), dict(seen.links) if seen else {}
 
     def _halve(self, job: Job) -> Job:
         first, second = halves(job)
@@ -389,7 +381,7 @@ class Exports:
         return first
 
     def open_halves(self, request: Request) -> list[Job]:
-        """What is left of a request that was halved not long ago; nothing if it was not, or if both halves landed."""
+        """The halves that are not landed yet of a request that was halved recently; none if it was not halved."""
         known = {job.request.id: job for job in self.ledger.jobs()}
         whole = known.get(request.id)
         if whole is None or whole.state != State.HALVED:
@@ -421,7 +413,7 @@ def _still_running(job: Job, now: datetime) -> InProgressError:
     return InProgressError(
         f"{job.sentence(now)}; the export is not complete yet",
         where=job.request.where,
-        next_step="ask again later: the job is remembered and found again, no second one is started.",
+        next_step="ask again later: the job is remembered, and no second one is started.",
     )
 
 
@@ -430,8 +422,8 @@ def _gave_up(job: Job) -> ConnectorError:
         return ContractError(
             job.problem,
             where=job.request.where,
-            next_step="check that this machine's clock is right, that vendor and files can be reached from here, and "
-            "that no proxy between refuses or cuts their answers; then ask again.",
+            next_step="check that this machine's clock is right, that the vendor and its file host can be reached, and "
+            "that no proxy refuses or cuts their answers; then ask again.",
         )
     return ContractError(
         job.problem or f"the export ended as {job.state}",

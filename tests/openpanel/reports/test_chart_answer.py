@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from connector import ContractError, OpenPanel, Warehouse, sync_day
+from connector.catalogue.reports import Chart, Series
 from connector.http.budget import Unlimited
 from connector.openpanel.reports.chart_days import asks, buckets, window
-from connector.openpanel.reports.config import Chart, Questions, Series, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 

@@ -4,17 +4,8 @@ import pytest
 
 from connector import SettingsError
 from connector.catalogue.openpanel import DIMENSIONS
-from connector.openpanel.reports.config import (
-    INTERVALS,
-    OPERATORS,
-    RANGES,
-    SEGMENTS,
-    Chart,
-    Filter,
-    Funnel,
-    Questions,
-    Series,
-)
+from connector.catalogue.reports import Chart, Filter, Funnel, Series
+from connector.openpanel.reports.config import INTERVALS, OPERATORS, RANGES, SEGMENTS, Questions
 from connector.settings import Environment
 
 GOOD = """

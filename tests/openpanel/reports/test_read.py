@@ -10,8 +10,9 @@ import pytest
 
 from connector import EVENTS, ContractError, OpenPanel, RejectedError, Warehouse, sync_day
 from connector.catalogue.openpanel import DIMENSIONS
+from connector.catalogue.reports import Chart, Filter, Funnel, Series
 from connector.http.budget import SharedBudget, Unlimited
-from connector.openpanel.reports.config import Chart, Filter, Funnel, Questions, Series, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ, ROOT, serve
 from connector.sandbox import OpenPanel as Vendor
 

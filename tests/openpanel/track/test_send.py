@@ -364,7 +364,8 @@ def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows):
         code = textwrap.dedent(f"""
             from pathlib import Path
             from connector import OpenPanel, Warehouse
-            from connector.openpanel.track import Outbox, deliver
+            from connector.openpanel.track.plan import Outbox
+            from connector.openpanel.track.send import deliver
             client = OpenPanel(url={url!r}, client_id={READ.id!r}, client_secret={READ.secret!r}, project_id="demo")
             warehouse = Warehouse({str(tmp_path / "w.duckdb")!r})
             with warehouse.write() as connection:

@@ -25,9 +25,10 @@ def test_kills_cost_at_most_one_export_each_and_no_row(tmp_path, warehouse, quer
             from pathlib import Path
             import connector.userpilot.exports.machine as machine
             from connector import Exports, Userpilot, Warehouse
+            from connector.userpilot.exports.request import Request
             machine.POLL_FIRST = machine.SLOT_POLL = machine.SEARCH_PAUSE = timedelta(seconds=0.2)
             warehouse, spool = Warehouse({str(tmp_path / "warehouse.duckdb")!r}), Path({str(tmp_path / "spool")!r})
-            request = machine.Request(first=date(2026, 3, 2), last=date(2026, 3, 6))
+            request = Request(first=date(2026, 3, 2), last=date(2026, 3, 6))
             with Userpilot(url={api!r}, api_key={USERPILOT_KEY!r}) as client:
                 exports = Exports(client, spool)
                 print("started", flush=True)
@@ -63,13 +64,14 @@ def test_killed_between_the_request_and_its_answer(tmp_path):
             from pathlib import Path
             import connector.userpilot.exports.machine as machine
             from connector import Exports, Userpilot
+            from connector.userpilot.exports.request import Request
             machine.POLL_FIRST = machine.SLOT_POLL = machine.SEARCH_PAUSE = timedelta(seconds=0.2)
             client = Userpilot(url={api!r}, api_key={USERPILOT_KEY!r})
             if sys.argv[1] == "die":
                 real = client.trigger
                 client.trigger = lambda *given, **more: (real(*given, **more), os.kill(os.getpid(), 9))
             exports = Exports(client, Path({str(tmp_path / "spool")!r}))
-            for job in exports.wait(machine.Request(first=date(2026, 3, 2), last=date(2026, 3, 6))):
+            for job in exports.wait(Request(first=date(2026, 3, 2), last=date(2026, 3, 6))):
                 print(job.state)
         """)
         assert subprocess.run([sys.executable, "-c", code, "die"], check=False, timeout=60).returncode == -9

@@ -23,7 +23,7 @@ from connector.userpilot.exports.job import (
     Unclear,
     halves,
 )
-from connector.userpilot.exports.machine import heard, next_action, submitting
+from connector.userpilot.exports.machine import after_report, next_action, with_intent
 from connector.userpilot.exports.request import Options, Request
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -46,12 +46,12 @@ def job(state=State.IDLE, **more):
 
 POLLING = {"state": State.POLLING, "job_id": "j", "started": ago(minutes=10), "chunk_at": NOW}
 READY = {**POLLING, "state": State.READY, "files": ("a", "b"), "agreed": 2, "links_until": NOW + timedelta(days=1)}
-SENT = submitting(job(), NOW, {"old"})
+SENT = with_intent(job(), NOW, {"old"})
 NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(
-    ("before", "said", "state", "do"),
+    ("before", "report", "state", "do"),
     [
         # IDLE
         (job(), None, State.IDLE, Do.LIST),
@@ -67,9 +67,9 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         # TRIGGERING
         (SENT, Created("j"), State.POLLING, Do.LOOK),
         (SENT, Conflict(), State.IDLE, Do.LIST),
-        (heard(SENT, Conflict(), NOW), Listed((seen(),), {"j": REQUEST.id}), State.POLLING, Do.LOOK),
-        (heard(SENT, Conflict(), NOW), Listed((seen(),)), State.FOREIGN, Do.WAIT),
-        (heard(SENT, Conflict(), NOW), Listed(()), State.FOREIGN, Do.WAIT),
+        (after_report(SENT, Conflict(), NOW), Listed((seen(),), {"j": REQUEST.id}), State.POLLING, Do.LOOK),
+        (after_report(SENT, Conflict(), NOW), Listed((seen(),)), State.FOREIGN, Do.WAIT),
+        (after_report(SENT, Conflict(), NOW), Listed(()), State.FOREIGN, Do.WAIT),
         (SENT, Unclear(), State.TRIGGERING, Do.WAIT),
         (SENT, None, State.TRIGGERING, Do.LIST),
         (SENT, Listed((NEW,)), State.CANDIDATE, Do.WAIT),
@@ -77,7 +77,7 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (SENT, Listed((seen(job_id="old", status="completed"),)), State.TRIGGERING, Do.WAIT),
         (SENT, Listed((seen(job_id="new", started=ago(hours=1), status="completed"),)), State.TRIGGERING, Do.WAIT),
         (SENT, Listed((NEW, seen(job_id="two"))), State.FOREIGN, Do.WAIT),
-        (submitting(job(lost=2), NOW), Listed((NEW,)), State.FATAL, Do.STOP),
+        (with_intent(job(lost=2), NOW), Listed((NEW,)), State.FATAL, Do.STOP),
         (job(State.TRIGGERING, intent_at=NOW, searches=2, posts=1), Listed(()), State.IDLE, Do.SUBMIT),
         (job(State.TRIGGERING, intent_at=NOW, searches=2, posts=2), Listed(()), State.IDLE, Do.WAIT),
         # CANDIDATE and FOREIGN
@@ -135,18 +135,18 @@ NEW = seen(job_id="new", started=NOW + timedelta(seconds=1))
         (job(State.HALVED), None, State.HALVED, Do.STOP),
     ],
 )  # fmt: skip
-def test_the_table(before, said, state, do):
-    after, action = next_action(before if said is None else heard(before, said, NOW), NOW)
+def test_the_table(before, report, state, do):
+    after, action = next_action(before if report is None else after_report(before, report, NOW), NOW)
     assert (after.state, action) == (state, do)
 
 
 def test_a_refusal_for_want_of_a_slot_is_no_attempt():
-    assert heard(SENT, Conflict(), NOW).attempts == 0
+    assert after_report(SENT, Conflict(), NOW).attempts == 0
 
 
 def test_a_failed_job_waits_longer_each_time_and_keeps_nothing():
-    first = heard(job(**POLLING, files=("a",), fetched=("a",)), Shown(seen("failed")), NOW)
-    second = heard(job(**POLLING, attempts=1), Shown(seen("failed")), NOW)
+    first = after_report(job(**POLLING, files=("a",), fetched=("a",)), Shown(seen("failed")), NOW)
+    second = after_report(job(**POLLING, attempts=1), Shown(seen("failed")), NOW)
     assert [first.not_before - NOW, second.not_before - NOW] == [timedelta(minutes=1), timedelta(minutes=5)]
     assert (first.files, first.fetched, first.job_id) == ((), (), "")
 
@@ -158,13 +158,13 @@ def test_half_of_a_request_is_halved_no_further():
 
 
 def test_how_long_a_stranger_holds_the_slot_is_remembered():
-    held = heard(job(), Listed((seen(),)), ago(hours=2))
-    held = heard(held, Listed((seen(),)), NOW)
+    held = after_report(job(), Listed((seen(),)), ago(hours=2))
+    held = after_report(held, Listed((seen(),)), NOW)
     assert "7200 s" in held.sentence(NOW)
 
 
 def test_progress_is_said_in_one_line():
-    running = heard(job(**{**POLLING, "job_id": "1a2bcdef", "started": ago(seconds=340)}),
+    running = after_report(job(**{**POLLING, "job_id": "1a2bcdef", "started": ago(seconds=340)}),
                     Shown(seen(job_id="1a2bcdef", started=ago(seconds=340), chunks=5, chunks_done=3)), NOW)  # fmt: skip
     assert running.sentence(NOW) == "job 1a2b…: in progress 340 s, 3 of 5 chunks"
     assert "no new chunk" in running.sentence(NOW + timedelta(minutes=31))

@@ -15,7 +15,7 @@ from connector.userpilot.client import Userpilot
 from connector.userpilot.exports.job import State
 from connector.userpilot.exports.request import Options, Request
 from connector.userpilot.exports.run import Exports, LostError
-from tests.userpilot.conftest import ALL_TYPES, DAYS, FIRST, LAST, NOW
+from tests.factories import ALL_TYPES, DAYS, FIRST, LAST, NOW
 
 EXPORTS = "/api/v1/analytics/exports"
 
