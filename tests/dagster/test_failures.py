@@ -37,7 +37,7 @@ def test_only_one_module_makes_failures_of_dagster():
 
 
 def test_an_alert_about_an_export_under_way_names_its_days(pilot, resources, instance):  # noqa: F811
-    pilot._polls = 10**6
+    pilot.polls_to_complete = 10**6
     made = userpilot_assets(start_date=date(2026, 3, 1), options=TYPES, patience=0.0, **resources)
     result = Daemon(made, resources, instance).materialize("events", tags=RANGE)
     alert = told(made, result, instance)

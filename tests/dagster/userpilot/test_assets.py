@@ -32,7 +32,7 @@ def test_an_export_is_asked_for_waited_for_and_landed_without_a_click(pilot, dae
 
 
 def test_the_skip_reason_is_the_progress(pilot, daemon, monkeypatch):
-    pilot._polls = 9
+    pilot.polls_to_complete = 9
     daemon.materialize("export_job", tags=RANGE)
     daemon.tick()
     assert daemon.reasons[-1].startswith("job ")
@@ -196,7 +196,7 @@ def test_by_hand_the_run_asks_and_waits_itself(pilot, daemon, query, no_waits):
 
 
 def test_by_hand_patience_ends_and_the_sensor_goes_on(pilot, daemon, query, no_waits, assets, resources):
-    pilot._polls = 10**6
+    pilot.polls_to_complete = 10**6
     impatient = userpilot_assets(
         start_date=date(2026, 3, 1), options=TYPES, retry_policy=None, patience=0.5, **resources
     )
@@ -298,7 +298,7 @@ def gave_up(instance):
 def test_an_export_that_begins_before_the_first_partition_lands_over_the_days_that_have_one(
     pilot, daemon, resources, instance, query, no_waits, seen_before
 ):
-    pilot._polls = 9
+    pilot.polls_to_complete = 9
     daemon.materialize("export_job", tags=RANGE)
     if seen_before:
         assert daemon.tick() == []

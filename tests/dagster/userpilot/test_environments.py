@@ -143,7 +143,7 @@ def test_a_cursor_of_an_old_version_is_understood(pilot, other_pilot, daemon, st
 
 def test_one_export_with_two_lines_is_landed_once(pilot, daemon, instance, query):
     """A request that found the slot taken, and turned out to be the job that runs: both lines lead to one landing."""
-    pilot._polls = 6
+    pilot.polls_to_complete = 6
     daemon.materialize("export_job", tags=RANGE)
     request = Request.checked(DAYS[0], DAYS[-1], Options.of(TYPES), today=DAYS[-1] + machine.timedelta(days=9))
     waiting = Job(request=request, state=State.FOREIGN, holder="someone")
