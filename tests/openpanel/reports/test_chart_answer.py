@@ -113,7 +113,7 @@ def test_labels_that_fit_both_ways_are_settled_by_the_days_label(land, day_label
 
 
 def test_labels_that_nothing_settles_are_not_guessed(land):
-    with pytest.raises(ContractError, match="local time and in UTC"):
+    with pytest.raises(ContractError, match="local time or UTC"):
         land(
             Chart(name="c", series=VIEWS, interval="hour"),
             answered({"2026-11-10T08:00:00.000Z": 7}),
