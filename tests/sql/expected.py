@@ -141,8 +141,8 @@ def as_it_grows(acts):
     for _, row in acts.iterrows():
         shown = row["name"] == "screen_view"
         if one is None:
-            one = {"user_id": None, "entry_path": None, "entry_origin": None, "exit_path": None, "exit_origin": None,
-                   "page_views": int(shown), "started_at": row["created_at"], "first_profile": row["profile_id"]}  # fmt: skip
+            one = dict.fromkeys(("user_id", "entry_path", "entry_origin", "exit_path", "exit_origin"))
+            one |= {"started_at": row["created_at"], "first_profile": row["profile_id"], "page_views": int(shown)}
         elif shown and row["path"]:
             one["page_views"] += 1
         one["ended_at"] = row["created_at"]
