@@ -120,10 +120,6 @@ def landed_tables(warehouse: Warehouse) -> dict[str, Landed]:
 
 
 def _query(warehouse: Warehouse, sql: str) -> list[Any]:
-<<<<<<< HEAD
-=======
-    """Rows of a query; none if the warehouse or a table of the query does not exist yet."""
->>>>>>> dagsterdir
     if not warehouse.exists():
         return []
     with warehouse.read() as connection:

@@ -79,7 +79,7 @@ def summed(visits):
     lengths = [seconds_of(rows[-1]) - seconds_of(rows[0]) for rows in visits]
     lengths = [length for length in lengths if length]
     people = {
-        next((r["profile_id"] for r in rows if r["profile_id"] != r["device_id"]), rows[0]["profile_id"])
+        next((r["profile_id"] for r in reversed(rows) if r["profile_id"] != r["device_id"]), rows[0]["profile_id"])
         for rows in visits
     }
     return {

@@ -114,32 +114,80 @@ def sessions(events):
     found = []
     for session, rows in events[events["session_id"].notna()].groupby("session_id", sort=False):
         acts = rows[~rows["name"].isin(MARKS)]
-        rows = rows if acts.empty else acts
-        first, last = rows.iloc[0], rows.iloc[-1]
-        known = [user for user in rows["user"] if user]
-        views = int((rows["name"] == "screen_view").sum())
-        found.append(
-            {
-                "session_id": session,
-                "user_id": known[0] if known else None,
-                "visitor_id": known[0] if known else first["profile_id"],
-                "day": first["day"],
-                "duration_seconds": (last["created_at"] - first["created_at"]).total_seconds(),
-                "events": len(rows),
-                "page_views": views,
-                "is_bounce": views <= 1,
-                "revenue_cents": int(rows["revenue"].fillna(0).sum()),
-                "entry_path": first["path"],
-                "entry_origin": first["origin"],
-                "exit_path": last["path"],
-                "exit_origin": last["origin"],
-                "channel": channel(first),
-                "source": utm_of(first, "source") or first["referrer_name"] or first["referrer"] or "(none)",
-                "medium": utm_of(first, "medium") or "(none)",
-                "campaign": utm_of(first, "campaign") or "(none)",
-            }
-        )
-    return pd.DataFrame(found)
+        acts = rows if acts.empty else acts
+        imported = bool((rows["sdk_name"] == "import-session-reconstruction").any())
+        found.append({"session_id": session, **(of_an_import(rows, acts) if imported else as_it_grows(acts))})
+        found[-1] |= {
+            "is_imported": imported,
+            "duration_seconds": (acts.iloc[-1]["created_at"] - acts.iloc[0]["created_at"]).total_seconds(),
+            "events": len(acts),
+            "revenue_cents": int(acts["revenue"].fillna(0).sum()),
+            "company_ids": sorted({group for row in acts["groups"] for group in row}),
+            **source_of(acts.iloc[0]),
+        }
+    for one in found:
+        one["visitor_id"] = one["user_id"] or one.pop("first_profile")
+        one.pop("first_profile", None)
+        one["is_bounce"] = one["page_views"] <= 1
+        one["day"] = str(one["started_at"])[:10]
+    columns = {name: [one[name] for one in found] for name in found[0]}
+    texts = {name for name, values in columns.items() if any(isinstance(value, str) for value in values)}
+    return pd.DataFrame({name: objects(values) if name in texts else values for name, values in columns.items()})
+
+
+def as_it_grows(acts):
+    """The server looks at one event after another, and keeps what the last of them said, if it said anything."""
+    one = None
+    for _, row in acts.iterrows():
+        shown = row["name"] == "screen_view"
+        if one is None:
+            one = dict.fromkeys(("user_id", "entry_path", "entry_origin", "exit_path", "exit_origin"))
+            one |= {"started_at": row["created_at"], "first_profile": row["profile_id"], "page_views": int(shown)}
+        elif shown and row["path"]:
+            one["page_views"] += 1
+        one["ended_at"] = row["created_at"]
+        one["user_id"] = row["user"] or one["user_id"]
+        for name in ("path", "origin"):
+            one[f"entry_{name}"] = one[f"entry_{name}"] or row[name]
+            one[f"exit_{name}"] = row[name] or one[f"exit_{name}"]
+    return one
+
+
+def of_an_import(rows, acts):
+    """The server sums up a finished session, its marks included; they lie a second outside its events."""
+    first, last = acts.iloc[0], acts.iloc[-1]
+    known = [user for user in rows["user"] if user]
+    return {
+        "user_id": known[0] if known else None, "first_profile": first["profile_id"],
+        "entry_path": first["path"], "entry_origin": first["origin"],
+        "exit_path": last["path"], "exit_origin": last["origin"],
+        "page_views": int((acts["name"] == "screen_view").sum()),
+        "started_at": rows["created_at"].min(), "ended_at": rows["created_at"].max(),
+    }  # fmt: skip
+
+
+def source_of(first):
+    return {
+        "channel": channel(first),
+        "source": utm_of(first, "source") or first["referrer_name"] or first["referrer"] or "(none)",
+        "medium": utm_of(first, "medium") or "(none)",
+        "campaign": utm_of(first, "campaign") or "(none)",
+    }
+
+
+def kept_by(vendor):
+    """The sessions that the vendor keeps, in our columns."""
+    return pd.DataFrame(
+        {
+            "session_id": one["id"], "visitor_id": one["profile_id"] or None, "page_views": one["screen_view_count"],
+            "started_at": pd.Timestamp(one["created_at"]), "ended_at": pd.Timestamp(one["ended_at"]),
+            "duration_seconds": one["duration"] / 1000, "is_bounce": one["is_bounce"],
+            "events": one["screen_view_count"] + one["event_count"], "revenue_cents": one["revenue"],
+            "company_ids": sorted(one["groups"]), "country_code": None if one["country"] == "\0\0" else one["country"],
+            **{name: one[name] or None for name in ("entry_path", "entry_origin", "exit_path", "exit_origin")},
+        }
+        for one in vendor.sessions()
+    )  # fmt: skip
 
 
 def channel_performance(visits):

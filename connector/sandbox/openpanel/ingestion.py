@@ -115,7 +115,7 @@ class LiveSessions:
         session.last = max(session.last, event, key=lambda row: row.at)
         if event.path:
             session.page = event
-        session.screen_views += event.name == "screen_view"
+        session.screen_views += event.name == "screen_view" and (event.path != "" or event is session.first)
         if event.profile_id != event.device_id:
             session.profile_id = event.profile_id
         self._keep(project, event)

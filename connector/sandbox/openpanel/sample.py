@@ -1,7 +1,8 @@
 """Sample events for any day: product analytics with a weekly rhythm. The same seed gives the same sample.
 
-Known people of the companies use the product, and anonymous visitors read the public pages. Every day is independent
-of the others.
+Known people of the companies use the product, and anonymous visitors read the public pages. Some visits of every day
+are harder to keep as sessions: events without a path, visitors who log in on the way, two people on one device, and
+visits that were imported. Every day is independent of the others.
 """
 
 import random
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from connector.sandbox.openpanel.sessions import IMPORT_SDK
 from connector.sandbox.people import DEVICES, PLACES, PRICES, Company, Person, companies, instant, people, pick
 
 SITE = "https://app.example.com"
@@ -27,6 +29,20 @@ _SOURCES: tuple[tuple[str, str, str, str, str, str, int], ...] = (
 )
 _PUBLIC = ("/", "/pricing", "/docs", "/docs/quickstart", "/blog", "/blog/hello-world", "/about", "/customers")
 _INSIDE = ("/dashboard", "/reports", "/reports/weekly", "/settings", "/settings/team", "/projects", "/projects/new")
+# Visits that are harder to keep as sessions: name, path and person of each event. None is the anonymous visitor; a
+# number is one of two known people on the same device.
+_HARD_VISITS: tuple[tuple[tuple[str, str, int | None], ...], ...] = (
+    (("app_opened", "", 0), ("screen_view", "/dashboard", 0), ("screen_view", "", 0)),
+    (("screen_view", "", 0), ("screen_view", "/reports", 0), ("search", "", 0)),
+    (("screen_view", "", None), ("screen_view", "", None)),
+    (("screen_view", "/pricing", None), ("app_sent_to_background", "", None)),
+    (("screen_view", "/", None), ("screen_view", "/dashboard", 0), ("logged_out", "", None)),
+    (("screen_view", "/dashboard", 0), ("screen_view", "/projects", 1)),
+)
+_IMPORTED_VISITS: tuple[tuple[tuple[str, str, int | None], ...], ...] = (
+    (("screen_view", "", None), ("screen_view", "/", 0), ("screen_view", "", 1)),
+    (("screen_view", "/docs", None),),
+)
 _FEATURES = ("report_exported", "project_created", "invite_sent", "filter_saved", "search")
 
 
@@ -75,6 +91,7 @@ def sample_day(day: date, seed: int = 1, known: list[Person] | None = None) -> l
         rows += _visit(chance, day, person, signing_up=True)
     for _ in range(visits - len(arriving)):
         rows += _visit(chance, day, chance.choice(known) if chance.random() < 0.45 else None)
+    rows += _hard_visits(day, seed, known)
     rows.sort(key=lambda row: (row["at"], row["id"]))
     _store_twice(chance, rows)
     return rows
@@ -123,6 +140,41 @@ def _visit(
         "properties": bounce,
         "revenue": 0,
     }
+
+
+def _hard_visits(day: date, seed: int, known: list[Person]) -> Iterator[dict[str, Any]]:
+    """The visits of a day that are harder to keep as sessions; two of them are imported."""
+    chance = random.Random(f"{seed} {day} hard visits")
+    for steps in _HARD_VISITS:
+        yield from _stepwise(chance, day, chance.sample(known, 2), steps, (100, 1000, "web"))
+    for steps in _IMPORTED_VISITS:
+        for row in _stepwise(chance, day, chance.sample(known, 2), steps, (1000, 1000, IMPORT_SDK)):
+            yield {**row, "imported_at": instant(day) + 86_399_000, "groups": []}
+
+
+def _stepwise(
+    chance: random.Random,
+    day: date,
+    people: list[Person],
+    steps: tuple[tuple[str, str, int | None], ...],
+    marks: tuple[int, int, str],
+) -> Iterator[dict[str, Any]]:
+    """One visit. ``marks``: milliseconds of session_start before, of session_end after the events, and their SDK."""
+    device_id = f"{chance.getrandbits(128):032x}"
+    common = _common(chance, device_id, pick(chance, DEVICES), pick(chance, PLACES), _SOURCES[0], None)
+    at = instant(day) + chance.randint(2 * 3_600_000, 22 * 3_600_000)
+    before, after, sdk = marks
+    rows: list[dict[str, Any]] = []
+    for name, path, person in steps:
+        row = {**common, "id": _uuid(chance), "at": at, "name": name, "path": path, "properties": {}}
+        if person is not None:
+            row |= {"profile_id": people[person].id, "groups": [people[person].company.id]}
+        rows.append(row)
+        at += chance.randint(2_000, 60_000)
+    first, last = rows[0], rows[-1]
+    yield {**first, "id": _uuid(chance), "at": first["at"] - before, "name": "session_start", "sdk_name": sdk}
+    yield from rows
+    yield {**last, "id": _uuid(chance), "at": last["at"] + after, "name": "session_end", "sdk_name": sdk}
 
 
 def _steps(

@@ -10,7 +10,9 @@ events as (
     select
         *,
         event_name in ('session_start', 'session_end') as is_mark,
-        event_name = '{{ var("page_view_event") }}' as is_page_view
+        event_name = '{{ var("page_view_event") }}' as is_page_view,
+        -- The vendor adds session_start and session_end to the events of an import under this name.
+        coalesce(sdk_name = 'import-session-reconstruction', false) as is_import
     from {{ ref('stg_openpanel__events') }}
     where session_id is not null and {{ days_to_build() }}
 )
@@ -19,8 +21,10 @@ select
     session_id,
     day,
     is_mark,
+    bool_or(is_import) as is_import,
     count(*) as events,
     count(*) filter (where is_page_view) as page_views,
+    count(*) filter (where is_page_view and path is not null) as page_views_with_path,
     sum(revenue_cents)::bigint as revenue_cents,
     -- Events of the same millisecond are ordered by id.
     arg_min(
@@ -29,6 +33,7 @@ select
             'event_id': event_id,
             'project_id': project_id,
             'profile_id': profile_id,
+            'is_page_view': is_page_view,
             'path': path,
             'origin': origin,
             'referrer': referrer,
@@ -42,8 +47,7 @@ select
             'city': city,
             'device_type': device_type,
             'os': os,
-            'browser': browser,
-            'group_ids': group_ids
+            'browser': browser
         },
         row(occurred_at, event_id)
     ) as first_event,
@@ -64,6 +68,13 @@ select
         },
         row(occurred_at, event_id)
     ) filter (where user_id is not null) as first_known,
+    arg_max(user_id, row(occurred_at, event_id)) filter (where user_id is not null) as last_user_id,
+    list_sort(array_agg(distinct user_id) filter (where user_id is not null)) as user_ids,
+    arg_min(path, row(occurred_at, event_id)) filter (where path is not null) as first_path,
+    arg_min(origin, row(occurred_at, event_id)) filter (where origin is not null) as first_origin,
+    arg_max(path, row(occurred_at, event_id)) filter (where path is not null) as last_path,
+    arg_max(origin, row(occurred_at, event_id)) filter (where origin is not null) as last_origin,
+    list_sort(list_distinct(flatten(array_agg(group_ids) filter (where group_ids is not null)))) as group_ids,
     now() as built_at
 from events
 group by session_id, day, is_mark

@@ -1,9 +1,9 @@
 -- Where sessions came from, and what they were worth.
 -- grain:  one row per UTC day on which sessions began, channel, source, medium and campaign
 -- key:    day, channel, source, medium, campaign
--- late:   yes; a landed day replaces its rows, and those of the day on which a session into it began
+-- late:   yes; a landed day replaces its rows, and those of other days of its sessions
 {{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
-    'landed': ['openpanel.events']
+    'landed': ['openpanel.events'], 'of_sessions': true
 }) }}
 
 with

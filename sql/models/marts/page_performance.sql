@@ -1,9 +1,9 @@
 -- How often each page was seen on a day, and how many sessions began or ended there.
 -- grain:  one row per UTC day, origin and path
 -- key:    day, origin, path
--- late:   yes; a landed day replaces its rows, and those of the day on which a session into it began
+-- late:   yes; a landed day replaces its rows, and those of other days of its sessions
 {{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
-    'landed': ['openpanel.events']
+    'landed': ['openpanel.events'], 'of_sessions': true
 }) }}
 
 with
