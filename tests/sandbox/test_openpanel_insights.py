@@ -288,7 +288,7 @@ def test_older_servers_and_the_documentation_page(openpanel, settings):
 
 def test_the_documentation_writes_names_of_places(openpanel):
     ask = openpanel(dialect="pages")
-    place = {"country": "SE", "region": "AB", "session_id": "s"}
+    place = {"country": "SE", "region": "AB", "session_id": "s", "path": "/"}
     ask.vendor.add("e", at="2026-03-04T10:00:00Z", **place)
     ask.vendor.add("f", at="2026-03-04T10:01:00Z", **place)
     row = {"sessions": 1, "bounce_rate": 0, "avg_session_duration": 60}
