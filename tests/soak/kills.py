@@ -185,7 +185,7 @@ def landed_at_once(stage: Stage, by: Killer, number: int) -> list[str]:
     folder, broken = stage.attempt(stage.fresh(uuid.uuid4().hex)).folder, []
     ends = by.run(stage, folder, at_once=number)
     told = [path.read_text().partition(":")[0] for path in folder.glob("error-*")]
-    # Whoever comes last finds that the files of the export they shared have been landed.
+    # The last run finds that the files of the export they shared have been landed.
     if set(ends) - {0, 1} or 0 not in ends or set(told) - {"BusyError", "LostError"}:
         broken.append(f"{stage.target.name}, {number} runs at once: {ends}: {_said(folder)}")
     rows = rows_of_any(folder / "w.duckdb", stage)

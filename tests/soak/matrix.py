@@ -124,7 +124,7 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
 
 
 def _afterwards(stage: Stage, attempt: Try, cell: Cell) -> Iterator[str]:
-    """The fault is gone and somebody runs it again, with whatever the first run left on disk."""
+    """The fault is gone and it runs again, with whatever the first run left on disk."""
     attempt.network.detours.clear()
     attempt.spoil, attempt.allow_undated = None, cell.fault.kind in KINDS and KINDS[cell.fault.kind].undated
     try:
@@ -219,10 +219,10 @@ _ASTRAY = {
 
 
 @contextmanager
-def _full(attempt: Try, cell: Cell, *, room: int) -> Iterator[None]:
-    """No file may grow beyond ``room`` bytes: what a full disk looks like to whoever writes, without needing one."""
+def _full(attempt: Try, cell: Cell, *, limit: int) -> Iterator[None]:
+    """No file may grow beyond ``limit`` bytes: what a full disk looks like to a writer, without needing one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         yield
     finally:
@@ -230,7 +230,7 @@ def _full(attempt: Try, cell: Cell, *, room: int) -> Iterator[None]:
 
 
 def _full_spool(attempt: Try, cell: Cell) -> object:
-    return _full(attempt, cell, room=150)
+    return _full(attempt, cell, limit=150)
 
 
 @contextmanager
@@ -298,7 +298,7 @@ def _newer(attempt: Try, cell: Cell) -> object:
 
 
 def _other_file(attempt: Try, cell: Cell) -> object:
-    return _patched(attempt, cell, at=0, with_=b"This is a text that somebody put here. " * 400)
+    return _patched(attempt, cell, at=0, with_=b"This is a text that a user put here. " * 400)
 
 
 @contextmanager

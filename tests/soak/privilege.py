@@ -19,7 +19,7 @@ class _Data(ctypes.Structure):
 
 @contextmanager
 def as_mortal() -> Iterator[None]:
-    """While the block lasts, file modes count for this thread, whoever runs it."""
+    """While the block lasts, file modes count for this thread, whichever user runs it."""
     if os.geteuid() != 0:
         yield
         return

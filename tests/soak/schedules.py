@@ -135,7 +135,7 @@ class World:
         return "; ".join(path.read_text()[:200] for path in self.folder.glob("error-*"))
 
     def _race_with_arrivals(self, day: date, how: int) -> None:
-        """Rows arrive while two runs read: whoever lands last wins whole, and may be a moment behind."""
+        """Rows arrive while two runs read: the last landing wins whole, and may be a moment behind."""
 
         def arrive() -> None:
             for _ in range(how % 3 + 1):

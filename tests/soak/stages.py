@@ -97,7 +97,7 @@ class Network(httpx.BaseTransport):
                 self.active -= 1
 
     def settle(self) -> None:
-        """Wait until nobody asks any more: threads that were asking when another one failed end their turn."""
+        """Wait until no thread asks any more: threads that were asking when another one failed end their turn."""
         quiet, until = 0, time.monotonic() + 10
         while quiet < 3 and time.monotonic() < until:
             time.sleep(0.005)

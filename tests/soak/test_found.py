@@ -71,7 +71,7 @@ def test_exports_whose_files_cannot_be_had_are_not_asked_for_again_and_again():
 
 
 def test_after_two_unanswered_requests_a_third_is_sent_when_its_time_has_come():
-    """Every list made the wait begin again, so that the request was never sent again, by nobody."""
+    """Every list made the wait begin again, so that the request was never sent again, by any run."""
     job = with_intent(with_intent(Job(request=REQUEST), NOW), NOW)
     for _ in range(3):
         job = after_report(job, Listed(()), NOW)
@@ -88,7 +88,7 @@ def _origin():
 
 @pytest.mark.parametrize("text", ["<html><body>Please sign in</body></html>", "sign in\nplease\n"])
 def test_a_web_page_among_the_files_is_not_a_table_without_rows(tmp_path, warehouse, text):
-    """It was read as CSV: the file's rows were missing, and nobody was told."""
+    """It was read as CSV: the file's rows were missing, and no message said so."""
     page, good = tmp_path / "page", tmp_path / "good"
     page.write_text(text)
     good.write_text(json.dumps({"inserted_at": f"{DAY}T01:00:00Z", "event_type": "track"}) + "\n")
@@ -163,7 +163,7 @@ def test_calls_that_use_a_folder_are_over_before_it_is_removed():
 
 @pytest.mark.parametrize("fault", ["JSON of another shape", "a list where an object is due"])
 def test_a_file_that_can_never_land_is_not_met_again_by_every_rerun(tmp_path, fault):
-    """It was whole and it was ours, so nobody asked for another one."""
+    """It was whole and it was ours, so no run asked for another one."""
     target = next(target for target in TARGETS if target.name == "userpilot download")
     cell = next(cell for cell in cells((target,)) if cell.fault.name == fault and cell.once)
     with staged(target, tmp_path / "stage") as stage:

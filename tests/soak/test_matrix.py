@@ -35,6 +35,6 @@ def _chosen():
 
 @pytest.mark.parametrize("cell", _chosen())
 def test_rows_are_exact_or_the_error_says_what_to_do(stages, cell):
-    """The table holds the vendor's rows, or what it held before and somebody is told what to do; never in between."""
+    """The table holds the vendor's rows, or what it held before and a message says what to do; never in between."""
     outcome = judged(stages(cell.target), cell)
     assert not outcome.violations, "\n".join(outcome.violations)
