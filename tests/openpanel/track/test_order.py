@@ -5,7 +5,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -210,7 +210,18 @@ def test_a_run_that_holds_the_project_is_waited_for_and_then_told(vendor, send, 
     assert "waiting for another run that sends to the same project" in told
 
 
-def test_the_file_of_last_changes_names_nobody(vendor, send):
+def test_what_a_killed_run_had_under_way_is_waited_for_and_nothing_else(monkeypatch, tmp_path):
+    monkeypatch.setattr(turns, "machine_folder", lambda: tmp_path)
+    pace = turns.Pace("project", 15.0, print)
+    with suppress(KeyboardInterrupt), pace.held() as changes:
+        changes.begin(["profile u-1"])
+        raise KeyboardInterrupt
+    with pace.held() as changes:
+        assert changes.ready_at("profile u-1") > time.time() + 14
+        assert changes.ready_at("profile u-2") == 0
+
+
+def test_the_file_of_last_changes_names_no_person(vendor, send):
     send(ORDERS, verify=False)
     texts = [path.read_text() for path in turns.machine_folder().glob("track-*.json")]
     assert texts
