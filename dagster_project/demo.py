@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from connector import EVENTS, Warehouse
 from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
@@ -51,6 +52,13 @@ mutation ($params: ExecutionParams!) {
     ... on InvalidSubsetError { message }
   }
 }"""
+_SESSIONS = """
+select session_id, {
+    'began': strftime(started_at at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ'), 'person': visitor_id,
+    'entry': coalesce(entry_path, ''), 'exit': coalesce(exit_path, ''), 'views': page_views, 'bounced': is_bounce,
+    'milliseconds': (duration_seconds * 1000)::bigint
+} from marts.sessions
+"""
 _MODELS = "{ assetNodes { assetKey { path } groupName isPartitioned } }"
 
 
@@ -202,17 +210,28 @@ def _show_marts(vendor: OpenPanel, days: list[date]) -> bool:
     """Print the rows of every mart; False if one is empty, or sessions are not the vendor's."""
     with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
         rows = {name: connection.execute(f"select count(*) from marts.{name}").fetchone() for name in MARTS}
-        ours = dict(connection.execute("select day, count(*) from marts.sessions group by 1").fetchall())
+        ours = dict(connection.execute(_SESSIONS).fetchall())
     for name, found in rows.items():
         print(f"   marts.{name:<20} {found[0] if found else 0:>7,} rows")
-    theirs: dict[date, int] = {}
-    for session in vendor.sessions():
-        began = date.fromisoformat(str(session["created_at"])[:10])
-        theirs[began] = theirs.get(began, 0) + 1
-    same = all(ours.get(day, 0) == theirs.get(day, 0) for day in days)
-    told = f"{sum(ours.values()):,}, the vendor's: {sum(theirs.values()):,}"
-    print(f"   sessions rebuilt from events: {told} {_sign(same)}")
+    first = days[0].isoformat()
+    theirs = {one["id"]: _kept(one) for one in vendor.sessions() if str(one["created_at"])[:10] >= first}
+    same = ours == theirs
+    told = f"{len(ours):,}, the vendor's: {len(theirs):,}"
+    print(f"   sessions rebuilt from events: {told}, equal in page, person, views and length {_sign(same)}")
     return same and all(found and found[0] for found in rows.values())
+
+
+def _kept(session: dict[str, Any]) -> dict[str, Any]:
+    """A session of the vendor as `_SESSIONS` reads ours."""
+    return {
+        "began": session["created_at"],
+        "person": session["profile_id"],
+        "entry": session["entry_path"],
+        "exit": session["exit_path"],
+        "views": session["screen_view_count"],
+        "bounced": session["is_bounce"],
+        "milliseconds": session["duration"],
+    }
 
 
 def _sign(same: bool) -> str:

@@ -351,6 +351,48 @@ def test_live_counts_people_of_the_last_five_minutes(ask):
     assert ask.insights("live") == {"visitors": 0}
 
 
+def kept(ask, *steps, sdk="web", marks=(100, 1000)):
+    """The session of some events, ten seconds apart: name, path and person; with its marks."""
+    first = 1_772_618_400_000
+    rows = [
+        {"id": f"e{n}", "at": first + n * 10_000, "name": name, "path": path, "profile_id": person or "device"}
+        for n, (name, path, person) in enumerate(steps)
+    ]
+    before, after = marks
+    rows.insert(0, {**rows[0], "id": "start", "at": first - before, "name": "session_start", "sdk_name": sdk})
+    rows.append({**rows[-1], "id": "end", "at": rows[-1]["at"] + after, "name": "session_end", "sdk_name": sdk})
+    ask.vendor.load([{**row, "session_id": "s", "device_id": "device"} for row in rows])
+    found = ask.vendor.sessions()[0]
+    return found, seconds_of(found | {"created_at": found["ended_at"]}) - seconds_of(found)
+
+
+STEPS = [("screen_view", "", None), ("screen_view", "/a", "ada"), ("screen_view", "", "bob"), ("signup", "", None)]
+
+
+def test_a_live_session_keeps_the_paths_and_people_that_are_known(ask):
+    """Empty paths are passed over, the last identified person stays, and later views without a path are events."""
+    found, seconds = kept(ask, *STEPS)
+    wanted = {"entry_path": "/a", "exit_path": "/a", "profile_id": "bob", "screen_view_count": 2, "event_count": 2}
+    assert found.items() >= wanted.items()
+    assert (seconds, found["duration"], found["is_bounce"]) == (30, 30_000, False)
+    day = {"startDate": "2026-03-04", "endDate": "2026-03-04"}
+    assert ask.insights("metrics", **day)["metrics"]["total_screen_views"] == 2
+
+
+def test_a_session_of_views_without_a_path_has_one_view(ask):
+    found, _ = kept(ask, *[("screen_view", "", None)] * 3)
+    assert (found["screen_view_count"], found["event_count"], found["is_bounce"]) == (1, 2, True)
+    assert (found["entry_path"], found["exit_path"], found["profile_id"]) == ("", "", "device")
+
+
+def test_a_session_of_an_import_is_dated_by_its_marks(ask):
+    """Its paths are those of the first and the last event, also empty ones, and every view counts."""
+    found, seconds = kept(ask, *STEPS, sdk="import-session-reconstruction", marks=(1000, 1000))
+    wanted = {"entry_path": "", "exit_path": "", "profile_id": "ada", "screen_view_count": 3, "event_count": 1}
+    assert found.items() >= wanted.items()
+    assert (seconds, found["duration"]) == (32, 30_000)
+
+
 def test_sessions_follow_the_rows(ask):
     """Sessions are computed again after rows are added or removed."""
     day = {"startDate": "2026-03-04", "endDate": "2026-03-04"}

@@ -42,6 +42,18 @@ def test_session_end_is_written_late_and_into_the_past(ask):
     assert rows[0]["profileId"] == rows[0]["deviceId"]
 
 
+def test_a_later_view_without_a_path_keeps_a_bounce(ask):
+    """As the session: after its first event, only page views with a path count."""
+    ask.track(WRITE, tracked(__path="https://shop.example.com/a"), user_agent=BROWSER)
+    ask.clock.now += 1
+    ask.track(WRITE, tracked(), user_agent=BROWSER)
+    ask.clock.now += 36 * 60
+    ask.vendor.tick()
+    (end,) = (row for row in ask.vendor.rows("2026-03-05") if row["name"] == "session_end")
+    assert end["properties"] == {"__bounce": "true"}
+    assert [one["is_bounce"] for one in ask.vendor.sessions()] == [True]
+
+
 def test_device_that_comes_back_ends_its_old_session(ask):
     ask.track(WRITE, tracked(), user_agent=BROWSER)
     ask.clock.now += 31 * 60
@@ -202,7 +214,7 @@ def test_sample_is_the_same_every_time_and_has_what_a_real_day_has():
     assert wanted <= {row["name"] for row in rows}
     assert any("__query.utm_source" in row["properties"] for row in rows)
     known = [row for row in rows if row["profile_id"].startswith("u-")]
-    assert all(row["groups"] for row in known)
+    assert all(bool(row["groups"]) == (row["imported_at"] is None) for row in known)  # imports drop groups
     assert {row["profile_id"] for row in known} <= vendor.projects["demo"].profiles.keys()
     assert vendor.rows("2026-03-07") == []
     assert OpenPanel.with_sample(["2026-03-07"]).count("2026-03-07") < 600  # a Saturday
