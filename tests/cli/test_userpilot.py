@@ -61,7 +61,7 @@ def test_days_that_landed_in_two_halves_are_not_under_way(vendor, capsys, monkey
 
 
 def test_rows_without_a_usable_time_are_left_out_once_that_is_allowed(vendor, capsys, query):
-    vendor.polls = 0
+    vendor.polls_to_complete = 0
     vendor.add_event(at=f"{FIRST}T10:00:00Z", inserted_at="infinity", event_name="lost")
     land = ["export", "land", *DAYS_OF, "--wait", "30"]
     assert main(land) == FAILED
