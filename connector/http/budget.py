@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,8 @@ from typing import Protocol
 
 import msgspec
 
-from connector.errors import SettingsError, TransientError
+from connector.errors import TransientError
+from connector.system.files import machine_folder, unusable
 
 # Seconds after which another opener may go: the first one may have died with its process.
 OPENER_LEASE = 15.0
@@ -118,7 +118,7 @@ class SharedBudget:
             # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as fault:
-            raise _unusable(folder, fault) from None
+            raise unusable(folder, fault) from None
         self._threads = threading.Lock()
 
     def take(self, where: str = "") -> Ticket:
@@ -210,36 +210,6 @@ class SharedBudget:
                     os.ftruncate(self._file, len(after))
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
-
-
-def machine_folder(folder: Path | None = None) -> Path:
-    """The folder where all processes of this user on the machine meet; made if it is missing.
-
-    Raises:
-        SettingsError: it cannot be made, or belongs to another user.
-    """
-    folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
-    except OSError as fault:
-        raise _unusable(folder, fault) from None
-    if owner != os.getuid():
-        # A user who made this folder where every user may write could read and change what is in it.
-        raise SettingsError(
-            "TMPDIR",
-            f"holds a folder {folder.name} that belongs to another user",
-            next_step="remove that folder, or set TMPDIR to a folder of your own.",
-        )
-    return folder
-
-
-def _unusable(folder: Path, fault: OSError) -> SettingsError:
-    return SettingsError(
-        "TMPDIR",
-        f"cannot hold the request budget in {folder}: {fault.strerror or type(fault).__name__}",
-        next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
-    )
 
 
 def _too_long(limit: int, wait: float, where: str) -> TransientError:

@@ -1,11 +1,14 @@
-"""Files and folders that only their user can read, whatever the umask is, and locks between processes."""
+"""Files and folders that only their user can read, whatever the umask is; locks between processes."""
 
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from connector.errors import SettingsError
 
 # Seconds between two attempts to take a lock that is held.
 RETRY_SECONDS = 0.05
@@ -63,3 +66,34 @@ def _try_lock(path: Path) -> int | None:
         if not held:
             os.close(handle)
     return handle if held else None
+
+
+def machine_folder(folder: Path | None = None) -> Path:
+    """The folder where all processes of this user on the machine meet; made if it is missing.
+
+    Raises:
+        SettingsError: it cannot be made, or belongs to another user.
+    """
+    folder = folder or Path(tempfile.gettempdir()) / f"connector-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as fault:
+        raise unusable(folder, fault) from None
+    if owner != os.getuid():
+        # A user who made this folder where every user may write could read and change what is in it.
+        raise SettingsError(
+            "TMPDIR",
+            f"holds a folder {folder.name} that belongs to another user",
+            next_step="remove that folder, or set TMPDIR to a folder of your own.",
+        )
+    return folder
+
+
+def unusable(folder: Path, fault: OSError) -> SettingsError:
+    """The error that names the folder of :func:`machine_folder` and why it cannot be used."""
+    return SettingsError(
+        "TMPDIR",
+        f"cannot hold the request budget and the locks of Track in {folder}: {fault.strerror or type(fault).__name__}",
+        next_step="set TMPDIR to a folder that this user may write, the same for all runs of this client id.",
+    )

@@ -18,9 +18,8 @@ from pathlib import Path
 import msgspec
 
 from connector.errors import BusyError
-from connector.http.budget import machine_folder
 from connector.openpanel.track.plan import Message
-from connector.system.files import locked, private
+from connector.system.files import locked, machine_folder, private
 
 # Seconds that a run waits for others that send to the same project. They let go after every batch.
 PATIENCE = 600.0
@@ -130,7 +129,7 @@ class Pace:
 
     @contextmanager
     def held(self) -> Iterator[Changes]:
-        """The times of the last changes, to be read and written; everybody else waits meanwhile.
+        """The times of the last changes, to be read and written; other runs wait meanwhile.
 
         Raises:
             BusyError: another run kept the lock for ten minutes.
