@@ -123,7 +123,7 @@ def test_every_endpoint_is_in_the_table_and_in_the_catalogue():
     told = set(re.findall(r"(?m)^\| `GET ([^`]+)`", table))
     asked = {stream.path.format(project="{projectId}", dimension=name) for stream in STREAMS for name in DIMENSIONS}
     assert told - {"/export/funnel"} == asked - {"/insights/{projectId}/funnel"}
-    assert "/export/funnel" in (ROOT / "connector/openpanel/reports/read.py").read_text()
+    assert "/export/funnel" in (ROOT / "connector/openpanel/reports/funnels.py").read_text()
     track = next(line for line in table.splitlines() if "/track" in line)
     assert set(re.findall(r"`(\w+)`", track)) == set(KINDS)
 
