@@ -20,7 +20,7 @@ from connector.landing.file_queries import Batch, prepared
 from connector.landing.receipts import costs
 from connector.landing.table import prepare, sample
 from connector.landing.transaction import Transaction, Work
-from connector.landing.undated import undated_places
+from connector.landing.undated import of_another_shape, undated_places
 from connector.meter import Meter
 from connector.privacy.forget import leave_out
 from connector.records.files import File, check_header, looked_at
@@ -163,6 +163,8 @@ def land_files(
         except _UndatedRowsError as found:
             # The reason may be a blank line before the header, which the slow way reads as it is meant.
             if how.slowly or all(file.is_json for file in looks):
+                if foreign := of_another_shape(looks, stream, where):
+                    raise foreign from None
                 places = undated_places(looks, stream, where)
                 if not origin.allow_undated:
                     key = stream.replication_key

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
+from connector.errors import ContractError
 from connector.landing.file_queries import is_placed
 from connector.records.cells import rows_of
 from connector.records.files import File, unpacked
@@ -41,6 +42,31 @@ def undated_places(files: Sequence[File], stream: Stream, where: str) -> str:
                 if len(found) >= NAMED:
                     return ", ".join(found[:NAMED])
     return ", ".join(found)
+
+
+def of_another_shape(files: Sequence[File], stream: Stream, where: str) -> ContractError | None:
+    """The error about a JSON file in which no record has any field of the stream, such as a proxy's answer.
+
+    Its rows are no rows of the export, so they cannot be left out as undated; fetched again, the file may be right.
+    """
+    fields = {column.field for column in stream.columns}
+    for file in files:
+        if not file.is_json:
+            continue
+        first = None
+        for place, record in records_of(file, where):
+            if fields & record.keys():
+                break
+            first = first or f"{place}: {excerpt(', '.join(record), 80)!r}"
+        else:
+            if first:
+                return ContractError(
+                    f"file {excerpt(file.path.name, 60)} holds records of another shape; {first} are the fields there",
+                    where=where,
+                    next_step="nothing was landed; run it again, the file is fetched again; if it repeats, report "
+                    "this message.",
+                )
+    return None
 
 
 def _times(file: File, stream: Stream, where: str) -> Iterator[tuple[str, str | None, str]]:

@@ -7,9 +7,8 @@ from datetime import date
 
 import pytest
 
-from connector import ContractError
 from connector.catalogue.userpilot import EVENTS
-from connector.errors import UndatedError
+from connector.errors import ContractError, UndatedError
 from connector.landing.days_from_files import Origin, land_files
 from connector.privacy.policy import Privacy
 
@@ -196,3 +195,25 @@ def test_a_time_is_read_alike_whether_or_not_a_file_is_read_slowly(land, names):
     short = A.replace(b"T01:00:00Z", b" 01:00")
     assert land(short + B.replace(b"{", b'{"new":1,')).landed == 2
     assert names() == ["a", "b"]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize(
+    "page", [b'{"message":"upstream timed out","status":503}\n', b'[{"unexpected":1},{"other":2}]']
+)
+def test_a_file_whose_records_are_no_events_is_refused_whatever_is_allowed(land, query, page, allowed):
+    """Its rows are not rows of the export, so leaving them out would hide rows that are."""
+    with pytest.raises(
+        ContractError, match=r"chunk-00002 holds records of another shape; .* 1: '(message|unexpected)"
+    ) as told:
+        land(A, page, allow_undated=allowed)
+    assert type(told.value) is ContractError
+    assert query("select count(*) from duckdb_tables() where table_name = 'events'") == [(0,)]
+
+
+def test_a_file_with_one_event_without_a_time_is_an_event_without_a_time(land, names):
+    lost = b'{"event_name":"b","user_id":"u2"}\n'
+    with pytest.raises(UndatedError, match="chunk-00002 line 1"):
+        land(A, lost)
+    assert land(A, lost, allow_undated=True).undated == 1
+    assert names() == ["a"]
