@@ -78,6 +78,7 @@ class Http(Closing):
         headers: sent with every request; the credentials live here and nowhere else.
         budget: the vendor's request allowance.
         advice: status -> what the operator should do about it, in the vendor's words for its settings.
+        setting: the variable that holds the base URL, named where it cannot be reached.
         timeout: seconds to connect, and seconds without a byte before an answer is given up.
         deadline: seconds one answer may take in all; a server that drips bytes is cut off.
 
@@ -92,6 +93,7 @@ class Http(Closing):
         headers: Mapping[str, str],
         budget: Budget | None = None,
         advice: Mapping[int, str] | None = None,
+        setting: str = "",
         timeout: float = 60.0,
         deadline: float = 600.0,
         largest_body: int = LARGEST_BODY,
@@ -103,6 +105,7 @@ class Http(Closing):
             _must_be_sendable(name, value, advice or {})
         self.base_url = base_url.rstrip("/")
         self.last_headers: Mapping[str, str] = {}
+        self._setting = setting
         self._budget, self._advice, self._sleep = budget or Unlimited(), dict(advice or {}), sleep
         self._deadline, self._largest, self._closed = deadline, largest_body, False
         self._client = http_client(
@@ -201,7 +204,7 @@ class Http(Closing):
             raise TransientError(
                 f"{call.method} {place_of(url)} failed: {why(fault, self._client, url)}{tries.said}",
                 where=call.where,
-                next_step=what_to_check(fault, self._client, url),
+                next_step=what_to_check(fault, self._client, url, self._setting),
                 unsent=isinstance(fault, NEVER_SENT),
             ) from None
         except (httpx.InvalidURL, ValueError) as fault:

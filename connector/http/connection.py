@@ -225,13 +225,18 @@ def why(fault: Exception, client: HttpClient, url: str) -> str:
     return f"{type(fault).__name__} {excerpt(str(fault), 160)}{client.via(url)}"
 
 
-def what_to_check(fault: Exception, client: HttpClient, url: str) -> str:
-    """The next step after a fault of the network."""
+def what_to_check(fault: Exception, client: HttpClient, url: str, setting: str = "") -> str:
+    """The next step after a fault of the network.
+
+    Args:
+        setting: the variable that holds the address, if the user gave one.
+    """
     if "CERTIFICATE_VERIFY_FAILED" in str(fault):
         return "if a proxy or an authority of your own signs for this host, name its certificate in SSL_CERT_FILE."
     if proxy := client.proxy(url):
         return f"rerun; if it persists, check the proxy that {proxy.variable} names, or name the host in NO_PROXY."
-    return "rerun; if it persists, check the network and the vendor's status page."
+    address = f"{setting}, " if setting else ""
+    return f"rerun; if it persists, check {address}the network and the vendor's status page."
 
 
 def coding_names(header: str) -> list[str]:
@@ -244,6 +249,7 @@ def place_of(url: str) -> str:
     """Where a request went, without the query: presigned links carry their password there."""
     try:
         parts = urlsplit(url)
-        return excerpt(f"{parts.hostname or ''}{parts.path}", 160)
+        port = f":{parts.port}" if parts.port else ""
+        return excerpt(f"{parts.hostname or ''}{port}{parts.path}", 160)
     except ValueError:
         return "an address that is none"

@@ -90,6 +90,7 @@ class OpenPanel(Closing):
                 headers={"openpanel-client-id": client_id, "openpanel-client-secret": secret.reveal()},
                 budget=budget,
                 advice=_ADVICE,
+                setting="OPENPANEL_API_URL",
                 connections=REPORTS_AT_ONCE,
                 timeout=timeout,
                 deadline=deadline,

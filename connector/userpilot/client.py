@@ -97,6 +97,7 @@ class Userpilot(Closing):
             headers={"authorization": f"Token {key.reveal()}"},
             budget=budget,
             advice=_ADVICE,
+            setting="USERPILOT_API_URL",
             connections=2,
             timeout=timeout,
             deadline=deadline,

@@ -1,5 +1,6 @@
 """One request -> one body, or an error that says what to do; never too often, never to a stranger."""
 
+import socket
 import ssl
 
 import httpx
@@ -153,3 +154,13 @@ def test_every_error_body_has_a_message(body, said):
 
 def test_excerpts_are_short():
     assert len(excerpt("x" * 10_000)) == 300
+
+
+def test_a_server_that_is_not_there_is_named_with_its_port_and_the_variable(no_pauses):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    with Http(f"http://{place}", headers=HEADERS, setting="OPENPANEL_API_URL", sleep=lambda _: None) as http:
+        with pytest.raises(TransientError, match=rf"GET {place}/healthcheck failed: ConnectError") as told:
+            get(http)
+    assert "check OPENPANEL_API_URL, the network" in told.value.next_step
