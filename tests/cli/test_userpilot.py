@@ -79,7 +79,7 @@ def test_a_slot_that_is_taken_is_not_a_failure(vendor, capsys):
 
 
 def test_a_refusal_is_a_failure(vendor, monkeypatch, capsys):
-    monkeypatch.setenv("USERPILOT_API_KEY", "another")
+    monkeypatch.setenv("USERPILOT_API_KEY", "key-of-no-one-zq")
     assert main(["export", "request", *DAYS_OF]) == FAILED
     assert "USERPILOT_API_KEY" in capsys.readouterr().err
     assert main(["export", "request", *DAYS_OF, "--event-type", "trak"]) == FAILED
