@@ -61,6 +61,9 @@ class Countdown:
 
 def serve_orders() -> None:
     """Fork a child for every line of orders, several at once if the line holds several; answer how each ended."""
+    # Ignored or blocked signals are inherited, and whatever started this process may ignore the one to die of.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for line in sys.stdin:
         children = [_child(order) for order in json.loads(line)]
         ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
