@@ -1,4 +1,4 @@
-"""``make dev`` shows samples only where nothing is configured, and never beside somebody's own rows."""
+"""``make dev`` shows samples only where nothing is configured, and never beside a user's own rows."""
 
 import signal
 from contextlib import contextmanager

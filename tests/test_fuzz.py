@@ -1,4 +1,4 @@
-"""Whatever is sent, by a vendor, a proxy or whoever types a name: rows or a ConnectorError, and nothing beside them."""
+"""Whatever is sent, by a vendor, a proxy or a user who types a name: rows or a ConnectorError, and nothing beside them."""
 
 # ruff: noqa: E501, PT017 - an example of an attack stays in one piece
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from connector.records.files import DAMAGED, LONGEST_RECORD, Bounded, File, not_csv, unpacked, wrong_csv
+from connector.records.files import DAMAGED, LONGEST_RECORD, Bounded, File, not_csv, not_utf8, unpacked, wrong_csv
 from connector.records.lines import damaged
 from connector.system.files import private
 
@@ -112,7 +112,6 @@ class _Lines:
         try:
             text = line.decode()
         except UnicodeDecodeError as fault:
-            said = f"byte {fault.start + 1} is 0x{line[fault.start]:02x}, which is not UTF-8"
-            raise not_csv(self._path, self.number, said, self._where) from None
+            raise not_csv(self._path, self.number, not_utf8(line, fault), self._where) from None
         at_start, self.at_start = self.at_start, False
         return text.removeprefix(_MARK) if at_start else text

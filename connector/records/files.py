@@ -145,6 +145,11 @@ def not_csv(path: Path, line: int, said: str, where: str) -> ContractError:
     )
 
 
+def not_utf8(text: bytes, fault: UnicodeDecodeError) -> str:
+    """What is wrong with bytes that are no text."""
+    return f"byte {fault.start + 1} is 0x{text[fault.start]:02x}, which is not UTF-8"
+
+
 def check_header(names: Sequence[str], path: Path, where: str) -> None:
     """Every column of a CSV file can be told from the others, by DuckDB, too, which knows no case.
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from connector.errors import ContractError, TransientError
-from connector.records.files import BLOCK, BOM, DAMAGED, LONGEST_RECORD, Bounded, File, unpacked
+from connector.records.files import BLOCK, BOM, DAMAGED, LONGEST_RECORD, Bounded, File, not_utf8, unpacked
 from connector.records.fit import healed, lines_reader, lines_slowly
 from connector.records.members import members, objects
 from connector.redaction import excerpt
@@ -167,7 +167,7 @@ def _records_in(block: bytes) -> Iterator[tuple[int, dict[str, msgspec.Raw]]]:
 def _said(text: bytes, fault: Exception) -> str:
     """What is wrong with a line, in words that help."""
     if isinstance(fault, UnicodeDecodeError):
-        return f"byte {fault.start + 1} is 0x{text[fault.start]:02x}, which is not UTF-8"
+        return not_utf8(text, fault)
     if "trailing characters" in str(fault) and text.lstrip()[:1] == b"{":
         between = ", with a carriage return between them" if b"\r" in text.strip() else ""
         return f"two records stand on one line{between}"

@@ -8,26 +8,15 @@ import pytest
 
 from connector import EVENTS
 from connector.dagster import (
-    OpenPanelResource,
-    WarehouseResource,
     connector_alerts,
     openpanel_assets,
     openpanel_drift_sensor,
 )
 from connector.dagster.runs import within
-from connector.sandbox import READ
 from connector.warehouse.coverage import record_counts
 
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=back) for back in range(8, 0, -1)]
-
-
-@pytest.fixture
-def resources(url, tmp_path):
-    return {
-        "openpanel": OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo"),
-        "warehouse": WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool")),
-    }
 
 
 @pytest.fixture

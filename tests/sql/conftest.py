@@ -64,7 +64,7 @@ class Landed:
 
 @pytest.fixture(scope="session", autouse=True)
 def organization_in_utc():
-    """The sample's; whoever runs the tests may have set their own."""
+    """The sample's; the environment of the tests may have others."""
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("OPENPANEL_TIMEZONE", raising=False)
         yield
@@ -72,7 +72,7 @@ def organization_in_utc():
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
-    """Both vendors' sample, landed by the connector; nobody changes this one."""
+    """Both vendors' sample, landed by the connector; no test changes this one."""
     vendor, pilot = Vendor(), Pilot(seconds_to_complete=0.0)
     vendor.load_sample(FIRST, LAST)
     pilot.load_sample(FIRST, LAST)

@@ -59,7 +59,7 @@ def objects(values):
 
 
 def some(values):
-    return {value for value in values if value is not None and value == value}  # NaN is nobody
+    return {value for value in values if value is not None and value == value}  # NaN is no person
 
 
 def percent(part, whole):

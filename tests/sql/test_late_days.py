@@ -14,7 +14,7 @@ AT = datetime(LATE.year, LATE.month, LATE.day, 23, 58, tzinfo=UTC)
 
 
 def late_visit(session, *, company="c-01"):
-    """A phone that was offline: a visit of somebody known, from the evening into the next day, told only now."""
+    """A phone that was offline: a visit of an identified person, from the evening into the next day, told only now."""
     usual = {"session_id": session, "device_id": "f" * 32, "profile_id": "u-late", "origin": "https://app.example.com",
              "groups": [company], "country": "SE"}  # fmt: skip
     return [
@@ -83,7 +83,7 @@ def test_building_one_day_is_as_good_as_building_all(late, tmp_path):
 
 @pytest.mark.parametrize("name", ["min_date", "max_date"])
 def test_half_a_range_of_days_is_refused(built, name):
-    """Everything landed since, built in silence, is not what somebody asked for who named a day."""
+    """Everything landed since, built in silence, is not what a user asked for who named a day."""
     with pytest.raises(AssertionError, match=f"given together, and only {name} is: give both"):
         dbt("run", "--select", "daily_active", warehouse=built.path, variables={name: str(LATE)})
 

@@ -6,19 +6,10 @@ import dagster as dg
 import pytest
 
 from connector import EVENTS, Warehouse
-from connector.dagster import OpenPanelResource, WarehouseResource, openpanel_assets, openpanel_drift_sensor
-from connector.sandbox import READ
+from connector.dagster import OpenPanelResource, openpanel_assets, openpanel_drift_sensor
 
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=back) for back in (1, 2, 3, 4, 5)]
-
-
-@pytest.fixture
-def resources(url, tmp_path):
-    return {
-        "openpanel": OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo"),
-        "warehouse": WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool")),
-    }
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Several changes of one profile: none is lost, whoever sends them, and what is stored is looked up."""
+"""Several changes of one profile: none is lost, whichever run sends them, and what is stored is looked up."""
 
 import subprocess
 import sys
