@@ -185,4 +185,61 @@ HASH_KEYS = _own(
     required="schema_name fingerprint since",
 )
 
-OWN = (LANDINGS, FORGOTTEN, PROBES, COVERAGE, EXPORT_JOBS, SENT, REJECTED, HASH_KEYS)
+_EVENT = describe("event_name", "VARCHAR", "The event's name, as sent.")
+_PROPERTY = describe("property", "VARCHAR", "Path of the property, with dots; * stands for the place in a list.")
+_LOOKED_AT = describe("looked_at", "TIMESTAMPTZ", "When the day was looked at.")
+EVENT_DAYS = _own(
+    "event_days",
+    "one row per day and event whose properties were looked at",
+    ("table_name", "day", "event_name"),
+    _TABLE,
+    _DAY,
+    _EVENT,
+    describe("rows", "BIGINT", "Rows of the event."),
+    _LOOKED_AT,
+    required="table_name day event_name rows looked_at",
+)
+PROPERTY_DAYS = _own(
+    "property_days",
+    "one row per day, event, property and kind of value",
+    ("table_name", "day", "event_name", "property", "kind"),
+    _TABLE,
+    _DAY,
+    _EVENT,
+    _PROPERTY,
+    describe("kind", "VARCHAR", "What the values can be read as: boolean, integer, decimal ... or text."),
+    describe("rows", "BIGINT", "Rows with such a value; of a list, those of the item that most rows have."),
+    describe("examples", "VARCHAR[]", "Frequent values of the property that at least five people sent on this day."),
+    required="table_name day event_name property kind rows",
+)
+PROPERTIES = _own(
+    "properties",
+    "one row per table, event and property",
+    ("table_name", "event_name", "property"),
+    _TABLE,
+    _EVENT,
+    _PROPERTY,
+    describe("event_rows", "BIGINT", "Rows of the event."),
+    describe("rows", "BIGINT", "Rows in which the property has a value."),
+    describe("filled_percent", "DOUBLE", "The share of the event's rows that have a value."),
+    describe("fits", "VARCHAR", "The type that all values fit: boolean, integer, decimal, double, date ... or text."),
+    describe("kinds", "VARCHAR[]", "What the values can be read as, most frequent first."),
+    describe("examples", "VARCHAR[]", "Values that at least five people sent on one day."),
+    describe("first_day", "DATE", "The first day with a value."),
+    describe("last_day", "DATE", "The last day with a value."),
+    is_view=True,
+)
+
+OWN = (
+    LANDINGS,
+    FORGOTTEN,
+    PROBES,
+    COVERAGE,
+    EXPORT_JOBS,
+    SENT,
+    REJECTED,
+    HASH_KEYS,
+    EVENT_DAYS,
+    PROPERTY_DAYS,
+    PROPERTIES,
+)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from connector.cli import openpanel, upkeep, userpilot
+from connector.cli import openpanel, properties, upkeep, userpilot
 from connector.cli.output import DONE, FAILED, IN_PROGRESS, say, say_error
 from connector.errors import ConnectorError, InProgressError, SettingsError
 from connector.system.terminal import begin_again_in_utf8, never_fail_on_a_character
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     openpanel.add_verbs(verbs)
     userpilot.add_verbs(verbs)
+    properties.add_verbs(verbs)
     upkeep.add_verbs(verbs)
     verb = verbs.add_parser("sandbox", help="a vendor on this machine, filled with sample data")
     verb.add_argument("--port", type=int, default=8890, help="and the two after it")

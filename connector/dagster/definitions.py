@@ -15,6 +15,7 @@ from connector.dagster.alerts import Tell, connector_alerts
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
 from connector.dagster.openpanel.schedules import INTRADAY, openpanel_intraday_schedule, openpanel_nightly_schedules
+from connector.dagster.properties import property_checks
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource, one_timezone
 from connector.dagster.runs import name_of
 from connector.dagster.translator import ConnectorTranslator
@@ -144,6 +145,7 @@ def openpanel_definitions(
         schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday", warehouse=warehouse))
     return dg.Definitions(
         assets=assets,
+        asset_checks=property_checks(assets, instance=instance, warehouse=warehouse),
         schedules=schedules,
         sensors=[
             openpanel_drift_sensor(
@@ -190,6 +192,7 @@ def userpilot_definitions(
     prefix = f"userpilot_{instance}" if instance else "userpilot"
     return dg.Definitions(
         assets=assets,
+        asset_checks=property_checks(assets, instance=instance, warehouse=warehouse),
         schedules=[
             userpilot_nightly_export_schedule(
                 assets, name=f"{prefix}_nightly_export", lookback_days=reexport_days, warehouse=warehouse

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from connector.catalogue.own import LANDINGS, PROBES, Table
+from connector.catalogue.own import EVENT_DAYS, LANDINGS, PROBES, PROPERTY_DAYS, Table
+from connector.catalogue.properties import FITTING
 from connector.stream import Column
 from connector.warehouse.sql import columns, literal, quoted
 
@@ -52,6 +53,73 @@ left join landed on landed.table_name = days.table_name and landed.day = days.da
 left join newest_count on newest_count.table_name = days.table_name and newest_count.day = days.day
 """
 
+# Per table, event and property: how often, as what, since when.
+_FITTING_SQL = " ".join(
+    f"when list_has_all({literal(list(those))}, kinds) then {literal(kind)}" for kind, those in FITTING.items()
+)
+_PROPERTIES = f"""
+create view if not exists connector.properties as
+with events as (
+    select table_name, event_name, sum(rows)::bigint as event_rows
+    from connector.event_days
+    group by all
+),
+kinds as (
+    select
+        table_name,
+        event_name,
+        property,
+        kind,
+        sum(rows)::bigint as rows,
+        min(day) as first_day,
+        max(day) as last_day
+    from connector.property_days
+    group by all
+),
+examples as (
+    select table_name, event_name, property, list(example order by times desc, example)[:3] as examples
+    from (
+        select table_name, event_name, property, example, count(*) as times
+        from (
+            select distinct table_name, event_name, property, day, unnest(examples) as example
+            from connector.property_days
+        )
+        group by all
+    )
+    group by all
+),
+whole as (
+    select
+        table_name,
+        event_name,
+        property,
+        sum(rows)::bigint as rows,
+        list(kind order by rows desc, kind) as kinds,
+        min(first_day) as first_day,
+        max(last_day) as last_day
+    from kinds
+    group by all
+)
+select
+    whole.table_name,
+    whole.event_name,
+    whole.property,
+    events.event_rows,
+    whole.rows,
+    round(100.0 * whole.rows / events.event_rows, 2)::double as filled_percent,
+    case
+        {_FITTING_SQL}
+        else 'text'
+    end as fits,
+    whole.kinds,
+    examples.examples,
+    whole.first_day,
+    whole.last_day
+from whole
+inner join events using (table_name, event_name)
+left join examples using (table_name, event_name, property)
+"""
+
 
 def create(connection: duckdb.DuckDBPyConnection, *tables: Table) -> None:
     """Create missing tables, and add columns that a table's entry gained since it was created."""
@@ -69,6 +137,12 @@ def create_receipts(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables that every landing writes to, and the view that compares them with the vendors' counts."""
     create(connection, LANDINGS, PROBES)
     connection.execute(_COVERAGE)
+
+
+def create_properties(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables of what properties the events of each day have, and the view over all days."""
+    create(connection, EVENT_DAYS, PROPERTY_DAYS)
+    connection.execute(_PROPERTIES)
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:

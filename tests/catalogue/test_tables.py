@@ -9,7 +9,7 @@ import pytest
 import connector
 from connector.catalogue.own import OWN
 from connector.catalogue.tables import every_stream, tables
-from connector.warehouse.own_tables import create, create_receipts
+from connector.warehouse.own_tables import create, create_properties, create_receipts
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def own():
     """Schema ``connector`` as the connector makes it."""
     with duckdb.connect() as connection:
         create_receipts(connection)
+        create_properties(connection)
         create(connection, *(table for table in OWN if not table.is_view))
         rows = connection.execute(
             "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'connector' "

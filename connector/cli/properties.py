@@ -1,0 +1,85 @@
+"""The verb of event properties: `properties`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from connector.cli.output import DONE, days_between, parse_day, say, say_line
+from connector.settings import Settings
+
+if TYPE_CHECKING:
+    from connector.properties.catalogue import Property
+    from connector.warehouse.connection import Warehouse
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser(
+        "properties",
+        help="the properties of every event: how often, of which type, since when",
+        description="Look at the landed days that were not looked at yet, and tell the properties of every event.",
+    )
+    verb.add_argument("--table", default="", help="such as openpanel.events; all if left out")
+    verb.add_argument("--event", default="", metavar="NAME", help="one event; all if left out")
+    verb.add_argument(
+        "--changes-since",
+        type=parse_day,
+        metavar="DAY",
+        help="tell instead what is new, has vanished or changed its type since then",
+    )
+    verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    verb.set_defaults(run=run_properties)
+
+
+def run_properties(options: argparse.Namespace) -> int:
+    from connector.properties.catalogue import every_property
+    from connector.properties.look import look, sources
+    from connector.warehouse.connection import Warehouse
+
+    warehouse = Warehouse(Settings.load().warehouse)
+    for source in sources(warehouse):
+        looked = look(warehouse, source)
+        if looked.days:
+            say_line(f"{source.stream.table}: looked at {len(looked.days)} days, {looked.days[0]} to {looked.days[-1]}")
+    if options.changes_since:
+        return _say_changes(warehouse, options)
+    found = every_property(warehouse, options.table, options.event)
+    if not found:
+        say_line("no property was found: land events first, or look at the names that were given")
+    if options.json:
+        for one in found:
+            say(json.dumps(asdict(one), default=str))
+        return DONE
+    for (table, event), those in groupby(found, key=lambda one: (one.table, one.event)):
+        _say_event(table, event, list(those))
+    return DONE
+
+
+def _say_event(table: str, event: str, found: "Sequence[Property]") -> None:
+    say(f"{table}  {event}  {found[0].event_rows:,} rows")
+    wide = min(max(len(one.property) for one in found), 40)
+    for one in found:
+        kind = one.fits if len(one.kinds) == 1 else f"{one.fits} ({', '.join(one.kinds)})"
+        examples = ", ".join(one.examples)
+        say(
+            f"  {one.property:{wide}}  {one.filled_percent:6.2f} %  {one.first_day} to {one.last_day}  {kind}"
+            + (f"  such as {examples}" if examples else "")
+        )
+
+
+def _say_changes(warehouse: "Warehouse", options: argparse.Namespace) -> int:
+    from connector.properties.changes import changes
+    from connector.properties.look import sources
+
+    days = list(days_between(options.changes_since, datetime.now(UTC).date()))
+    for source in sources(warehouse):
+        table = source.stream.table
+        for one in changes(warehouse, table, days) if options.table in ("", table) else ():
+            if options.event in ("", one.event):
+                name = f"{one.event}  {one.property}" if one.property else one.event
+                text = f"{one.day}  {table}  {name}  {one.what}: {one.sentence}"
+                say(json.dumps({"table": table, **asdict(one)}, default=str) if options.json else text)
+    return DONE

@@ -1,0 +1,1 @@
+"""What properties events have: looked at day by day, compared with the days before, and made into typed models."""
