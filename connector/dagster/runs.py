@@ -10,6 +10,7 @@ import msgspec
 
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
+from connector.nights import between
 from connector.stream import Stream
 
 if TYPE_CHECKING:
@@ -137,10 +138,9 @@ def days_under_way(runs: Iterable[dg.DagsterRun], key: dg.AssetKey) -> set[date]
 
 def _days(first: str, last: str) -> Iterable[date]:
     try:
-        begin, end = date.fromisoformat(first), date.fromisoformat(last)
+        return between(date.fromisoformat(first), date.fromisoformat(last))
     except ValueError:  # partitions of another kind
         return []
-    return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
 
 
 def within(partitions: dg.PartitionsDefinition[str] | None, days: Iterable[date]) -> tuple[list[date], list[date]]:
@@ -156,22 +156,6 @@ def within(partitions: dg.PartitionsDefinition[str] | None, days: Iterable[date]
 def range_tags(first: date, last: date) -> dict[str, str]:
     """The tags of a run over a range of partitions, both ends included."""
     return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
-
-
-def listed(days: Iterable[date]) -> str:
-    """Days for people: ``2026-03-01..2026-03-04, 2026-03-06``."""
-    return ", ".join(f"{first}" if first == last else f"{first}..{last}" for first, last in ranges(days))
-
-
-def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Days as contiguous ranges, both ends included."""
-    found: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if found and day - found[-1][1] == timedelta(days=1):
-            found[-1] = (found[-1][0], day)
-        else:
-            found.append((day, day))
-    return found
 
 
 # Longer than any pause of a living run: waiting for the warehouse ends after 5 minutes, a retry comes within 3.

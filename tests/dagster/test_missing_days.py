@@ -18,7 +18,7 @@ from connector.dagster import (
     openpanel_definitions,
     userpilot_definitions,
 )
-from connector.dagster.days import RUNS_A_NIGHT
+from connector.nights import RANGES_A_NIGHT
 from connector.sandbox import READ
 from connector.warehouse.own_tables import create_receipts, insert
 
@@ -201,7 +201,7 @@ def test_runs_of_another_code_location_that_lands_elsewhere_do_not_count(store, 
 def test_gaps_that_stand_alone_do_not_fill_the_queue(store, received, instance):
     received("openpanel.events", ago(*range(119, 4, -2)))
     asked = older(night(events(store, start=200), instance))
-    assert len(asked) == RUNS_A_NIGHT
+    assert len(asked) == RANGES_A_NIGHT
     assert asked[0] == of("events", 118)
 
 

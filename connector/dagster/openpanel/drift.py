@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import msgspec
 
-from connector.dagster.days import LOCK_WAIT, REQUESTS_IN_WINDOW, SHARE
+from connector.dagster.days import LOCK_WAIT
 from connector.dagster.resources import OpenPanelResource, WarehouseResource
 from connector.dagster.runs import (
     WAREHOUSE_TAG,
@@ -21,11 +21,11 @@ from connector.dagster.runs import (
     days_under_way,
     decoded,
     encoded,
-    listed,
     unfinished,
     within,
 )
 from connector.errors import BusyError, ConnectorError, SettingsError, TransientError
+from connector.nights import REQUESTS_IN_WINDOW, SHARE, listed
 from connector.stream import Stream
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.coverage import announced_counts, record_counts

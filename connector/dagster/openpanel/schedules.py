@@ -5,13 +5,13 @@ Late rows are a fact of the vendor, so how far back to look is in the catalogue;
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date
+from functools import partial
 
 import dagster as dg
 
 from connector.catalogue.openpanel import STREAMS
-from connector.dagster.days import Missing, missing_days, receipts, to_ask
+from connector.dagster.days import missing_days, receipts
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.runs import (
     INCREMENTAL_TAG,
@@ -19,12 +19,14 @@ from connector.dagster.runs import (
     RANGE_START,
     WAREHOUSE_TAG,
     asset_job,
+    days_under_way,
     name_of,
     range_tags,
     runs_under_way,
     unfinished,
 )
 from connector.errors import SettingsError
+from connector.nights import Missing, last_days, missed
 
 __all__ = [
     "RANGE_END",
@@ -134,23 +136,23 @@ class _Night:
         missing = self._missing(context)
         runs = unfinished(context.instance, self.target) if missing else []
         for kind, (partitions, keys) in _by_days(self.assets).items():
-            # Yesterday as the asset's own timezone has it: a day that has not ended there is not asked for.
-            at = context.scheduled_execution_time.astimezone(ZoneInfo(partitions.timezone))
-            start, last = partitions.start.date(), (at - timedelta(days=1)).date()
-            if last < start:
+            at, start = context.scheduled_execution_time, partitions.start.date()
+            days = last_days(at, partitions.timezone, start=start, lookback=self.lookback_days)
+            if days is None:
                 continue
             if run := runs_under_way(context, self.name, keys, self.target):
                 waiting.append(f"{kind}: {run}")
                 continue
-            first = max(last - timedelta(days=self.lookback_days), start)
+            first, last = days
             requests.append(self._request(f"{kind}:{last}", first, last, keys))
             mine = [one for one in missing if one.key in keys]
             requests += [
-                self._request(f"{kind}:{last}:{piece[0]}", *piece) for piece in to_ask(mine, runs, before=first)
+                self._request(f"{kind}:{last}:{piece[0]}", *piece)
+                for piece in missed(mine, partial(days_under_way, runs), before=first)
             ]
         return requests or dg.SkipReason("; ".join(waiting) or "the first partition has not ended yet")
 
-    def _missing(self, context: dg.ScheduleEvaluationContext) -> list[Missing]:
+    def _missing(self, context: dg.ScheduleEvaluationContext) -> list[Missing[dg.AssetKey]]:
         tables = receipts(context, self.target) or {}
         return list(missing_days(self.assets, tables, context.scheduled_execution_time.astimezone(UTC)).values())
 

@@ -20,7 +20,7 @@ from connector.dagster.checks import file_check_results, file_check_specs
 from connector.dagster.failures import as_dagster_failure, failure
 from connector.dagster.reporting import pictures_of, rows_as_table
 from connector.dagster.resources import UserpilotResource, WarehouseResource
-from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, Shared, days_of, is_on, ranges
+from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, Shared, days_of, is_on
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.userpilot.export_log import (
     EXPORT_TAG,
@@ -34,6 +34,7 @@ from connector.dagster.userpilot.export_log import (
     request_key,
 )
 from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError, UndatedError
+from connector.nights import ranges
 from connector.stream import SEEN, Receipt, Stream
 from connector.userpilot.exports.job import Job
 from connector.userpilot.exports.request import Options, Request

@@ -20,7 +20,6 @@ from connector.dagster.runs import (
     asset_job,
     decoded,
     encoded,
-    listed,
     range_tags,
     table_of,
     within,
@@ -41,6 +40,7 @@ from connector.dagster.userpilot.export_log import (
     request_key,
 )
 from connector.errors import ConnectorError, SettingsError
+from connector.nights import listed
 from connector.stream import Stream
 from connector.userpilot.exports.job import Do, Job, State, halves
 from connector.userpilot.exports.machine import next_action

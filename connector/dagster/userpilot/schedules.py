@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import date
 
 import dagster as dg
 
@@ -14,11 +14,12 @@ from connector.dagster.runs import (
     days_under_way,
     name_of,
     range_tags,
-    ranges,
     runs_under_way,
     table_of,
     unfinished,
 )
+from connector.nights import last_days
+from connector.userpilot.exports.due import DAYS_A_JOB, JOBS_A_NIGHT, LOOKBACK, exports_due
 from connector.warehouse.coverage import Landed, end_of
 
 
@@ -27,9 +28,9 @@ def userpilot_nightly_export_schedule(
     *,
     name: str = "userpilot_nightly_export",
     cron: str = "30 4 * * *",
-    lookback_days: int = 3,
-    days_a_job: int = 92,
-    jobs_a_night: int = 4,
+    lookback_days: int = LOOKBACK,
+    days_a_job: int = DAYS_A_JOB,
+    jobs_a_night: int = JOBS_A_NIGHT,
     warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
     """Ask for yesterday and the days before it once more, and for the days that are not landed yet.
@@ -84,29 +85,26 @@ class _Night:
         if run := runs_under_way(context, self.name, [self.asking.key], self.target):
             return dg.SkipReason(run)
         start = partitions.start.date()
-        last = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
-        if last < start:
+        newest = last_days(context.scheduled_execution_time, "UTC", start=start, lookback=self.lookback_days)
+        if newest is None:
             return dg.SkipReason("the first partition has not ended yet")
-        first = max(last - timedelta(days=self.lookback_days), start)
-        wanted = {first + timedelta(days=n) for n in range((last - first).days + 1)}
-        landed = self._landed(context)
-        if landed is not None:
-            runs = unfinished(context.instance, self.target)
-            here = landed.ended("UTC").union(
-                *(days_under_way(runs, asset.key) for asset in (self.asking, self.landing))
-            )
-            wanted |= {day for n in range((first - start).days) if (day := start + timedelta(days=n)) not in here}
-        *older, newest = (piece for stretch in ranges(wanted) for piece in _pieces(*stretch, self.days_a_job))
-        if landed is not None:
-            older.sort(key=lambda piece: _turn(piece, landed))
+        runs = unfinished(context.instance, self.target)
+        due = exports_due(
+            newest,
+            self._landed(context),
+            set().union(*(days_under_way(runs, asset.key) for asset in (self.asking, self.landing))),
+            start=start,
+            days_a_job=self.days_a_job,
+            jobs_a_night=self.jobs_a_night,
+        )
         tags = {WAREHOUSE_TAG: self.target.fingerprint()}
         return [
             dg.RunRequest(
-                run_key=f"{self.name}:{last}:{begin}",
+                run_key=f"{self.name}:{newest[1]}:{begin}",
                 tags={**range_tags(begin, end), **tags},
                 asset_selection=[self.asking.key],
             )
-            for begin, end in [newest, *older][: self.jobs_a_night]
+            for begin, end in due
         ]
 
     def _landed(self, context: dg.ScheduleEvaluationContext) -> Landed | None:
@@ -118,14 +116,6 @@ class _Night:
             return found
         known = map(date.fromisoformat, context.instance.get_materialized_partitions(self.landing.key))
         return Landed({day: end_of(day, "UTC") for day in known}, {}, 0.0)
-
-
-def _turn(piece: tuple[date, date], landed: Landed) -> tuple[bool, int, int]:
-    """Gaps before what was never landed at all; gaps that have not failed, and old ones, before others."""
-    first, last = piece
-    is_gap = bool(landed.days) and first > min(landed.days)
-    failed = max((times for day, times in landed.failed.items() if first <= day <= last), default=0)
-    return not is_gap, failed, first.toordinal() if is_gap else -first.toordinal()
 
 
 def userpilot_lookups_schedule(
@@ -155,9 +145,3 @@ def userpilot_lookups_schedule(
         )
 
     return _schedule
-
-
-def _pieces(first: date, last: date, longest: int) -> list[tuple[date, date]]:
-    """A range in pieces, counted from its end, so that the newest days are always in one."""
-    ends = [last - timedelta(days=back) for back in range(0, (last - first).days + 1, longest)]
-    return [(max(end - timedelta(days=longest - 1), first), end) for end in reversed(ends)]
