@@ -5,12 +5,13 @@ retries partitions.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from connector.errors import ConnectorError, IncompleteError
 from connector.landing.day import land, land_newer, land_sample
@@ -18,6 +19,7 @@ from connector.landing.receipts import landed_day, record_failure
 from connector.meter import Meter
 from connector.spool import Spool, spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
+from connector.system.prefetch import ahead
 from connector.warehouse.connection import Warehouse
 
 # Seconds between readings. The vendor stores new rows about every ten seconds. A second reading usually ends before
@@ -79,6 +81,35 @@ def sync_day(
         with suppress(ConnectorError):
             record_failure(warehouse, stream, [run.day], error, run.meter)
         raise
+
+
+def sync_days(
+    client: Reader,
+    stream: Stream,
+    days: Sequence[date],
+    *,
+    growing: Collection[date] = (),
+    progress: Callable[[date], Callable[[Page], None]] | None = None,
+    **options: Any,
+) -> Iterator[Receipt | ConnectorError]:
+    """A receipt or an error for every day, in order; of some streams a few days at a time, on one request budget.
+
+    Args:
+        growing: days that still grow, of which only newer rows are read; see ``incremental`` of :func:`sync_day`.
+        progress: gives what is called after every page of a day.
+        options: as for :func:`sync_day`.
+    """
+
+    def land(day: date) -> Receipt | ConnectorError:
+        try:
+            told = progress(day) if progress else None
+            return sync_day(client, stream, day, incremental=day in growing, progress=told, **options)
+        except ConnectorError as error:
+            return error
+
+    if stream.days_at_once > 1:
+        return ahead((partial(land, day) for day in days), at_once=stream.days_at_once)
+    return map(land, days)
 
 
 @dataclass(frozen=True)

@@ -169,29 +169,18 @@ def _land(
 def _outcomes(
     context: dg.AssetExecutionContext, stream: Stream, client: "Reader", target: WarehouseResource
 ) -> Iterator[Receipt | ConnectorError]:
-    """A receipt or an error for every day, in order; aggregates a few days at a time, on one request budget."""
-    from connector.sync import sync_day
-    from connector.system.prefetch import ahead
+    """A receipt or an error for every day, in order."""
+    from connector.sync import sync_days
 
-    warehouse, spool_dir = target.warehouse(), target.spool_path
-    allow_drop, incremental = is_on(context, ALLOW_DROP_TAG), is_on(context, INCREMENTAL_TAG)
     today = datetime.now(UTC).date()
-
-    def land(day: date) -> Receipt | ConnectorError:
-        try:
-            return sync_day(
-                client,
-                stream,
-                day,
-                warehouse=warehouse,
-                spool_dir=spool_dir,
-                allow_drop=allow_drop,
-                incremental=incremental and stream.incremental and day == today,
-                progress=progress_logger(context, stream, day) if stream.counted else None,
-            )
-        except ConnectorError as error:
-            return error
-
     days = [today] if stream.days == "none" else [date.fromisoformat(key) for key in context.partition_keys]
-    at_once = stream.days_at_once
-    yield from ahead((partial(land, day) for day in days), at_once=at_once) if at_once > 1 else map(land, days)
+    return sync_days(
+        client,
+        stream,
+        days,
+        warehouse=target.warehouse(),
+        spool_dir=target.spool_path,
+        allow_drop=is_on(context, ALLOW_DROP_TAG),
+        growing=[today] if is_on(context, INCREMENTAL_TAG) and stream.incremental else (),
+        progress=partial(progress_logger, context, stream) if stream.counted else None,
+    )
