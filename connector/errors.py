@@ -91,6 +91,11 @@ class RejectedError(ConnectorError):
         super().__init__(what, where=where, next_step=next_step)
         self.status = status
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether the credentials or a setting are refused, so that every other request of the vendor's would be."""
+        return isinstance(self, SettingsError) or self.status in (401, 403)
+
 
 class SettingsError(RejectedError):
     """A setting is missing or malformed; the message names the variable."""

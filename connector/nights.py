@@ -7,10 +7,14 @@ counts as landed whatever landed it. Nothing is asked here.
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-from connector.warehouse.coverage import Landed
+from connector.stream import Stream
+
+# What only reads days needs no DuckDB.
+if TYPE_CHECKING:
+    from connector.warehouse.coverage import Landed
 
 # The vendor allows 100 requests in 10 seconds; sensors, and each night's missing days, may use a fifth of them.
 REQUESTS_IN_WINDOW, SHARE = 100, 0.2
@@ -28,7 +32,7 @@ class Missing(Generic[Key]):
 
     key: Key
     days: Sequence[date]
-    landed: Landed
+    landed: "Landed"
 
 
 def last_days(at: datetime, timezone: str, *, start: date, lookback: int) -> tuple[date, date] | None:
@@ -42,6 +46,11 @@ def last_days(at: datetime, timezone: str, *, start: date, lookback: int) -> tup
     """
     last = (at.astimezone(ZoneInfo(timezone)) - timedelta(days=1)).date()
     return None if last < start else (max(last - timedelta(days=lookback), start), last)
+
+
+def lookback_of(streams: Iterable[Stream]) -> int:
+    """Days before yesterday that a night lands again: the longest that a stream of the catalogue asks for."""
+    return max(stream.lookback_days for stream in streams)
 
 
 def missed(

@@ -101,7 +101,8 @@ def test_every_command_of_the_command_line_works_as_written(landed):
     assert len(landed) > 8
     for command, done in landed.items():
         fine = {0, 75} if "export request" in command or "export status" in command else {0}
-        fine |= {1} if "doctor" in command else set()  # it may find something about this machine
+        # It may find something about this machine, or days that the pages do not land.
+        fine |= {1, 75} if command.split()[1] in ("doctor", "status") else set()
         assert done.returncode in fine, f"{command}: {done.stdout}{done.stderr}"
 
 

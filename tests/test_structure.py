@@ -36,6 +36,7 @@ MANY_PARAMETERS = {
     "connector/sandbox/userpilot/vendor.py:add_event": "the fields of one event",
     "connector/sandbox/userpilot/vendor.py:foreign_job": "the fields of one export job",
     "connector/sync.py:sync_day": "a public function, as the command line takes it",
+    "connector/upkeep/nightly.py:nightly": "a public function, as the command line takes it",
     "connector/upkeep/forget.py:forget": "a public function, as the command line takes it",
 }
 

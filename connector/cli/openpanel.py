@@ -2,45 +2,52 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date
+from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from connector.catalogue.openpanel import DIMENSIONS, ChartsQuery, FunnelsQuery
+from connector.catalogue.openpanel import DIMENSIONS, STREAMS
+from connector.catalogue.tables import every_stream
+from connector.cli.days import Days, add_days
 from connector.cli.output import (
     DONE,
     FAILED,
-    TABLE_NAMES,
-    days_between,
-    parse_day,
+    checking_arguments,
     say,
     say_error,
     say_line,
     say_receipt,
 )
-from connector.errors import ConnectorError, RejectedError, SettingsError
-from connector.openpanel.reports.config import Questions, streams
+from connector.cli.progress import progress
+from connector.errors import RejectedError, SettingsError
+from connector.openpanel.reports.config import Questions, asked_for, streams
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Settings, environment
-from connector.stream import Page, Stream
+from connector.stream import Receipt, Stream
+
+TABLE_NAMES = sorted(stream.table for stream in STREAMS)
 
 
-def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    verb = verbs.add_parser("sync", help="land days of a stream", description="Land days of a stream, each whole.")
-    verb.add_argument("stream", metavar="STREAM", choices=TABLE_NAMES, help=f"one of {', '.join(TABLE_NAMES)}")
-    verb.add_argument(
-        "--from", dest="first", type=parse_day, required=True, metavar="DAY", help="first day, YYYY-MM-DD"
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    verb = verbs.add_parser(
+        "sync",
+        parents=[shared],
+        help="land days of OpenPanel's tables",
+        description="Land days of OpenPanel's tables, each whole. Userpilot's events: `connector export`; its lists: "
+        "`connector lookups`; all that is due tonight: `connector nightly`.",
     )
-    verb.add_argument("--to", dest="last", type=parse_day, required=True, metavar="DAY", help="last day, included")
+    verb.add_argument(
+        "streams", metavar="STREAM", nargs="+", type=_table, help=f"one or more of {', '.join(TABLE_NAMES)}"
+    )
+    add_days(verb)
     verb.add_argument("--allow-drop", action="store_true", help="land days that came back empty or far smaller")
     verb.add_argument("--incremental", action="store_true", help="for today: read only what is newer than landed")
     verb.add_argument("--json", action="store_true", help="one JSON object a day on standard output")
     verb.set_defaults(run=sync)
 
-    verb = verbs.add_parser("track", help="send warehouse rows to OpenPanel, each once")
+    verb = verbs.add_parser("track", parents=[shared], help="send warehouse rows to OpenPanel, each once")
     verb.add_argument("outboxes", metavar="FILE", type=Path, help="YAML: name: {kind: identify, query: select ...}")
     verb.add_argument("--only", metavar="NAME", help="one outbox of the file")
     verb.add_argument(
@@ -51,73 +58,88 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verb.set_defaults(run=track)
 
 
+def _table(name: str) -> str:
+    """A table of OpenPanel's; the message for any other names the verb that lands it."""
+    if name in TABLE_NAMES:
+        return name
+    others = {stream.table: "export land" if stream.name == "events" else "lookups" for stream in every_stream()}
+    if name in others:
+        raise argparse.ArgumentTypeError(f"{name} is landed by `connector {others[name]}`")
+    raise argparse.ArgumentTypeError(f"{name!r} is no table of OpenPanel's; choose from {', '.join(TABLE_NAMES)}")
+
+
 def sync(options: argparse.Namespace) -> int:
     from connector.openpanel.client import OpenPanel
-    from connector.sync import sync_day
+    from connector.sync import sync_days
     from connector.warehouse.connection import Warehouse
 
-    stream, settings, source = _configured_stream(options.stream), Settings.load(), OpenPanelSettings.load()
-    _check_days(stream, options.first, options.last, timezone=source.timezone)
+    settings, source = Settings.load(), OpenPanelSettings.load()
+    wanted = [(stream, _days(stream, options, source.timezone)) for stream in _configured(options.streams)]
     warehouse, code = Warehouse(settings.warehouse), DONE
-    with OpenPanel.from_settings(source) as client:
-        for day in days_between(options.first, options.last):
-            try:
-                receipt = sync_day(
-                    client,
-                    stream,
-                    day,
-                    warehouse=warehouse,
-                    spool_dir=settings.spool_dir,
-                    allow_drop=options.allow_drop,
-                    incremental=options.incremental,
-                    progress=None if options.json else _progress(stream, day),
-                )
-            except ConnectorError as error:
-                say_error(error, as_json=options.json)
+    with (
+        OpenPanel.from_settings(source) as client,
+        progress(sum(len(days) for _, days in wanted)) as (of_day, ended),
+    ):
+        for stream, days in wanted:
+            for result in sync_days(
+                client,
+                stream,
+                days,
+                warehouse=warehouse,
+                spool_dir=settings.spool_dir,
+                allow_drop=options.allow_drop,
+                growing=days if options.incremental else (),
+                progress=partial(of_day, stream),
+            ):
+                ended()
+                if isinstance(result, Receipt):
+                    say_receipt(result, as_json=options.json)
+                    continue
+                say_error(result, as_json=options.json)
                 code = FAILED
-                if isinstance(error, RejectedError):  # the next day would be refused as well
-                    break
-            else:
-                say_receipt(receipt, as_json=options.json)
+                if isinstance(result, RejectedError):
+                    if result.concerns_all:  # the next table would be refused as well
+                        return FAILED
+                    break  # and here the next day
     return code
 
 
-def _configured_stream(table: str) -> Stream:
-    """A stream with the report config of OPENPANEL_REPORTS.
+def _configured(tables: Sequence[str]) -> list[Stream]:
+    """Streams with the report config of OPENPANEL_REPORTS, each once, in the order given.
 
     Raises:
         SettingsError: no charts or funnels are configured, so every day would land empty.
     """
     questions = Questions.from_environment(environment(), dimensions=DIMENSIONS)
-    stream = next(one for one in streams(questions) if one.table == table)
-    if stream.query in (ChartsQuery(), FunnelsQuery()):
-        raise SettingsError(
-            "OPENPANEL_REPORTS",
-            f"asks for no {stream.name}",
-            next_step=f"name a file in OPENPANEL_REPORTS that holds {stream.name}.",
-        )
-    return stream
+    known = {stream.table: stream for stream in streams(questions)}
+    chosen = [known[table] for table in dict.fromkeys(tables)]
+    for stream in chosen:
+        if not asked_for(stream):
+            raise SettingsError(
+                "OPENPANEL_REPORTS",
+                f"asks for no {stream.name}",
+                next_step=f"name a file in OPENPANEL_REPORTS that holds {stream.name}.",
+            )
+    return chosen
 
 
-def _check_days(stream: Stream, first: date, last: date, *, timezone: str) -> None:
-    """Refuse days that a stream cannot have: they would land empty and look complete.
+def _days(stream: Stream, options: argparse.Namespace, timezone: str) -> list[date]:
+    """The days that were asked for, if the stream can have them: others would land empty and look complete.
 
     Raises:
-        RejectedError: the days are in the wrong order, in the future, or past for a stream without days.
+        WrongArgumentsError: the days are in the wrong order, in the future, or past for a stream without days.
     """
-    today = datetime.now(ZoneInfo(timezone) if stream.days == "local" else UTC).date()
-    if last < first:
-        raise SettingsError("--to", f"is {last}, before --from", next_step="swap the two days.")
-    if last > today:
-        raise RejectedError(
-            f"the last day {last} is in the future.", where=stream.table, next_step=f"ask for days up to {today}."
-        )
-    if stream.days == "none" and first < today:
-        raise RejectedError(
-            f"{stream.table} tells only the present, nothing about {first}.",
-            where=stream.table,
-            next_step=f"use --from {today} --to {today}.",
-        )
+    zone = timezone if stream.days == "local" else "UTC"
+    with checking_arguments():
+        days = Days.of(options).list(zone)
+        (today,) = Days(0, 0, None).list(zone)
+        if stream.days == "none" and days[0] < today:
+            raise RejectedError(
+                f"{stream.table} tells only the present, nothing about {days[0]}.",
+                where=stream.table,
+                next_step="use --from today --to today.",
+            )
+    return days
 
 
 def track(options: argparse.Namespace) -> int:
@@ -150,11 +172,3 @@ def track(options: argparse.Namespace) -> int:
             if done.rejected or done.failed or done.unknown:
                 code = FAILED
     return code
-
-
-def _progress(stream: Stream, day: date) -> Callable[[Page], None]:
-    def tell(page: Page) -> None:
-        if page.of > 10 and sys.stderr.isatty():
-            print(f"\r{stream.partition(day)}: page {page.number}/{page.of}", end="", file=sys.stderr)
-
-    return tell

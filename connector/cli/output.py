@@ -1,39 +1,46 @@
 """What the command prints, and its exit codes."""
 
-import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from connector.catalogue.openpanel import STREAMS
-from connector.catalogue.userpilot import LOOKUPS
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, RejectedError
 from connector.stream import Receipt
 
 if TYPE_CHECKING:
     from connector.userpilot.exports.job import Job
 
 
-DONE, FAILED, IN_PROGRESS = 0, 1, 75
-LOOKUPS_BY_NAME = {stream.name: stream for stream in LOOKUPS}
-TABLE_NAMES = sorted(stream.table for stream in STREAMS)
+DONE, FAILED, WRONG_ARGUMENTS, IN_PROGRESS = 0, 1, 2, 75
+
+
+class WrongArgumentsError(Exception):
+    """What was asked for cannot be: the command ends with exit code 2, as for an argument that does not exist."""
+
+    def __init__(self, error: ConnectorError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def checking_arguments() -> Iterator[None]:
+    """What is refused inside is refused because of the arguments."""
+    try:
+        yield
+    except RejectedError as error:
+        raise WrongArgumentsError(error) from None
 
 
 def say_job(job: "Job", *, as_json: bool) -> None:
     sentence = job.sentence(datetime.now(UTC))
-    if not as_json:
-        say(sentence)
-        return
     fields = {"job_id": job.job_id, "state": job.state, "from": job.request.first, "to": job.request.last}
-    say(json.dumps({**fields, "attempts": job.attempts, "sentence": sentence}, default=str))
-
-
-def say_line(line: str) -> None:
-    say(line, sys.stderr)
+    say_result(sentence, {**fields, "attempts": job.attempts, "sentence": sentence} if as_json else None)
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
@@ -48,30 +55,39 @@ def say(line: str, stream: TextIO | None = None) -> None:
         os.close(nowhere)
 
 
-def days_between(first: date, last: date) -> Iterator[date]:
-    for offset in range((last - first).days + 1):
-        yield first + timedelta(days=offset)
+def say_result(line: str, fields: Mapping[str, object] | None = None) -> None:
+    """One result: ``fields`` as JSON if there are any, else the line, unless only errors are told."""
+    if fields is not None:
+        say(json.dumps(fields, default=str))
+    elif logging.getLogger("connector").isEnabledFor(logging.INFO):
+        say(line)
 
 
-def parse_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write YYYY-MM-DD") from None
+def say_line(line: str) -> None:
+    """A line about the work, beside its results."""
+    from connector.cli.log import log
+
+    log.info("%s", line)
 
 
 def say_receipt(receipt: Receipt, *, as_json: bool) -> None:
-    if as_json:
-        say(json.dumps({**asdict(receipt), "strangers": sorted(receipt.strangers), "sample": None}, default=str))
-        return
-    say(
+    fields = {**asdict(receipt), "strangers": sorted(receipt.strangers), "sample": None}
+    say_result(
         f"{receipt.table}[{receipt.day}]  {receipt.landed:>9,} rows  {receipt.duplicates} duplicates  "
-        f"{receipt.requests} requests  {receipt.seconds:.1f} s"
+        f"{receipt.requests} requests  {receipt.seconds:.1f} s",
+        fields if as_json else None,
     )
 
 
+def error_fields(error: ConnectorError) -> dict[str, str]:
+    """An error as JSON objects show it."""
+    return {"error": type(error).__name__, "what": error.what, "where": error.where, "next": error.next_step}
+
+
 def say_error(error: ConnectorError, *, as_json: bool) -> None:
+    """Tell an error on standard error, and with ``--json`` on standard output as well."""
+    from connector.cli.log import log
+
     if as_json:
-        fields = {"error": type(error).__name__, "what": error.what, "where": error.where, "next": error.next_step}
-        say(json.dumps(fields))
-    say(f"{type(error).__name__}: {error}", sys.stderr)
+        say(json.dumps(error_fields(error)))
+    log.error("%s: %s", type(error).__name__, error, extra={"fields": error_fields(error)})

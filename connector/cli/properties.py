@@ -4,11 +4,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from connector.cli.output import DONE, days_between, parse_day, say, say_line
+from connector.cli.days import Days, parse_day
+from connector.cli.output import DONE, say, say_line
 from connector.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from connector.warehouse.connection import Warehouse
 
 
-def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser(
         "properties",
+        parents=[shared],
         help="the properties of every event: how often, of which type, since when",
         description="Look at the landed days that were not looked at yet, and tell the properties of every event.",
     )
@@ -44,7 +45,7 @@ def run_properties(options: argparse.Namespace) -> int:
         looked = look(warehouse, source)
         if looked.days:
             say_line(f"{source.stream.table}: looked at {len(looked.days)} days, {looked.days[0]} to {looked.days[-1]}")
-    if options.changes_since:
+    if options.changes_since is not None:
         return _say_changes(warehouse, options)
     found = every_property(warehouse, options.table, options.event)
     if not found:
@@ -74,7 +75,7 @@ def _say_changes(warehouse: "Warehouse", options: argparse.Namespace) -> int:
     from connector.properties.changes import changes
     from connector.properties.look import sources
 
-    days = list(days_between(options.changes_since, datetime.now(UTC).date()))
+    days = Days(options.changes_since, 0, None).list("UTC")
     for source in sources(warehouse):
         table = source.stream.table
         for one in changes(warehouse, table, days) if options.table in ("", table) else ():

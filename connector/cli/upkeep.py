@@ -4,13 +4,15 @@ import argparse
 import json
 from dataclasses import asdict
 
-from connector.cli.output import DONE, FAILED, say
+from connector.cli.days import not_negative
+from connector.cli.output import DONE, FAILED, say, say_result
 from connector.settings import Settings
 
 
-def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser(
         "forget",
+        parents=[shared],
         help="remove a person from all tables, and keep them out",
         description="Remove people from every landed table, waiting files and journals; later landings leave them out.",
     )
@@ -24,17 +26,21 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
     verb = verbs.add_parser(
         "prune",
+        parents=[shared],
         help="remove files and receipts that are not needed any more",
         description="Remove what dead runs left and receipts that no row refers to; what is needed to go on stays.",
     )
-    verb.add_argument("--files-days", type=float, default=4.0, metavar="DAYS", help="age of waiting export files")
-    verb.add_argument("--receipts-days", type=float, default=400.0, metavar="DAYS", help="age of receipts")
+    verb.add_argument(
+        "--files-days", type=not_negative, default=4.0, metavar="DAYS", help="age of waiting export files"
+    )
+    verb.add_argument("--receipts-days", type=not_negative, default=400.0, metavar="DAYS", help="age of receipts")
     verb.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
     verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     verb.set_defaults(run=run_prune)
 
     verb = verbs.add_parser(
         "doctor",
+        parents=[shared],
         help="check everything a run needs; say what to do about what is wrong",
         description="Look at settings, credentials, vendors, clock, disks, warehouse, spool and the Dagster instance.",
     )
@@ -62,11 +68,11 @@ def run_forget(options: argparse.Namespace) -> int:
     word = "to remove" if options.dry_run else "removed"
     for one in gone.tables:
         text = f"{one.table}  {one.rows:>9,} rows {word} on {one.days} days ({one.anonymous} of them anonymous)"
-        say(json.dumps({**asdict(one), "dry_run": options.dry_run}) if options.json else text)
+        say_result(text, {**asdict(one), "dry_run": options.dry_run} if options.json else None)
     for what, count in gone.elsewhere.items():
-        say(json.dumps({"table": what, "rows": count}) if options.json else f"{what}  {count} {word}")
+        say_result(f"{what}  {count} {word}", {"table": what, "rows": count} if options.json else None)
     if not options.json and not options.dry_run:
-        say("build what is made from these tables once more: dbt build --full-refresh")
+        say_result("build what is made from these tables once more: dbt build --full-refresh")
     return DONE
 
 
@@ -84,7 +90,7 @@ def run_prune(options: argparse.Namespace) -> int:
     )
     for one in pruned:
         text = f"{one.what}  {one.count} {'to remove' if dry else 'removed'}"
-        say(json.dumps({**asdict(one), "dry_run": dry}) if options.json else text)
+        say_result(text, {**asdict(one), "dry_run": dry} if options.json else None)
     return DONE
 
 
@@ -96,5 +102,6 @@ def run_doctor(options: argparse.Namespace) -> int:
         if finding.level == "fail":
             code = FAILED
         line = f"{finding.level:4}  {finding.about}: {finding.said}" + (f" -> {finding.todo}" if finding.todo else "")
-        say(json.dumps(asdict(finding)) if options.json else line)
+        if finding.level != "ok" or options.json or not options.quiet:
+            say(json.dumps(asdict(finding)) if options.json else line)
     return code

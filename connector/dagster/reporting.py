@@ -1,6 +1,5 @@
 """What a landing shows in Dagster: metadata of a day and of a run, the picture, the preview, progress."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -9,10 +8,9 @@ import dagster as dg
 
 from connector.dagster.picture import picture
 from connector.dagster.resources import WarehouseResource
+from connector.meter import Pace
 from connector.redaction import excerpt
 from connector.stream import Page, Receipt, Stream
-
-PROGRESS_EVERY = 5.0
 
 
 def keep_receipts(context: dg.AssetExecutionContext, stream: Stream, receipts: Sequence[Receipt]) -> None:
@@ -39,21 +37,11 @@ def pictures_of(stream: Stream, days: Sequence[date], target: WarehouseResource)
 
 def progress_logger(context: dg.AssetExecutionContext, stream: Stream, day: date) -> Callable[[Page], None]:
     """Say every few seconds how far a long day is: page, rows, rows per second, time left."""
-    started = last = time.monotonic()
-    rows = 0
+    pace = Pace(stream.partition(day))
 
     def tell(page: Page) -> None:
-        nonlocal last, rows
-        rows += page.rows
-        now = time.monotonic()
-        if now - last >= PROGRESS_EVERY:
-            last = now
-            rate = rows / (now - started)
-            left = max(page.announced - rows, 0) / rate if rate else 0.0
-            context.log.info(
-                f"{stream.partition(day)}: page {page.number}/{page.of}, {rows:,} of {page.announced:,} rows, "
-                f"{rate:,.0f} rows/s, about {left:.0f} s left"
-            )
+        if sentence := pace.sentence(page):
+            context.log.info(sentence)
 
     return tell
 

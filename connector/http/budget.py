@@ -11,6 +11,7 @@ This module does not retry and knows no vendor.
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,8 @@ import msgspec
 from connector.errors import TransientError
 from connector.system.files import machine_folder, unusable
 
+log = logging.getLogger(__name__)
+
 # Seconds after which another opener may go: the first one may have died with its process.
 OPENER_LEASE = 15.0
 # Seconds between the end of a window and our next request, as the vendor's clock may be behind ours.
@@ -33,6 +36,8 @@ LONGEST_WINDOW = 3600.0
 # Most seconds to wait for the end of a refusal. Windows take 10 s, or 60 s where others share the client id. A header
 # that says more must not hold a run in silence.
 PATIENCE = 300.0
+# Seconds. Shorter waits are not told of.
+WORTH_TELLING = 2.0
 # Longest sleep in one piece, so that a cancelled run wakes up soon.
 SLICE = 0.5
 
@@ -130,6 +135,7 @@ class SharedBudget:
         Raises:
             TransientError: the window ends later than we are ready to wait.
         """
+        told = False
         while True:
             with self._locked() as state:
                 now = self._clock()
@@ -145,6 +151,9 @@ class SharedBudget:
                     wait = state.ends_at - now
                     if wait > PATIENCE + MARGIN:
                         raise _too_long(state.limit, wait, where)
+            if wait >= WORTH_TELLING and not told:
+                log.info("waiting %.0f s for the rate limit", wait)
+                told = True
             self._sleep(min(max(wait, 0.001), SLICE))
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str], *, refused_for: float | None = None) -> None:

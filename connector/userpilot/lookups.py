@@ -3,7 +3,7 @@
 A lookup has few items, so they are handled one by one. Pagination is in ``client.py``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from connector.catalogue.userpilot import CHILDREN
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, RejectedError
 from connector.landing.receipts import record_failure
 from connector.landing.snapshot import land_snapshot
 from connector.meter import Meter
@@ -56,6 +56,22 @@ def sync_lookup(client: Userpilot, stream: Stream, *, warehouse: Warehouse, spoo
         with suppress(ConnectorError):
             record_failure(warehouse, stream, [today], error, meter)
         raise
+
+
+def sync_lookups(
+    client: Userpilot, streams: Iterable[Stream], *, warehouse: Warehouse, spool_dir: Path
+) -> Iterator[Receipt | ConnectorError]:
+    """Land lookups one after the other: receipts of their tables, and errors.
+
+    One that fails keeps no other back, unless the credentials or a setting are refused.
+    """
+    for stream in streams:
+        try:
+            yield from sync_lookup(client, stream, warehouse=warehouse, spool_dir=spool_dir)
+        except ConnectorError as error:
+            yield error
+            if isinstance(error, RejectedError) and error.concerns_all:
+                return
 
 
 def members(items: Iterable[Mapping[str, Any]], field: str) -> Iterable[dict[str, Any]]:

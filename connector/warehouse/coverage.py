@@ -59,6 +59,31 @@ def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[t
     return {(table, day): error or "" for table, day, error in rows}
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A day whose newest landing failed: how often in all, when last, and the message."""
+
+    table: str
+    day: date
+    times: int
+    at: datetime
+    error: str
+
+
+def failing_days(warehouse: Warehouse) -> list[Failure]:
+    """Days that failed and have not landed since, the newest failure first."""
+    rows = _query(
+        warehouse,
+        "select table_name, day, count(*) filter (status = 'failed'), epoch_us(max(landed_at)), "
+        "arg_max(error, landed_at) from connector.landings group by all "
+        "having arg_max(status, landed_at) = 'failed' order by max(landed_at) desc, table_name, day",
+    )
+    return [
+        Failure(table, day, times, datetime.fromtimestamp(at / 1e6, UTC), error or "")
+        for table, day, times, at, error in rows
+    ]
+
+
 # From so long after its end a day that did not land is told of. Until then two nightly schedules had their chance, also
 # that of an organization whose days end later than those of UTC.
 TWO_NIGHTS = timedelta(hours=50)

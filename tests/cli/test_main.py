@@ -74,6 +74,46 @@ def test_a_file_of_outboxes_that_is_not_there(tmp_path, capsys):
     assert "holds no outboxes" in capsys.readouterr().err
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"connector \d+\.\d+\.\d+.*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sync", "userpilot.events", "--days", "1"],
+        ["sync", "openpanel.events"],
+        ["sync", "openpanel.events", "--days", "0"],
+        ["sync", "openpanel.events", "--days", "2", "--from", "yesterday"],
+        ["sync", "openpanel.events", "--from", "tomorrow"],
+        ["export", "land", "--from", "2026-03-04", "--to", "2026-03-03"],
+        ["lookups", "flws"],
+        ["nightly", "--event-type", "trak"],
+        ["nightly", "--lookback-days", "-1"],
+        ["nightly", "--wait", "-5"],
+        ["prune", "--files-days", "x"],
+        ["forget"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments_end_with_two_everywhere(arguments, monkeypatch):
+    for name in ("OPENPANEL_CLIENT_ID", "OPENPANEL_CLIENT_SECRET", "OPENPANEL_PROJECT_ID", "USERPILOT_API_KEY"):
+        monkeypatch.setenv(name, "00000000-0000-4000-8000-000000000000")
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(arguments))
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(("table", "verb"), [("userpilot.events", "export land"), ("userpilot.flows", "lookups")])
+def test_a_table_of_another_verb_names_it(table, verb, capsys):
+    with pytest.raises(SystemExit):
+        main(["sync", table, "--days", "1"])
+    assert f"{table} is landed by `connector {verb}`" in capsys.readouterr().err
+
+
 def test_wrong_arguments_have_a_code_of_their_own(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["sync", "openpanel.evnts", "--from", "2026-03-04", "--to", "2026-03-04"])

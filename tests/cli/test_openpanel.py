@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connector.cli.main import main
-from connector.cli.output import DONE, FAILED
+from connector.cli.output import DONE, FAILED, WRONG_ARGUMENTS
 from connector.sandbox import vendor_variables
 from tests.conftest import DAY
 
@@ -69,7 +69,7 @@ def test_without_a_question_there_is_nothing_to_land(project, tmp_path, monkeypa
 @pytest.mark.parametrize("stream", ["events", "insights_metrics", "insights_live"])
 def test_a_day_in_the_future_is_refused(project, tmp_path, capsys, stream):
     day = date(2062, 11, 18)
-    assert sync(stream, day, day) == FAILED
+    assert sync(stream, day, day) == WRONG_ARGUMENTS
     assert "the last day 2062-11-18 is in the future" in capsys.readouterr().err
     assert project.requests == []
     assert not (tmp_path / "warehouse.duckdb").exists()
@@ -81,12 +81,12 @@ def test_today_is_the_organizations_where_its_days_are(project, monkeypatch, cap
         monkeypatch.setenv("OPENPANEL_TIMEZONE", zone)
         today = datetime.now(ZoneInfo(zone)).date()
         assert sync("insights_metrics", today, today) == DONE
-        assert sync("insights_metrics", today, today + timedelta(days=1)) == FAILED
+        assert sync("insights_metrics", today, today + timedelta(days=1)) == WRONG_ARGUMENTS
         assert f"ask for days up to {today}." in capsys.readouterr().err
 
 
 def test_what_is_now_is_not_written_below_another_day(project, capsys, query):
-    assert sync("insights_live", DAY, DAY) == FAILED
+    assert sync("insights_live", DAY, DAY) == WRONG_ARGUMENTS
     assert "tells only the present" in capsys.readouterr().err
     today = datetime.now(UTC).date()
     assert sync("insights_live", today, today) == DONE
@@ -102,6 +102,41 @@ def test_a_day_that_shrank_does_not_keep_the_later_ones_back(project, capsys, qu
     assert (first["error"], DAYS[0].isoformat() in first["where"]) == ("SuddenDropError", True)
     assert [line["day"] for line in others] == [day.isoformat() for day in DAYS[1:]]
     assert len(query("select distinct _day from openpanel.events")) == 3
+
+
+def test_several_tables_in_one_call_and_days_that_are_counted_back(project, capsys, query):
+    today = datetime.now(UTC).date()
+    tables = ["openpanel.events", "openpanel.insights_metrics", "openpanel.events"]
+    assert main(["sync", *tables, "--days", "2", "--json"]) == DONE
+    wanted = [str(today - timedelta(days=back)) for back in (2, 1)]
+    assert [(line["table"], line["day"]) for line in said(capsys)] == [
+        (table, day) for table in tables[:2] for day in wanted
+    ]
+    assert main(["sync", "openpanel.events", "--from", "yesterday", "--json"]) == DONE
+    assert [line["day"] for line in said(capsys)] == wanted[1:]
+    assert main(["sync", "openpanel.events", "--from", "today", "--json"]) == DONE
+    assert [line["day"] for line in said(capsys)] == [str(today)]
+    assert main(["sync", "openpanel.events", "--days", "2", "--to", str(DAYS[1]), "--json"]) == DONE
+    assert [line["day"] for line in said(capsys)] == [str(day) for day in DAYS[:2]]
+
+
+def test_quiet_tells_errors_only(project, monkeypatch, capsys):
+    assert sync("events", DAYS[0], DAYS[0], "--quiet") == DONE
+    assert capsys.readouterr() == ("", "")
+    project.faults.add("status", "/export/events", status=401, times=None)
+    assert sync("events", DAYS[0], DAYS[1], "--quiet", "--log-format", "json") == FAILED
+    shown = capsys.readouterr()
+    (line,) = [json.loads(line) for line in shown.err.splitlines()]
+    assert (shown.out, line["level"], line["error"]) == ("", "error", "RejectedError")
+    assert line["where"] == f"openpanel.events[{DAYS[0]}]"
+
+
+def test_a_wait_for_the_rate_limit_is_told(url, vendor, project, capsys):
+    """Two requests a window of three seconds: the third waits for its end, and says so once."""
+    vendor.budget.limit = (2, 3.0)
+    assert main(["sync", "openpanel.events", "--from", str(DAYS[0]), "--to", str(DAYS[-1])]) == DONE
+    told = capsys.readouterr().err
+    assert "waiting 3 s for the rate limit" in told
 
 
 def test_a_reader_who_leaves_does_not_keep_the_later_days_back(project, query):

@@ -7,7 +7,7 @@ import pytest
 
 import connector.userpilot.exports.machine as machine
 from connector.cli.main import main
-from connector.cli.output import DONE, FAILED, IN_PROGRESS
+from connector.cli.output import DONE, FAILED, IN_PROGRESS, WRONG_ARGUMENTS
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
 from tests.factories import DAYS, FIRST, LAST
 
@@ -82,7 +82,7 @@ def test_a_refusal_is_a_failure(vendor, monkeypatch, capsys):
     monkeypatch.setenv("USERPILOT_API_KEY", "key-of-no-one-zq")
     assert main(["export", "request", *DAYS_OF]) == FAILED
     assert "USERPILOT_API_KEY" in capsys.readouterr().err
-    assert main(["export", "request", *DAYS_OF, "--event-type", "trak"]) == FAILED
+    assert main(["export", "request", *DAYS_OF, "--event-type", "trak"]) == WRONG_ARGUMENTS
 
 
 def test_lookups_land(vendor, capsys, query):
@@ -90,7 +90,7 @@ def test_lookups_land(vendor, capsys, query):
     assert [line["table"] for line in said(capsys)] == [
         "userpilot.flows", "userpilot.surveys", "userpilot.surveys_modules",
     ]  # fmt: skip
-    assert main(["lookups", "flws"]) == FAILED
+    assert main(["lookups", "flws"]) == WRONG_ARGUMENTS
 
 
 @pytest.mark.parametrize(("status", "others"), [(404, True), (400, True), (401, False), (403, False)])

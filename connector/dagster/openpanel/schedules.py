@@ -26,7 +26,7 @@ from connector.dagster.runs import (
     unfinished,
 )
 from connector.errors import SettingsError
-from connector.nights import Missing, last_days, missed
+from connector.nights import Missing, last_days, lookback_of, missed
 
 __all__ = [
     "RANGE_END",
@@ -102,7 +102,7 @@ def openpanel_nightly_schedule(
             f"has assets with different days ({'; '.join(sorted(map(str, kinds)))}), and a job of Dagster has one kind",
             next_step="call openpanel_nightly_schedules, which makes a schedule for each kind.",
         )
-    days = max(stream.lookback_days for stream in STREAMS) if lookback_days is None else lookback_days
+    days = lookback_of(STREAMS) if lookback_days is None else lookback_days
     by_day = [asset for asset in assets if asset.partitions_def]
     night = _Night(name, by_day, days, warehouse or WarehouseResource())
 

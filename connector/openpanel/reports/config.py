@@ -265,6 +265,11 @@ def _unique(names: Sequence[str], where: str) -> None:
             raise SettingsError(where, f"has the name {name!r} {names.count(name)} times", next_step="name each once.")
 
 
+def asked_for(stream: Stream) -> bool:
+    """Whether a stream has anything to ask: charts and funnels have not, until a file configures some."""
+    return stream.query not in (ChartsQuery(), FunnelsQuery())
+
+
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
     """The streams of the catalogue with the report config in their queries."""
     config = questions or Questions()

@@ -16,6 +16,7 @@ from connector.system.files import locked, private, private_folder
 from connector.userpilot.exports.job import Job
 
 FORMAT = 1
+_NAME = "exports.json"
 # Ended jobs that are kept, for people who look at them. The vendor forgets a job after three days.
 KEPT = 100
 
@@ -36,7 +37,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file, self._lock_file = folder / "exports.json", folder / "exports.lock"
+        self._file, self._lock_file = folder / _NAME, folder / "exports.lock"
 
     def jobs(self) -> list[Job]:
         """All remembered jobs, the newest last."""
@@ -139,6 +140,11 @@ class Ledger:
             os.replace(unfinished, self._file)
         except OSError as fault:
             raise _not_writable(fault) from None
+
+
+def ledgers(spool_dir: Path) -> list[Ledger]:
+    """The ledgers of every environment that exported into a spool."""
+    return [Ledger(file.parent) for file in sorted(spool_dir.glob(f"*.exports/{_NAME}"))]
 
 
 def _not_writable(fault: OSError) -> TransientError:
