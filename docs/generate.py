@@ -47,6 +47,7 @@ TITLES = {
     "catalogue": "Settings",
     "cli": "The command line",
     "upkeep": "Upkeep",
+    "properties": "Event properties",
     "dagster": "Dagster",
     "sync": "Landing",
 }

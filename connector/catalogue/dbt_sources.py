@@ -47,7 +47,7 @@ def source_files(instance: str = "") -> dict[str, str]:
     """Path below the folder -> text of the sources and doc blocks of every schema."""
     files: dict[str, str] = {}
     for schema, found in _by_schema(instance).items():
-        files[f"{schema}/_{schema}__sources.yml"] = HEADER + _yaml(_document(schema, found))
+        files[f"{schema}/_{schema}__sources.yml"] = HEADER + as_yaml(_document(schema, found))
         if found[0].vendor:
             files[f"{schema}/_{schema}__docs.md"] = "".join(_doc_blocks(found))
     return files
@@ -68,7 +68,7 @@ def model_files() -> dict[str, str]:
         }
         if entries:
             document = {"version": 2, "models": entries}
-            files[f"{schema}/_{schema}__generated_models.yml"] = HEADER + _yaml(document)
+            files[f"{schema}/_{schema}__generated_models.yml"] = HEADER + as_yaml(document)
     return files
 
 
@@ -221,7 +221,8 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
         return True
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """A document in the form of every file that is made here."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 

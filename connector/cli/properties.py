@@ -1,14 +1,14 @@
-"""The verb of event properties: `properties`."""
+"""The verbs of event properties: `properties` and `models`."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.cli.days import Days, parse_day
-from connector.cli.output import DONE, say, say_line
+from connector.cli.output import DONE, FAILED, say, say_line, say_result
 from connector.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,18 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shar
     verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     verb.set_defaults(run=run_properties)
 
+    verb = verbs.add_parser(
+        "models",
+        parents=[shared],
+        help="a dbt model for each event, with its properties as typed columns",
+        description="Write a dbt model for each event of a file, with its properties as typed columns, tested.",
+    )
+    verb.add_argument("file", metavar="FILE", type=Path, help="YAML: which properties become columns")
+    verb.add_argument("folder", metavar="FOLDER", type=Path, help="below the models of a dbt project")
+    verb.add_argument("--check", action="store_true", help="change nothing; exit code 1 if something would change")
+    verb.add_argument("--json", action="store_true", help="one JSON object a file on standard output")
+    verb.set_defaults(run=run_models)
+
 
 def run_properties(options: argparse.Namespace) -> int:
     from connector.properties.catalogue import every_property
@@ -52,11 +64,33 @@ def run_properties(options: argparse.Namespace) -> int:
         say_line("no property was found: land events first, or look at the names that were given")
     if options.json:
         for one in found:
-            say(json.dumps(asdict(one), default=str))
+            say_result("", asdict(one))
         return DONE
     for (table, event), those in groupby(found, key=lambda one: (one.table, one.event)):
         _say_event(table, event, list(those))
     return DONE
+
+
+def run_models(options: argparse.Namespace) -> int:
+    from connector.properties.catalogue import every_property
+    from connector.properties.config import load
+    from connector.properties.look import look, sources
+    from connector.properties.models import write
+    from connector.properties.plan import plan
+    from connector.warehouse.connection import Warehouse
+
+    wanted, warehouse = load(options.file), Warehouse(Settings.load().warehouse)
+    for source in sources(warehouse):
+        look(warehouse, source)
+    models = plan(wanted, every_property(warehouse), options.file.name)
+    done = write(models, options.folder, made_from=options.file.name, dry_run=options.check)
+    for what, files in (("written", done.changed), ("removed", done.removed)):
+        for file in files:
+            text = f"{file}  {'to be ' if options.check else ''}{what}"
+            fields = {"file": str(file), "what": what, "check": options.check}
+            say_result(text, fields if options.json else None)
+    say_line(f"{len(models)} models, {len(done.changed)} files changed, {len(done.removed)} removed")
+    return FAILED if options.check and (done.changed or done.removed) else DONE
 
 
 def _say_event(table: str, event: str, found: "Sequence[Property]") -> None:
@@ -82,5 +116,5 @@ def _say_changes(warehouse: "Warehouse", options: argparse.Namespace) -> int:
             if options.event in ("", one.event):
                 name = f"{one.event}  {one.property}" if one.property else one.event
                 text = f"{one.day}  {table}  {name}  {one.what}: {one.sentence}"
-                say(json.dumps({"table": table, **asdict(one)}, default=str) if options.json else text)
+                say_result(text, {"table": table, **asdict(one)} if options.json else None)
     return DONE

@@ -1,5 +1,6 @@
 """What the warehouse knows of properties, over all days that were looked at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -19,8 +20,8 @@ class Property:
     rows: int
     filled_percent: float
     fits: str
-    kinds: tuple[str, ...]
-    examples: tuple[str, ...]
+    kinds: Sequence[str]
+    examples: Sequence[str]
     first_day: date
     last_day: date
 
@@ -36,11 +37,11 @@ def every_property(warehouse: Warehouse, table: str = "", event: str = "") -> li
     with warehouse.read() as connection:
         try:
             rows: list[Any] = connection.execute(
-                "select table_name, event_name, property, event_rows, rows, filled_percent, fits, kinds, coalesce(examples, []), "
-                "first_day, last_day from connector.properties "
+                "select table_name, event_name, property, event_rows, rows, filled_percent, fits, kinds, "
+                "coalesce(examples, []), first_day, last_day from connector.properties "
                 f"where {literal(table)} in ('', table_name) and {literal(event)} in ('', event_name) "
                 "order by table_name, event_rows desc, event_name, rows desc, property"
             ).fetchall()
         except MissingTableError:
             return []
-    return [Property(*(tuple(value) if isinstance(value, list) else value for value in row)) for row in rows]
+    return [Property(*row) for row in rows]

@@ -27,7 +27,7 @@ def test_every_property_is_told_with_its_share_its_type_and_its_days(shop, wareh
     found = seen(warehouse)
     total = found["total"]
     assert (total.event_rows, total.rows, total.filled_percent, total.fits) == (4, 3, 75.0, "decimal")
-    assert total.kinds == ("integer", "decimal")
+    assert total.kinds == ["integer", "decimal"]
     assert (total.first_day, total.last_day) == (day(0), day(2))
     assert (found["coupon"].filled_percent, found["coupon"].fits) == (25.0, "text")
     assert found["currency"].last_day == day(0)
@@ -80,7 +80,7 @@ def test_examples_are_of_nobody(shop, warehouse):
     shop.lands(day(0), day(1))
     found = seen(warehouse)
     assert {name: one.examples for name, one in found.items()} == {
-        "plan": ("team",), "name": (), "mail": (), "rare": (), "mine": ()
+        "plan": ["team"], "name": [], "mail": [], "rare": [], "mine": []
     }  # fmt: skip
 
 

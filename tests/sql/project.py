@@ -14,7 +14,6 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "sql"
-PLACES = ("--quiet", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
 TARGET = tempfile.mkdtemp(prefix="dbt-target-")
 MARTS = (
     "daily_active", "sessions", "funnel", "page_performance", "channel_performance", "feature_adoption",
@@ -28,11 +27,15 @@ DAYS = (
 )  # fmt: skip
 
 
-def dbt(*arguments, warehouse, variables=None):
+def dbt(*arguments, warehouse, variables=None, project=PROJECT):
     """Run dbt in this process, which has imported it once; its results, one for each model and test."""
     folder = Path(warehouse).parent
-    settings = {"WAREHOUSE": Path(warehouse).name, "DBT_TARGET_PATH": TARGET, "DBT_LOG_PATH": str(folder / "logs")}
-    command = [*arguments, *PLACES]
+    settings = {
+        "WAREHOUSE": Path(warehouse).name,
+        "DBT_TARGET_PATH": TARGET if project == PROJECT else str(project / "target"),
+        "DBT_LOG_PATH": str(folder / "logs"),
+    }
+    command = [*arguments, "--quiet", "--project-dir", str(project), "--profiles-dir", str(project)]
     if variables:
         command += ["--vars", json.dumps(variables)]
     with patch.dict(os.environ, settings), chdir(folder), warnings.catch_warnings():
