@@ -23,6 +23,7 @@ WRONG_DAY = "2015-05-19"
 def sent(row):
     """What a tracker would have sent: texts, the address in parts; on one day a release sends sizes with their unit."""
     properties = {key: str(value) for key, value in row["properties"].items() if value is not None}
+    properties["ref"] = row["event_id"]
     properties["page.depth"] = str((row["path"] or "").count("/"))
     if row["ts"].startswith(WRONG_DAY) and "bytes" in properties:
         properties["bytes"] = f"{int(properties['bytes']) / 1024:.1f} kB"
@@ -71,16 +72,16 @@ def test_typed_models_of_real_events_are_right_and_lose_nothing(rows, vendor, tm
     # Every row of every event, its properties as sent, and typed.
     for event in total:
         mine = {row["event_id"]: sent(row) for row in rows if row["event"] == event}
-        found = frame(landed.path, f"select * from staging.stg_openpanel__{event}").set_index("event_id")
+        found = frame(landed.path, f"select * from staging.stg_openpanel__{event}").set_index("ref")
         assert set(found.index) == set(mine)
-        for id, row in found.iterrows():
-            assert json.loads(row["properties"]) == {key: value for key, value in mine[id].items() if value}
-            assert row["page_depth"] == int(mine[id]["page.depth"])
-            assert row["status"] == int(mine[id]["status"])
-            if event == "asset_requested" and "bytes" in mine[id]:
-                fits = mine[id]["bytes"].isdigit()
-                assert row["bytes"] == int(mine[id]["bytes"]) if fits else row["bytes"] != row["bytes"]
-                assert (row["misfits"] is None) if fits else json.loads(row["misfits"]) == {"bytes": mine[id]["bytes"]}
+        for ref, row in found.iterrows():
+            assert json.loads(row["properties"]) == {key: value for key, value in mine[ref].items() if value}
+            assert row["page_depth"] == int(mine[ref]["page.depth"])
+            assert row["status"] == int(mine[ref]["status"])
+            if event == "asset_requested" and "bytes" in mine[ref]:
+                fits = mine[ref]["bytes"].isdigit()
+                assert row["bytes"] == int(mine[ref]["bytes"]) if fits else row["bytes"] != row["bytes"]
+                assert (row["misfits"] is None) if fits else json.loads(row["misfits"]) == {"bytes": mine[ref]["bytes"]}
     wrong = sum(row["event"] == "asset_requested" and not sent(row).get("bytes", "0").isdigit() for row in rows)
     (warned,) = (one for one in results if one.node.name == "stg_openpanel__asset_requested_values_fit")
     assert (str(warned.status), warned.failures) == ("warn", wrong)
@@ -91,4 +92,3 @@ def test_typed_models_of_real_events_are_right_and_lose_nothing(rows, vendor, tm
     noticed = {(one.event, str(one.day)) for one in news if (one.property, one.what) == ("bytes", "changed")}
     assert ("asset_requested", WRONG_DAY) in noticed
     assert wrong > 1000
-
