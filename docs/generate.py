@@ -42,6 +42,7 @@ TITLES = {
     "records": "Files and records",
     "spool": "Files and records",
     "system": "Files and records",
+    "state": "Several machines",
     "privacy": "Personal data",
     "settings": "Settings",
     "catalogue": "Settings",

@@ -19,6 +19,7 @@ from connector.sandbox import serve, serve_userpilot
 from connector.userpilot.exports.request import Request
 from connector.userpilot.exports.run import Exports
 from tests.factories import ALL_TYPES, FIRST, LAST, NOW, Clock, openpanel_client, userpilot_client
+from tests.postgres import each_state, postgres  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 3, 4)

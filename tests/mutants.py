@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant("every landed day requested", "_Drift._result", "[day for day, count in asked.counts.items() if count != landed[day]]", "[day for day, count in asked.counts.items()]", "tests/dagster/openpanel/test_drift.py"),
     Mutant("the sensor spends everything", "_Drift._ask", "days[:self.a_tick]", "days", "tests/dagster/openpanel/test_drift.py"),
     Mutant("a change does not wait for the one before", "Turns.take", "ready_at(about)", "0.0", "tests/openpanel/track/test_order.py"),
-    Mutant("what a killed run changed counts as stored", "Changes.__init__", "now if at is None else min(at, now)", "0.0 if at is None else min(at, now)", "tests/openpanel/track/test_order.py -k kill"),
+    Mutant("what a killed run changed counts as stored", "Changes.__init__", "now if at is None else min(at - held.ahead, now)", "0.0 if at is None else min(at - held.ahead, now)", "tests/openpanel/track/test_order.py -k kill"),
     Mutant("a counter goes to any stored number", "_Sending._one", "(step := step_of(message, profile)) is None", "(step := step_of(message, profile)) == 0", "tests/openpanel/track/test_order.py -k fraction"),
     Mutant("a profile that differs is believed", "_Sending._look", "not missing", "True", "tests/openpanel/track/test_order.py -k else"),
     Mutant("revenue of any event is sent", "_event", "revenue and payload['name'] != 'revenue'", "False", "tests/openpanel/track/test_checks.py"),

@@ -1,19 +1,17 @@
-"""The vendor's request budget, shared by every process on this machine that uses the same client id.
+"""The vendor's request budget, shared by every process that uses the same client id.
 
 The vendors count requests in fixed windows: so many until the window ends, then a fresh allowance. Spreading requests
 out only loses time. The fastest way is to spend the window at once and to sleep until it ends. One request, the
 *opener*, goes first in every window: its answer tells when the window ends, to one round trip. All processes share what
-it learns in a small file, which they lock for microseconds. So a backfill of forty runs is refused as rarely as one.
+it learns, in a small file, which they lock for microseconds, or in PostgreSQL. So a backfill of forty runs is refused
+as rarely as one.
 
 This module does not retry and knows no vendor.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from typing import Protocol
 import msgspec
 
 from connector.errors import TransientError
-from connector.system.files import machine_folder, unusable
+from connector.state.place import of_machine
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +95,15 @@ class Unlimited:
 
 
 class SharedBudget:
-    """A fixed-window allowance in a file, keyed by what the vendor keys it by.
+    """A fixed-window allowance in a place that all processes share, keyed by what the vendor keys it by.
 
     Args:
-        key: what identifies the bucket, such as origin and client id; only its hash becomes a file name.
-        folder: where the files lie; by default one private folder per user in the system's temporary folder, so
-            that every project on the machine meets there.
+        key: what identifies the bucket, such as origin and client id; only its hash becomes a name.
+        folder: where the files lie; see :func:`connector.state.place.of_machine`.
         clock, sleep: seconds since the epoch, and waiting; replaced in tests.
+
+    Raises:
+        SettingsError: the place cannot be used.
     """
 
     holds = True
@@ -113,18 +113,11 @@ class SharedBudget:
         key: str,
         *,
         folder: Path | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._clock, self._sleep = clock, sleep
-        folder = machine_folder(folder)
-        self._path = folder / f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
-        try:
-            # Kept open: the lock belongs to this file description, and opening costs more than a request's bookkeeping.
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as fault:
-            raise unusable(folder, fault) from None
-        self._threads = threading.Lock()
+        self._cell = of_machine(folder).cell(f"budget-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json")
+        self._clock, self._sleep = clock or self._cell.now, sleep
 
     def take(self, where: str = "") -> Ticket:
         """Wait until a request is allowed. Sleeps in short slices; returns at once while the window has requests left.
@@ -198,27 +191,20 @@ class SharedBudget:
                 state.opening_until = 0.0
 
     def __del__(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            os.close(self._file)
+        with contextlib.suppress(AttributeError):  # __init__ failed
+            self._cell.close()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[_State]:
-        with self._threads:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+        with self._cell.changing() as content:
             try:
-                before = os.pread(self._file, 4096, 0)
-                try:
-                    state = msgspec.json.decode(before, type=_State)
-                except msgspec.DecodeError:  # first use, or a file torn by a crash: start a fresh window
-                    state = _State()
-                if state.ends_at > self._clock() + LONGEST_WINDOW:  # the machine's clock was set back
-                    state = _State()
-                yield state
-                if (after := msgspec.json.encode(state)) != before:
-                    os.pwrite(self._file, after, 0)
-                    os.ftruncate(self._file, len(after))
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                state = msgspec.json.decode(content.data, type=_State)
+            except msgspec.DecodeError:  # first use, or torn by a crash: start a fresh window
+                state = _State()
+            if state.ends_at > self._clock() + LONGEST_WINDOW:  # the clock was set back
+                state = _State()
+            yield state
+            content.data = msgspec.json.encode(state)
 
 
 def _too_long(limit: int, wait: float, where: str) -> TransientError:

@@ -24,6 +24,8 @@ from connector.http.webhook import Webhook
 from connector.openpanel import doctor as openpanel
 from connector.privacy.policy import Privacy
 from connector.settings import Environment, Settings, environment
+from connector.state.kinds import VARIABLE
+from connector.state.place import in_database
 from connector.upkeep import dagster_settings
 from connector.userpilot import doctor as userpilot
 from connector.warehouse.connection import Warehouse
@@ -63,7 +65,7 @@ def examine(env: Environment) -> Iterator[Finding]:
     yield _webhook(env)
     yield from _network()
     yield _clock()
-    yield from _budget()
+    yield from _shared_state(env)
     if settings is not None:
         yield from _spool(settings.spool_dir)
         yield from _warehouse(settings.warehouse)
@@ -142,6 +144,28 @@ def _privacy(env: Environment) -> Iterator[Finding]:
 
 def _clock() -> Finding:
     return ok("timezone", f"this machine is in {time.tzname[0]}; days are counted in UTC whatever it is.")
+
+
+def _shared_state(env: Environment) -> Iterator[Finding]:
+    """Whether machines share the request budget, the export slot and Track's journals, or each has its own."""
+    about = "shared state"
+    try:
+        state = in_database("doctor", env)
+        if state is None:
+            yield ok(
+                about,
+                f"{VARIABLE} is not set: the request budget, the export slot and Track's journals are this machine's.",
+            )
+            yield from _budget()
+            return
+        with state.locked("doctor", patience=2.0) as held:
+            apart = abs(held.ahead)
+    except TimeoutError:
+        yield warn(about, "another doctor holds its lock.", "wait for it, then run this once more.")
+    except ConnectorError as error:
+        yield failed(about, error)
+    else:
+        yield ok(about, f"{VARIABLE} names a database that all machines share; its clock is {apart:.1f} s from ours.")
 
 
 def _budget() -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from connector.meter import Meter
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
 
+pytestmark = pytest.mark.usefixtures("each_state")
+
 
 class Clock:
     def __init__(self):
@@ -68,12 +70,11 @@ def test_two_processes_share_one_window(budget, clock):
 
 
 def test_only_one_opens_a_window(budget, clock):
-    one, two = budget(), budget()
-    ticket = one.take()
+    ticket = budget().take()
     assert ticket.opener
     clock.sleep = lambda seconds: (_ for _ in ()).throw(StopIteration)
     with pytest.raises((StopIteration, RuntimeError)):
-        SharedBudget("key", folder=two._path.parent, clock=clock, sleep=clock.sleep).take()
+        budget().take()
 
 
 def test_an_opener_that_died_is_replaced(budget, clock):
@@ -158,9 +159,10 @@ def test_a_request_tells_what_wait_it_does_not_take(tmp_path, named, status):
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{", b'{"limit":"x"}', b"\xff"])
-def test_a_torn_file_starts_a_fresh_window(budget, rubbish):
+def test_torn_content_starts_a_fresh_window(budget, rubbish):
     mine = budget()
-    mine._path.write_bytes(rubbish)
+    with mine._cell.changing() as content:
+        content.data = rubbish
     assert mine.take().opener
 
 

@@ -189,7 +189,7 @@ def test_the_way_back_forgets_them_as_well(seen, sync, forget, openpanel, wareho
     from connector.openpanel.track.journal import Outcome, journal, remember
 
     remember(warehouse, "people", [Outcome(ADA, "h", "sent"), Outcome(BOB, "h", "failed", "no")])
-    with journal(book, "people") as (open_book, _):
+    with journal(book, "people") as open_book:
         open_book.done(Outcome(ADA, "h", "sent"))
         open_book.done(Outcome(BOB, "h", "sent"))
     assert forget("--profile-id", ADA)["rows noted as sent back"]["rows"] == 2

@@ -267,3 +267,26 @@ def test_it_imports_no_dagster():
     code += "; print('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_without_a_database_state_is_this_machines(doctor):
+    said = {one["about"]: one["said"] for one in doctor("--offline")[1]}
+    assert said["shared state"].startswith("CONNECTOR_SHARED_STATE is not set")
+    assert "request budget" in said
+
+
+def test_the_database_that_machines_share(doctor, postgres, monkeypatch):
+    monkeypatch.setenv("CONNECTOR_SHARED_STATE", postgres.database())
+    code, found = doctor("--offline")
+    said = {one["about"]: one["said"] for one in found}
+    assert said["shared state"].startswith("CONNECTOR_SHARED_STATE names a database that all machines share")
+    assert "request budget" not in said
+    assert code == 0
+
+
+def test_a_database_that_is_not_there(doctor, monkeypatch):
+    monkeypatch.setenv("CONNECTOR_SHARED_STATE", "postgresql://u:open-sesame-1@127.0.0.1:9/x")
+    code, found = doctor("--offline")
+    assert code == 1
+    assert "cannot be used" in troubles(found)["shared state"]
+    assert "open-sesame-1" not in json.dumps(found)

@@ -1,14 +1,13 @@
 """Remembers what was sent to a vendor: in a journal while sending, in tables afterwards.
 
-The journal is a file, because a run that sends ten thousand requests must not lock the warehouse meanwhile, and must
-not lose its record if it is killed. The next run reads the journal of a dead one.
+The journal is a file, or rows of PostgreSQL, because a run that sends ten thousand requests must not lock the warehouse
+meanwhile, and must not lose its record if it is killed. The next run reads the journal of a dead one.
 """
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +15,13 @@ from typing import Any
 
 from connector.catalogue.own import REJECTED, SENT
 from connector.errors import BusyError, ContractError
-from connector.system.files import locked, private, private_folder
+from connector.state.kinds import Held
+from connector.state.place import of_folder
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse
 from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal
+
+_ENDING = ".journal"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,15 @@ class Step:
 
 
 class Journal:
-    """A file of intents and outcomes, one line each, written at once so that a kill loses none."""
+    """Intents and outcomes of one outbox, one line each, written at once so that a kill loses none.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
-        self._file = open(path, "a", encoding="utf-8", opener=private)  # noqa: SIM115  closed by journal()
+    Args:
+        name: with the place it is kept in, for messages.
+        held: its lines, locked.
+    """
+
+    def __init__(self, name: str, held: Held) -> None:
+        self._name, self._held, self._lock = name, held, threading.Lock()
 
     def intend(self, keys: Sequence[str], hashes: Sequence[str], step: "Step | None" = None) -> None:
         """About to send something that must not be sent twice; on disk before this returns.
@@ -57,7 +63,7 @@ class Journal:
         """
         more = {"step": asdict(step)} if step else {}
         lines = [{"intent": key, "hash": digest, **more} for key, digest in zip(keys, hashes, strict=True)]
-        self._write(lines, sync=True)
+        self._write(lines, durable=True)
 
     def take_back(self, keys: Sequence[str]) -> None:
         """Remove an intent: the vendor certainly did not store the rows."""
@@ -68,92 +74,87 @@ class Journal:
             [{"done": outcome.key, "hash": outcome.content_hash, "status": outcome.status, "said": outcome.said}]
         )
 
-    def close(self) -> None:
-        self._file.close()
+    def outcomes(self) -> list[Outcome]:
+        """What is noted; an intent without an outcome is ``unknown``. A kill may have cut the last line.
 
-    def _write(self, lines: Sequence[Mapping[str, Any]], *, sync: bool = False) -> None:
+        Raises:
+            ContractError: another line cannot be read.
+        """
+        outcomes: dict[str, Outcome] = {}
+        for entry in self._entries():
+            match entry:
+                case {"intent": str(key), "hash": str(digest)}:
+                    outcomes[key] = Outcome(key, digest, "unknown", "the run ended before an answer came")
+                case {"back": str(key)}:
+                    outcomes.pop(key, None)
+                case {"done": str(key), "hash": str(digest), "status": str(status), "said": str(said)}:
+                    outcomes[key] = Outcome(key, digest, status, said)
+        return list(outcomes.values())
+
+    def open_steps(self) -> dict[Step, dict[str, str]]:
+        """Steps without an outcome, with the keys and hashes of the rows they stand for."""
+        steps: dict[str, tuple[Step, str]] = {}
+        for entry in self._entries():
+            match entry:
+                case {"intent": str(key), "hash": str(digest), "step": dict(step)}:
+                    steps[key] = Step(**step), digest
+                case {"back": str(key)} | {"done": str(key)}:
+                    steps.pop(key, None)
+        found: dict[Step, dict[str, str]] = {}
+        for key, (one, digest) in steps.items():
+            found.setdefault(one, {})[key] = digest
+        return found
+
+    def clear(self) -> None:
+        """Everything that is noted stands in the tables now."""
+        if self._held.read():
+            self._held.write(b"")
+
+    def forget(self, keys: Sequence[str]) -> int:
+        """Remove all lines about these keys; the number of lines."""
+        lines, kept = _split(self._held.read(), keys)
+        if len(kept) < len(lines):
+            self._held.write("".join(kept).encode())
+        return len(lines) - len(kept)
+
+    def _entries(self) -> Iterator[Any]:
+        lines = (self._held.read() or b"").decode().splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                if number == len(lines):
+                    return
+                raise ContractError(
+                    f"line {number} of {self._name} is not readable",
+                    where="track",
+                    next_step="look at it; what it holds decides what must not be sent again.",
+                ) from None
+
+    def _write(self, lines: Sequence[Mapping[str, Any]], *, durable: bool = False) -> None:
         with self._lock:
-            self._file.writelines(json.dumps(line) + "\n" for line in lines)
-            self._file.flush()
-            if sync:
-                os.fdatasync(self._file.fileno())
+            self._held.append("".join(json.dumps(line) + "\n" for line in lines).encode(), durable=durable)
 
 
 @contextmanager
-def journal(folder: Path, outbox: str) -> Iterator[tuple[Journal, Path]]:
+def journal(folder: Path, outbox: str) -> Iterator[Journal]:
     """The journal of one outbox, locked: two runs of the same outbox would send everything twice.
-
-    Yields:
-        The journal and its path.
 
     Raises:
         BusyError: another run is sending this outbox.
     """
-    private_folder(folder)
-    name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60]
-    path = folder / f"{name}.journal"
+    name = "".join(char if char.isalnum() or char in "-_" else "_" for char in outbox)[:60] + _ENDING
+    state = of_folder(folder)
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(folder / f"{name}.lock"))
+            held = stack.enter_context(state.locked(name))
         except TimeoutError:
             raise BusyError(
                 "another run is sending this outbox",
                 where=f"track {outbox}",
                 next_step="wait for it to end, then rerun.",
             ) from None
-        book = Journal(path)
-        stack.callback(book.close)
-        yield book, path
-
-
-def read_journal(path: Path) -> list[Outcome]:
-    """Outcomes in a journal; an intent without one is ``unknown``. A kill may have cut the last line.
-
-    Raises:
-        ContractError: another line cannot be read.
-    """
-    outcomes: dict[str, Outcome] = {}
-    for entry in _entries(path):
-        match entry:
-            case {"intent": str(key), "hash": str(digest)}:
-                outcomes[key] = Outcome(key, digest, "unknown", "the run ended before an answer came")
-            case {"back": str(key)}:
-                outcomes.pop(key, None)
-            case {"done": str(key), "hash": str(digest), "status": str(status), "said": str(said)}:
-                outcomes[key] = Outcome(key, digest, status, said)
-    return list(outcomes.values())
-
-
-def open_steps(path: Path) -> dict[Step, dict[str, str]]:
-    """Steps of a journal without an outcome, with the keys and hashes of the rows they stand for."""
-    steps: dict[str, tuple[Step, str]] = {}
-    for entry in _entries(path):
-        match entry:
-            case {"intent": str(key), "hash": str(digest), "step": dict(step)}:
-                steps[key] = Step(**step), digest
-            case {"back": str(key)} | {"done": str(key)}:
-                steps.pop(key, None)
-    found: dict[Step, dict[str, str]] = {}
-    for key, (one, digest) in steps.items():
-        found.setdefault(one, {})[key] = digest
-    return found
-
-
-def _entries(path: Path) -> Iterator[Any]:
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            if number == len(lines):
-                return
-            raise ContractError(
-                f"line {number} of {path.name} is not readable",
-                where="track",
-                next_step="look at the file; what it holds decides what must not be sent again.",
-            ) from None
+        yield Journal(f"{name} in {state.where}", held)
 
 
 def remembered(warehouse: Warehouse, outbox: str) -> dict[str, str]:
@@ -194,14 +195,14 @@ def forget_keys(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_
     Raises:
         BusyError: an outbox is being sent.
     """
-    removed = 0
-    for path in sorted(folder.glob("*.journal")):
-        with nullcontext() if dry_run else journal(folder, path.stem):  # locked while it is rewritten
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if not _names(line, keys)]
+    removed, state = 0, of_folder(folder)
+    for name in state.names(_ENDING):
+        if dry_run:
+            lines, kept = _split(state.read(name), keys)
             removed += len(lines) - len(kept)
-            if not dry_run and len(kept) < len(lines):
-                path.write_text("".join(kept), encoding="utf-8")
+        else:
+            with journal(folder, name.removesuffix(_ENDING)) as book:
+                removed += book.forget(keys)
     with warehouse.read() if dry_run else warehouse.write() as connection:
         for table in ("sent", "rejected"):
             of_keys = f"from connector.{table} where list_contains({literal(list(keys))}, key)"
@@ -211,6 +212,12 @@ def forget_keys(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_
                 if not dry_run:
                     connection.execute(f"delete {of_keys}")
     return removed
+
+
+def _split(content: bytes | None, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """All lines of a journal, and those that name none of these keys."""
+    lines = (content or b"").decode().splitlines(keepends=True)
+    return lines, [line for line in lines if not _names(line, keys)]
 
 
 def _names(line: str, keys: Sequence[str]) -> bool:

@@ -7,7 +7,6 @@ what changed. This module writes no tables (``journal.py`` does) and decides no 
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import ConnectorError, SettingsError
-from connector.openpanel.track.journal import Outcome, journal, open_steps, read_journal, remember, remembered
+from connector.openpanel.track.journal import Journal, Outcome, journal, remember, remembered
 from connector.openpanel.track.plan import Message, Outbox, plan
 from connector.openpanel.track.sender import Track
 from connector.privacy.forget import is_forgotten
@@ -65,9 +64,9 @@ def deliver(
         RejectedError: the credentials are refused; rows sent until then are recorded.
         SettingsError: the outbox's query fails.
     """
-    with journal(folder, outbox.name) as (book, path):
+    with journal(folder, outbox.name) as book:
         if not dry_run:  # what a killed run left
-            _settle_accounts(warehouse, outbox, path, fates=track.fates(open_steps(path)))
+            _settle_accounts(warehouse, outbox, book, fates=track.fates(book.open_steps()))
         gone, rows = is_forgotten(warehouse), list(_rows(warehouse, outbox))
         left = [row for row in rows if not gone(str(row.get("profile_id") or ""))]
         chosen = plan(outbox, left, remembered(warehouse, outbox.name))
@@ -82,7 +81,7 @@ def deliver(
         try:
             track.send(outbox, chosen.messages, book, tell=tell)
         finally:
-            outcomes = _settle_accounts(warehouse, outbox, path, chosen.refused)
+            outcomes = _settle_accounts(warehouse, outbox, book, chosen.refused)
         count = Counter(outcome.status for outcome in outcomes)
         return Delivery(
             count["sent"],
@@ -98,16 +97,15 @@ def deliver(
 def _settle_accounts(
     warehouse: Warehouse,
     outbox: Outbox,
-    path: Path,
+    book: Journal,
     refused: Sequence[Outcome] = (),
     fates: Mapping[str, Outcome | None] | None = None,
 ) -> Sequence[Outcome]:
-    noted = ((fates or {}).get(one.key, one) for one in read_journal(path))
+    noted = ((fates or {}).get(one.key, one) for one in book.outcomes())
     outcomes = [*refused, *(one for one in noted if one)]
     if outcomes:
         remember(warehouse, outbox.name, outcomes)
-    if path.exists():
-        os.truncate(path, 0)
+    book.clear()
     return outcomes
 
 

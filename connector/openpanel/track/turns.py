@@ -1,25 +1,24 @@
 """Which messages may go now: in their order for each profile, and one at a time until it is stored.
 
 The server reads a profile, changes it and writes it back some seconds later, so a second change meanwhile would start
-from the old profile. The time of each profile's last change lies in a file that every process on the machine reads
-under one lock per project. Nothing here sends.
+from the old profile. The time of each profile's last change lies where every process reads it under one lock per
+project. Nothing here sends.
 """
 
 import hashlib
 import heapq
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import msgspec
 
 from connector.errors import BusyError
 from connector.openpanel.track.plan import Message
-from connector.system.files import locked, machine_folder, private
+from connector.state.kinds import Held
+from connector.state.place import of_machine
 
 # Seconds that a run waits for others that send to the same project. They let go after every batch.
 PATIENCE = 600.0
@@ -80,14 +79,14 @@ class Turns:
 class Changes:
     """When each profile was changed last, as one holder of the lock sees it and writes it down."""
 
-    def __init__(self, path: Path, settle: float) -> None:
-        self._path, self._settle, now = path, settle, time.time()
+    def __init__(self, held: Held, settle: float) -> None:
+        self._held, self._settle, now = held, settle, time.time()
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
-        except (FileNotFoundError, msgspec.DecodeError):
+            found = msgspec.json.decode(held.read() or b"{}", type=dict[str, float | None])
+        except msgspec.DecodeError:
             found = {}
         # What a killed holder left open happened before now. A time ahead of now is from a clock that was set back.
-        times = {name: now if at is None else min(at, now) for name, at in found.items()}
+        times = {name: now if at is None else min(at - held.ahead, now) for name, at in found.items()}
         self._times: dict[str, float | None] = {name: at for name, at in times.items() if at + settle > now}
 
     def ready_at(self, about: str) -> float:
@@ -96,7 +95,7 @@ class Changes:
         return at + self._settle if at else 0.0
 
     def begin(self, abouts: Sequence[str]) -> None:
-        """About to change these; on disk before this returns."""
+        """About to change these; written down before this returns."""
         self._times |= dict.fromkeys(map(_name, abouts))
         self.save()
 
@@ -108,24 +107,23 @@ class Changes:
         self._times.pop(_name(about), None)
 
     def save(self) -> None:
-        fresh = self._path.with_suffix(".new")
-        with open(fresh, "w", encoding="utf-8", opener=private) as file:
-            json.dump(self._times, file)
-        os.replace(fresh, self._path)
+        """Times are kept by the clock that all machines share, and read by this one's."""
+        times = {name: at if at is None else at + self._held.ahead for name, at in self._times.items()}
+        self._held.write(json.dumps(times).encode(), durable=False)
 
 
 class Pace:
-    """The lock and the file of one project.
+    """The lock of one project, and the times that are kept under it.
 
     Args:
-        project: what identifies it, such as base URL and project id; only its hash becomes a file name.
+        project: what identifies it, such as base URL and project id; only its hash becomes a name.
         settle: seconds after which a change is stored.
         tell: gets a sentence when there is a wait.
     """
 
     def __init__(self, project: str, settle: float, tell: Callable[[str], None]) -> None:
         digest = hashlib.sha256(project.encode()).hexdigest()[:24]
-        self._path, self._settle, self._tell = machine_folder() / f"track-{digest}.json", settle, tell
+        self._state, self._name, self._settle, self._tell = of_machine(), f"track-{digest}.json", settle, tell
 
     @contextmanager
     def held(self) -> Iterator[Changes]:
@@ -135,18 +133,16 @@ class Pace:
             BusyError: another run kept the lock for ten minutes.
         """
         with ExitStack() as stack:
-            self._lock(stack)
-            changes = Changes(self._path, self._settle)
+            changes = Changes(self._lock(stack), self._settle)
             try:
                 yield changes
             finally:
                 changes.save()
 
-    def _lock(self, stack: ExitStack) -> None:
+    def _lock(self, stack: ExitStack) -> Held:
         for patience in (QUIET, PATIENCE):
             try:
-                stack.enter_context(locked(self._path.with_suffix(".lock"), patience=patience))
-                return
+                return stack.enter_context(self._state.locked(self._name, patience=patience))
             except TimeoutError:
                 self._tell("waiting for another run that sends to the same project")
         raise BusyError(
@@ -157,5 +153,5 @@ class Pace:
 
 
 def _name(about: str) -> str:
-    """No id of a person stands in the file."""
+    """No id of a person is kept."""
     return hashlib.sha256(about.encode(errors="surrogatepass")).hexdigest()[:24]

@@ -1,10 +1,9 @@
-"""The ledger: export jobs in a small file, with the intent before the POST and the job's id right after.
+"""The ledger: export jobs in a small document, with the intent before the POST and the job's id right after.
 
 After a kill, the next process finds here which job is ours and which request may have been sent. It holds no key and
 no link.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,11 +11,12 @@ from pathlib import Path
 import msgspec
 
 from connector.errors import ContractError, TransientError
-from connector.system.files import locked, private, private_folder
+from connector.state.kinds import Held
+from connector.state.place import folders, of_folder
 from connector.userpilot.exports.job import Job
 
 FORMAT = 1
-_NAME = "exports.json"
+NAME = "exports.json"
 # Ended jobs that are kept, for people who look at them. The vendor forgets a job after three days.
 KEPT = 100
 
@@ -29,15 +29,14 @@ class _Content(msgspec.Struct, kw_only=True):
 
 
 class Ledger:
-    """One file with one entry for each request. Every write replaces the whole file or has no effect.
+    """One entry for each request. Every write replaces all of them or has no effect.
 
     Args:
-        folder: created if it is missing; readable by its user only.
+        folder: for the file and the locks; see :func:`connector.state.place.of_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._file, self._lock_file = folder / _NAME, folder / "exports.lock"
+        self._state = of_folder(folder)
 
     def jobs(self) -> list[Job]:
         """All remembered jobs, the newest last."""
@@ -61,7 +60,7 @@ class Ledger:
         Raises:
             TransientError: the folder cannot be written, or another process keeps the ledger locked.
         """
-        with self._locked():
+        with self._locked() as held:
             content = self._read()
             edit(content.jobs)
             content.ours |= {job.job_id: key for key, job in content.jobs.items() if job.job_id}
@@ -69,7 +68,10 @@ class Ledger:
             for key in ended[:-KEPT]:
                 del content.jobs[key]
             content.ours = dict(list(content.ours.items())[-10 * KEPT :])
-            self._write(content)
+            try:
+                held.write(msgspec.json.encode(content))
+            except OSError as fault:
+                raise _not_writable(fault) from None
 
     @contextmanager
     def slot(self, *, wait: float) -> Iterator[None]:
@@ -86,65 +88,46 @@ class Ledger:
             where="userpilot.events",
             next_step="ask again later; one export can run at a time.",
         )
-        with self._holding(self.folder / "slot.lock", wait, busy):
+        with self._holding("slot", wait, busy):
             yield
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[Held]:
         busy = TransientError(
             "the ledger of exports is locked for more than 20 s",
             where="userpilot.events",
             next_step="end the process that hangs, then ask again.",
         )
-        with self._holding(self._lock_file, 20.0, busy):
-            yield
+        with self._holding(NAME, 20.0, busy) as held:
+            yield held
 
     @contextmanager
-    def _holding(self, file: Path, patience: float, busy: TransientError) -> Iterator[None]:
-        self._make_folder()
+    def _holding(self, name: str, patience: float, busy: TransientError) -> Iterator[Held]:
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(file, patience=patience))
+                held = stack.enter_context(self._state.locked(name, patience=patience))
             except TimeoutError:
                 raise busy from None
             except OSError as fault:
                 raise _not_writable(fault) from None
-            yield
-
-    def _make_folder(self) -> None:
-        try:
-            private_folder(self.folder)
-        except OSError as fault:
-            raise _not_writable(fault) from None
+            yield held
 
     def _read(self) -> _Content:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Content)
-        except FileNotFoundError:
-            return _Content()
+            found = self._state.read(NAME)
+            return _Content() if found is None else msgspec.json.decode(found, type=_Content)
         except (msgspec.DecodeError, OSError) as fault:
             raise ContractError(
                 f"the ledger of exports cannot be read: {fault}",
                 where="userpilot.events",
-                next_step=f"look at {self._file.name} below SPOOL_DIR. If you remove it, a running export of ours "
+                next_step=f"look at {NAME} in {self._state.where}. If you remove it, a running export of ours "
                 "counts as foreign, and the connector waits until it ends.",
             ) from None
-
-    def _write(self, content: _Content) -> None:
-        unfinished = self._file.with_suffix(".unfinished")
-        try:
-            with open(unfinished, "wb", opener=private) as file:
-                file.write(msgspec.json.encode(content))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self._file)
-        except OSError as fault:
-            raise _not_writable(fault) from None
 
 
 def ledgers(spool_dir: Path) -> list[Ledger]:
     """The ledgers of every environment that exported into a spool."""
-    return [Ledger(file.parent) for file in sorted(spool_dir.glob(f"*.exports/{_NAME}"))]
+    return [Ledger(folder) for folder in folders(spool_dir, NAME) if folder.suffix == ".exports"]
 
 
 def _not_writable(fault: OSError) -> TransientError:

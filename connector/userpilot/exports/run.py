@@ -410,6 +410,9 @@ class Exports:
             return None
         if job.started and self.clock() - job.started > ADOPTABLE:
             return Job(request=request, attempts=0)
+        if job.state == State.FETCHED and not is_complete(self.folder / f"{job.job_id}.chunks"):
+            # Another machine fetched its files, or they were removed: they are fetched once more.
+            return msgspec.structs.replace(job, state=State.READY, fetched=())
         return job
 
     def _remember(self, job: Job) -> Job:

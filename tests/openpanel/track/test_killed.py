@@ -1,6 +1,7 @@
 """A file with all six kinds for 1,000 profiles, killed twice: every profile ends as SQL over the rows says."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -51,12 +52,13 @@ def run(tmp_path, url):
     known = {f"OPENPANEL_{name}": value for name, value in names.items()}
     places = {"WAREHOUSE": str(tmp_path / "w.duckdb"), "SPOOL_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", textwrap.dedent(RUN), str(tmp_path / "outboxes.yaml")]
+    shared = {name: value for name, value in os.environ.items() if name == "CONNECTOR_SHARED_STATE"}
     return subprocess.Popen(
-        command, env=known | places, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=known | places | shared, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def test_every_profile_ends_as_sql_says_after_two_kills(tmp_path):
+def test_every_profile_ends_as_sql_says_after_two_kills(tmp_path, each_state):
     vendor = OpenPanel(visible_after=0.4, rate_limit=None)
     for number in range(PROFILES):
         vendor.add_profile(f"u-{number}", properties={"orders": "10", "plan": "old"})

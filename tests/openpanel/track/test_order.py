@@ -16,10 +16,11 @@ from connector.openpanel.track.journal import Step, journal
 from connector.openpanel.track.plan import Outbox
 from connector.openpanel.track.send import deliver
 from connector.sandbox import READ, ROOT, WRITE, OpenPanel
-from connector.system.files import locked
+from connector.state.place import of_machine
 from tests.factories import openpanel_client
 
 FLUSH, SETTLE = 0.3, 0.45
+pytestmark = pytest.mark.usefixtures("each_state")
 
 
 @pytest.fixture
@@ -189,30 +190,26 @@ def test_a_stored_fraction_is_rejected_before_it_is_cut(vendor, send, query):
 @pytest.mark.parametrize("happened", [True, False])
 def test_a_counter_whose_answer_a_killed_run_missed_is_looked_up(vendor, send, tmp_path, happened):
     vendor.add_profile("u-1", properties={"orders": "11" if happened else "1"})
-    with journal(tmp_path / "outbox", ORDERS.name) as (book, path):
+    with journal(tmp_path / "outbox", ORDERS.name) as book:
         book.intend(["k1"], ["h"], Step("u-1", "orders", 1, 11))
-        with open(path, "a", encoding="utf-8") as file:
-            file.write('{"done": "k')  # torn by the kill
+        book._held.append(b'{"done": "k')  # torn by the kill
     (done,) = send(outbox("increment", "'orders' as property, 10 as value", name=ORDERS.name))
     assert {one.properties["orders"] for one in stored(vendor)} == {"11"}
     assert len(sent_to(vendor)) == (4 if happened else 5)
     assert done.unknown == 0
 
 
-def test_a_run_that_holds_the_project_is_waited_for_and_then_told(vendor, send, told, monkeypatch, tmp_path):
-    monkeypatch.setattr(turns, "machine_folder", lambda: tmp_path)
+def test_a_run_that_holds_the_project_is_waited_for_and_then_told(url, send, told, monkeypatch):
     monkeypatch.setattr(turns, "QUIET", 0.05)
     monkeypatch.setattr(turns, "PATIENCE", 0.1)
     send(ORDERS)
-    (lock,) = tmp_path.glob("track-*.lock")
-    with locked(lock), pytest.raises(BusyError, match="same project"):
+    with turns.Pace(f"{url} demo", SETTLE, print).held(), pytest.raises(BusyError, match="same project"):
         send(RETURNS)
     assert "waiting for another run that sends to the same project" in told
 
 
-def test_what_a_killed_run_had_under_way_is_waited_for_and_nothing_else(monkeypatch, tmp_path):
-    monkeypatch.setattr(turns, "machine_folder", lambda: tmp_path)
-    pace = turns.Pace("project", 15.0, print)
+def test_what_a_killed_run_had_under_way_is_waited_for_and_nothing_else(tmp_path):
+    pace = turns.Pace(str(tmp_path), 15.0, print)
     with suppress(KeyboardInterrupt), pace.held() as changes:
         changes.begin(["profile u-1"])
         raise KeyboardInterrupt
@@ -221,11 +218,12 @@ def test_what_a_killed_run_had_under_way_is_waited_for_and_nothing_else(monkeypa
         assert changes.ready_at("profile u-2") == 0
 
 
-def test_the_file_of_last_changes_names_no_person(vendor, send):
+def test_the_last_changes_name_no_person(send):
     send(ORDERS, verify=False)
-    texts = [path.read_text() for path in turns.machine_folder().glob("track-*.json")]
-    assert texts
-    assert not any("u-1" in text for text in texts)
+    state = of_machine()
+    texts = [state.read(name) for name in state.names(".json") if name.startswith("track-")]
+    assert any(texts)
+    assert not any(b"u-1" in text for text in texts)
 
 
 SENDER = """

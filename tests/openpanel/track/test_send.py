@@ -336,7 +336,7 @@ def test_refused_credentials_stop_the_run(vendor, send, people):
     assert len([request for request in vendor.requests if request.path == "/track"]) < 20
 
 
-def test_two_runs_of_one_outbox_do_not_send_at_once(send, people, tmp_path):
+def test_two_runs_of_one_outbox_do_not_send_at_once(send, people, tmp_path, each_state):
     with journal(tmp_path / "outbox", "people"), pytest.raises(BusyError):
         send(PEOPLE)
 
@@ -350,8 +350,18 @@ def test_mistakes_are_refused_before_anything_is_sent(vendor, send, fill):
     assert bodies(vendor) == []
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("identify", 10_000), ("group", 10_000), ("increment", 300)])
-def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows):
+@pytest.mark.parametrize(
+    ("kind", "rows", "each_state"),
+    [
+        ("identify", 10_000, "files"),
+        ("group", 10_000, "files"),
+        ("increment", 300, "files"),
+        ("identify", 2000, "postgres"),
+        ("increment", 300, "postgres"),
+    ],
+    indirect=["each_state"],
+)
+def test_killed_twice_on_the_way_each_is_there_once(tmp_path, kind, rows, each_state):
     """Profiles: each once, whatever happened. Counters: every key counted once or told as unknown."""
     vendor = OpenPanel()
     for number in range(rows if kind == "increment" else 0):

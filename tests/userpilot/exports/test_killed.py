@@ -7,9 +7,12 @@ import textwrap
 import time
 from datetime import date, timedelta
 
+import pytest
+
 from connector.sandbox import USERPILOT_KEY, Userpilot, serve_userpilot
 from connector.userpilot.exports.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("each_state")
 FIRST = date(2026, 3, 2)
 DAYS = [FIRST + timedelta(days=n) for n in range(5)]
 KILLS = 6
