@@ -16,8 +16,11 @@ from connector.openpanel.encoding import quoted
 from connector.openpanel.reports.api import ReportApi, ReportRequest, ReportRows, Row, wrong_shape
 
 LIMIT, MOST_PAGES = 100, 1000
+# 100,000 ranges are millions of profiles, and three hours of requests: such a list has no end.
+MOST_RANGES = 100_000
 # Sessions expected in a part. Half the limit, because sessions are not spread evenly over a day.
 EXPECTED = 50
+MOST_PARTS = 1440
 # What groups of a type with more than LIMIT are searched for, alone and in pairs.
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
@@ -62,7 +65,7 @@ class Lists:
         """
         total = self.count_sessions(request)
         start, end = self._bounds(request)
-        parts = max(1, -(-total // EXPECTED))
+        parts = min(max(1, -(-total // EXPECTED)), MOST_PARTS)
         edges = [start + (end - start) // parts * number for number in range(parts)]
         edges = [*dict.fromkeys(edge.replace(microsecond=0) for edge in edges), end]
         received = 0
@@ -81,8 +84,8 @@ class Lists:
         path = self._api.path("/insights/{project}/metrics")
         day = request.day.isoformat()
         match self._api.get(path, [("startDate", day), ("endDate", day)], request):
-            case {"metrics": {"total_sessions": int() | float() as total}}:
-                return int(total)
+            case {"metrics": {"total_sessions": int(total)}}:
+                return total
             case other:
                 raise wrong_shape(path, "{metrics: {total_sessions: n}}", other, request.where)
 
@@ -94,14 +97,14 @@ class Lists:
         """Sessions that began in ``[first, last)``; the server includes both ends, in whole seconds."""
         params = [("startDate", _zulu(first)), ("endDate", _zulu(last)), ("limit", str(LIMIT))]
         rows = self._rows(request.stream.path, params, request)
-        newest: dict[object, Row] = {}
+        newest: dict[str, Row] = {}
         for row in rows:
             began = _instant(row.get("created_at"))
             if not first <= began <= last:
                 raise _ignored(request, f"sessions from {_zulu(first)} to {_zulu(last)}", row.get("created_at"))
-            known = newest.get(row.get("id"))
-            if began < last and (known is None or _version(known) < _version(row)):
-                newest[row.get("id")] = _in_utc(row, "created_at", "ended_at")
+            name = str(row.get("id"))
+            if began < last and (name not in newest or _version(newest[name]) < _version(row)):
+                newest[name] = _in_utc(row, "created_at", "ended_at")
         if len(rows) < LIMIT:
             yield list(newest.values())
             return
@@ -118,41 +121,43 @@ class Lists:
     # ---------- profiles
 
     def profiles(self, request: ReportRequest) -> Iterator[ReportRows]:
-        """All profiles, each in its newest version.
+        """All profiles, each in its newest version, from ranges of ids ``[first, last)``; an empty text is no bound.
 
         Raises:
-            RejectedError: there are more than the server lists, and it cannot be asked for parts.
+            RejectedError: there are more than the server lists, and it cannot be asked for a range.
+            ContractError: the ranges have no end.
         """
-        yield from self._profiles_between("", "", request)
+        ranges, asked = [("", "")], 0
+        while ranges:
+            first, last = ranges.pop()
+            asked += 1
+            rows = self._profiles_between(first, last, request)
+            newest: dict[str, Row] = {}
+            for row in rows:
+                name = str(row.get("id"))
+                if _order(name) < _order(first) or (last and _order(name) >= _order(last)):
+                    raise _unfiltered(request)
+                if name not in newest or str(newest[name].get("last_seen_at")) < str(row.get("last_seen_at")):
+                    newest[name] = row
+            if len(rows) < LIMIT:
+                yield ReportRows([_in_utc(row, "created_at", "last_seen_at") for row in newest.values()])
+                continue
+            # The server cuts blanks from the ends of a filter's value.
+            usable = [name for name in sorted(newest, key=_order)[1:] if name == name.strip()]
+            if not usable or asked > MOST_RANGES:
+                raise ContractError(
+                    f"after {asked} ranges of ids the server still answers {len(rows)} rows, of {len(newest)} profiles",
+                    where=request.where,
+                    next_step="try again in an hour; if it repeats, report it with the server's version.",
+                )
+            middle = usable[len(usable) // 2]
+            ranges += [(middle, last), (first, middle)]
 
-    def _profiles_between(self, first: str, last: str, request: ReportRequest) -> Iterator[ReportRows]:
-        """Profiles whose id is in ``[first, last)``; an empty text is no bound."""
+    def _profiles_between(self, first: str, last: str, request: ReportRequest) -> list[Row]:
         bounds = [("gte", first)] * bool(first) + [("lt", last)] * bool(last)
         filters = [{"name": "profile.id", "operator": operator, "value": [value]} for operator, value in bounds]
         params = [("sortOrder", "asc"), ("limit", str(LIMIT))]
-        params += [("filters", json.dumps(filters))] if filters else []
-        rows = self._rows(request.stream.path, params, request)
-        newest: dict[str, Row] = {}
-        for row in rows:
-            name = str(row.get("id"))
-            if _order(name) < _order(first) or (last and _order(name) >= _order(last)):
-                raise _unfiltered(request)
-            if name not in newest or str(newest[name].get("last_seen_at")) < str(row.get("last_seen_at")):
-                newest[name] = row
-        if len(rows) < LIMIT:
-            yield ReportRows([_in_utc(row, "created_at", "last_seen_at") for row in newest.values()])
-            return
-        # The server cuts blanks from the ends of a filter's value.
-        usable = [name for name in sorted(newest, key=_order)[1:] if name == name.strip()]
-        if not usable:
-            raise ContractError(
-                f"the server answers {len(rows)} rows for {len(newest)} profiles, which cannot be told apart by id",
-                where=request.where,
-                next_step="try again in an hour; if it repeats, report it with the server's version.",
-            )
-        middle = usable[len(usable) // 2]
-        yield from self._profiles_between(first, middle, request)
-        yield from self._profiles_between(middle, last, request)
+        return self._rows(request.stream.path, [*params, *_as_param(filters)], request)
 
     # ---------- groups
 
@@ -221,6 +226,10 @@ def _unfiltered(request: ReportRequest) -> RejectedError:
         where=request.where,
         next_step="update the server, or take `profiles` out of the file of OPENPANEL_REPORTS.",
     )
+
+
+def _as_param(filters: Sequence[object]) -> Params:
+    return [("filters", json.dumps(filters))] if filters else []
 
 
 def _instant(text: object) -> datetime:
