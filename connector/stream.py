@@ -85,7 +85,7 @@ class Stream:
         path: below the base URL; ``{project}`` is replaced by the project's id.
         query: what a request asks for besides the days. Each vendor's catalogue defines its own kinds.
         days: the timezone of its partitions: ``utc``, ``local`` for the organization's, or ``none``: it has no
-            partitions, and rows are appended.
+            partitions, and rows are appended, or with ``history`` brought up to date.
         grain: one sentence, such as "one row per event".
         primary_key: columns that identify a record within a day.
         replication_key: column whose UTC date decides the partition.
@@ -95,6 +95,7 @@ class Stream:
         hourly: rows have a time of day.
         may_be_cut: the vendor cuts long lists without saying so.
         history: rows that disappear from the vendor's list stay in the table, marked; see ``SEEN``.
+        by_default: landed unless the user chooses otherwise; if not, only where it is asked for.
         days_at_once: how many days one run lands at the same time.
         same_values: column -> paths inside JSON that hold the same value; a rule about one covers all.
         source: the section of CONTRACT.md with the facts of this entry.
@@ -116,6 +117,7 @@ class Stream:
     hourly: bool = False
     may_be_cut: bool = False
     history: bool = False
+    by_default: bool = True
     days_at_once: int = 1
     same_values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     source: str = ""

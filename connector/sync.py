@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from connector.errors import ConnectorError, IncompleteError
 from connector.landing.day import land, land_newer, land_sample
 from connector.landing.receipts import landed_day, record_failure
+from connector.landing.snapshot import land_snapshot
 from connector.meter import Meter
 from connector.spool import Spool, spool_pages, spooling
 from connector.stream import Page, Receipt, Stream, day_of
@@ -73,7 +74,7 @@ def sync_day(
     warehouse.must_not_be_named(stream.schema)
     try:
         if stream.days == "none":
-            return run.append()
+            return run.add_now()
         if incremental and (receipt := run.add_newest()):
             return receipt
         return run.replace(allow_drop, pauses)
@@ -124,9 +125,11 @@ class _DayRun:
     progress: Callable[[Page], None] | None
     meter: Meter = field(default_factory=Meter)
 
-    def append(self) -> Receipt:
+    def add_now(self) -> Receipt:
+        """Land what is true now: beside what was sampled before, or as the newest state of what has a history."""
         pages = self.client.read_day(self.stream, self.day, meter=self.meter)
-        return self._land(pages, lambda spool: land_sample(self.warehouse, self.stream, spool, meter=self.meter))
+        landing = land_snapshot if self.stream.history else land_sample
+        return self._land(pages, lambda spool: landing(self.warehouse, self.stream, spool, meter=self.meter))
 
     def add_newest(self) -> Receipt | None:
         """Land only what is newer; None if the day must be read whole."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from connector import errors
+from connector.catalogue.dbt_sources import ON_REQUEST
 from connector.catalogue.own import Table
 from connector.catalogue.tables import tables
 
@@ -79,6 +80,8 @@ def _table(table: Table) -> list[str]:
         facts.append(f"The last {table.late_days} closed days are landed again, because rows arrive late.")
     if table.is_optional:
         facts.append("Some accounts do not have it.")
+    if table.on_request:
+        facts.append(ON_REQUEST)
     if table.is_view:
         facts.append("A view.")
     lines = [f"## `{table.schema}.{table.name}`", "", " ".join(facts), ""]

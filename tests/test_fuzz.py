@@ -199,11 +199,13 @@ QUESTIONS = Questions(
     charts=(Chart(name="c", series=(Series(event="x"),), breakdowns=("country",)),),
     funnels=(Funnel(name="f", steps=("a", "b")),),
 )
-REPORTS = [stream for stream in streams(QUESTIONS) if not stream.counted]
+REPORTS = [stream for stream in streams(QUESTIONS) if stream.name != "events"]
 SHAPES = st.one_of(
     JSON,
     st.builds(lambda v, more: {"metrics": v} | more, JSON, st.just({"series": []})),
     st.builds(lambda v: {"visitors": v}, JSON),
+    st.builds(lambda v: {"types": v}, st.lists(JSON, max_size=3)),
+    st.lists(st.dictionaries(st.sampled_from(["id", "created_at", "version", "last_seen_at"]), JSON), max_size=120),
     st.lists(st.dictionaries(st.sampled_from(["name", "path", "origin", "sessions", "revenue"]), JSON), max_size=12),
     st.builds(
         lambda v, n, e: {"series": [{"data": v, "names": n, "event": e}]}, st.lists(JSON, max_size=3), JSON, JSON
@@ -219,6 +221,9 @@ SHAPES = st.one_of(
 @example(answer=[{"name": "\ud83d", "path": "\ud83d"}])
 @example(answer={"series": [{"data": [{"date": 5, "count": None}], "event": {"id": "B", "name": {}}}]})
 @example(answer={"steps": [{"\ud83d": "\ud83d"}]})
+@example(answer={"metrics": {"total_sessions": 10**18}})
+@example(answer=[{"id": f"{n}", "created_at": "0001-01-01T00:00:00+14:00"} for n in range(100)])
+@example(answer=[{"id": " "}] * 100)
 def test_reports_are_rows_or_told(stream, answer):
     body = spelt(answer)
     reports = Reports(Says(body), "demo", "UTC", at_once=1, newest_today=lambda *_: None)

@@ -133,9 +133,11 @@ def test_the_reports_file_of_the_readme_is_valid(tmp_path):
     from connector.openpanel.reports.config import Questions
     from connector.openpanel.track.plan import load_outboxes
 
-    charts, outboxes = blocks("yaml", "openpanel.md")[:2]
+    charts, lists, outboxes = blocks("yaml", "openpanel.md")[:3]
     file = tmp_path / "reports.yaml"
     file.write_text(charts)
     assert Questions.load(file, dimensions=DIMENSIONS).funnels[0].name == "activation"
+    file.write_text(lists)
+    assert len(Questions.load(file, dimensions=DIMENSIONS).also) == 4
     file.write_text(outboxes)
     assert [one.kind for one in load_outboxes(file)] == ["identify", "increment"]

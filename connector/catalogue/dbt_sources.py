@@ -29,6 +29,7 @@ _LOADED_AT = (
     "select coalesce(max(_landed_at), current_timestamp) from {{ this }}"
     "{%- else -%}select current_timestamp{%- endif -%}"
 )
+ON_REQUEST = "Landed only where the file of OPENPANEL_REPORTS asks for it (`also`)."
 _WITH_SCHEMA_VARIABLE = "{{{{ var('{source}_schema', '{schema}') }}}}"
 
 # Columns that the connector adds, by the section of the model.
@@ -40,7 +41,7 @@ _ADDED = {
 # The name of the day in most models before it was `day` in all; the catalogue names the others.
 _EARLIER_DAY = "landed_day"
 _EARLIER = "earlier names, kept for existing readers"
-_RESERVED = frozenset({"event", "order", "prefix"})  # quoted in SQL
+_RESERVED = frozenset({"event", "groups", "order", "prefix"})  # quoted in SQL
 
 
 def source_files(instance: str = "") -> dict[str, str]:
@@ -110,6 +111,8 @@ def _table(table: Table) -> Mapping[str, Any]:
         facts.append(f"The day is that of {table.partition}; the last {table.late_days} closed days are landed again.")
     if table.is_optional:
         facts.append("Some accounts do not have it.")
+    if table.on_request:
+        facts.append(ON_REQUEST)
     if table.docs_url:
         facts.append(table.docs_url)
     config: dict[str, Any] = {}
@@ -125,7 +128,7 @@ def _table(table: Table) -> Mapping[str, Any]:
         )
     if table.vendor:
         config["loaded_at_query"] = _LOADED_AT
-        config["freshness"] = None if table.is_optional else FRESHNESS
+        config["freshness"] = None if table.is_optional or table.on_request else FRESHNESS
     found: dict[str, Any] = {"name": table.name, "description": " ".join(facts)}
     if config:
         found["config"] = config
@@ -162,7 +165,8 @@ def _sections(table: Table, renamed: Mapping[str, str]) -> dict[str, list[tuple[
     }
     bookkeeping = {column for names in _ADDED.values() for column in names}
     sent = [(column, renamed.get(name, name)) for name, column in columns.items() if name not in bookkeeping]
-    earlier = [(columns["_day"], renamed.get("_day", _EARLIER_DAY))]
+    # Tables that came later never had another name.
+    earlier = [] if table.on_request else [(columns["_day"], renamed.get("_day", _EARLIER_DAY))]
     return {"as sent": sent, **added, _EARLIER: earlier}
 
 

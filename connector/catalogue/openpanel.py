@@ -5,11 +5,9 @@ Data only; ``connector/openpanel/`` reads the streams. ``source`` names a sectio
 
 from dataclasses import dataclass
 
+from connector.catalogue.openpanel_lists import LISTS, NO_COUNTRY
 from connector.catalogue.reports import Chart, Filter, Funnel
 from connector.stream import Column, Query, Stream, Window
-
-# OpenPanel writes two NUL characters for an unknown country, wherever it names a country.
-NO_COUNTRY = ("\x00\x00",)
 
 # Fields that come only if the request names them. Servers ignore unknown names, so all get the same request.
 ON_REQUEST = (
@@ -405,4 +403,7 @@ STREAMS: tuple[Stream, ...] = (
     INSIGHTS_LIVE,
     CHARTS,
     FUNNELS,
+    *LISTS,
 )
+# What is landed unless the report config asks for more.
+USUAL: tuple[Stream, ...] = tuple(stream for stream in STREAMS if stream.by_default)

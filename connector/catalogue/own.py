@@ -20,6 +20,7 @@ class Table:
         late_days: how many closed days are landed again every night because rows arrive late.
         asset: the asset that lands it; for a child table its parent's. Empty if no asset does.
         is_optional: some accounts do not have it.
+        on_request: landed only where the user asks for it.
         is_view: computed when read.
         required: columns that are never NULL; of the connector's own tables.
         renamed: landed column -> column of the dbt staging model, where the names differ. None: the staging model is
@@ -37,6 +38,7 @@ class Table:
     asset: tuple[str, ...] = ()
     docs_url: str = ""
     is_optional: bool = False
+    on_request: bool = False
     is_view: bool = False
     required: tuple[str, ...] = ()
     renamed: Mapping[str, str] | None = field(default=None, hash=False)

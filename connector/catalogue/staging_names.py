@@ -41,6 +41,21 @@ OPENPANEL: Mapping[str, Mapping[str, str] | None] = {
         "completed_users": "entrants_at_end",
         "overall_conversion_rate": "overall_conversion_percent",
     },
+    "insights_entry_exit": _INSIGHTS,
+    "sessions": {
+        "id": "session_id",
+        "created_at": "started_at",
+        "screen_view_count": "page_views",
+        "revenue": "revenue_cents",
+        "event_count": "other_events",
+        "duration": "duration_ms",
+        "device": "device_type",
+        "groups": "group_ids",
+        "sign": "vendor_sign",
+        "version": "vendor_version",
+    },
+    "profiles": {"id": "profile_id", "groups": "group_ids", "last_seen_at": "last_active_at"},
+    "groups": {"id": "group_id", "type": "group_type", "name": "group_name"},
 }
 
 _PROPERTY = {"id": "property_id", "key": "property_key", "type": "property_type"}

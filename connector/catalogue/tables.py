@@ -45,6 +45,7 @@ def _landed(stream: Stream, *, asset: Stream) -> Table:
         asset=(asset.schema, asset.name),
         docs_url=stream.docs_url,
         is_optional=stream.name in OPTIONAL,
+        on_request=not stream.by_default,
         renamed=STAGING_NAMES[stream.vendor].get(stream.name, {}),
     )
 

@@ -8,6 +8,7 @@ from connector.dagster.definitions import build_definitions, openpanel_definitio
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
+from connector.dagster.openpanel.lists import openpanel_lists_schedule
 from connector.dagster.openpanel.schedules import (
     openpanel_intraday_schedule,
     openpanel_nightly_schedule,
@@ -34,6 +35,7 @@ __all__ = [
     "openpanel_definitions",
     "openpanel_drift_sensor",
     "openpanel_intraday_schedule",
+    "openpanel_lists_schedule",
     "openpanel_nightly_schedule",
     "openpanel_nightly_schedules",
     "prune_schedule",

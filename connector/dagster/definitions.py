@@ -14,6 +14,7 @@ from connector.catalogue.userpilot import LOOKUPS
 from connector.dagster.alerts import Tell, connector_alerts
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
+from connector.dagster.openpanel.lists import openpanel_lists_schedule, snapshots_of
 from connector.dagster.openpanel.schedules import INTRADAY, openpanel_intraday_schedule, openpanel_nightly_schedules
 from connector.dagster.properties import property_checks
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource, one_timezone
@@ -119,7 +120,8 @@ def openpanel_definitions(
     """One OpenPanel project alone; arguments as for :func:`build_definitions`.
 
     Args:
-        tables: names of streams, such as ``events``; all of them if left out.
+        tables: names of streams, such as ``events``; if left out, all except those that cost many requests and that
+            the report config does not ask for.
 
     Raises:
         SettingsError: a table does not exist, START_DATE is not a date ...
@@ -143,6 +145,8 @@ def openpanel_definitions(
     )
     if any(name_of(asset) in INTRADAY for asset in assets):
         schedules.append(openpanel_intraday_schedule(assets, name=f"{prefix}_intraday", warehouse=warehouse))
+    if snapshots_of(assets):
+        schedules.append(openpanel_lists_schedule(assets, name=f"{prefix}_lists", warehouse=warehouse))
     return dg.Definitions(
         assets=assets,
         asset_checks=property_checks(assets, instance=instance, warehouse=warehouse),
@@ -213,7 +217,7 @@ def userpilot_definitions(
 
 
 def chosen(catalogue: Sequence[Stream], names: Collection[str]) -> list[Stream]:
-    """The streams of these names, in the catalogue's order; all of them without names.
+    """The streams of these names, in the catalogue's order; without names, those that are landed by default.
 
     Raises:
         SettingsError: there is no such stream.
@@ -221,7 +225,7 @@ def chosen(catalogue: Sequence[Stream], names: Collection[str]) -> list[Stream]:
     known, names = [stream.name for stream in catalogue], [names] if isinstance(names, str) else names
     if unknown := sorted(set(names) - set(known)):
         raise SettingsError("tables", f"has {unknown[0]!r}", next_step=f"use {', '.join(known)}.")
-    return [stream for stream in catalogue if not names or stream.name in names]
+    return [stream for stream in catalogue if (stream.name in names if names else stream.by_default)]
 
 
 def _first_day(given: date | str | None, env: Environment) -> date:

@@ -51,6 +51,29 @@ def asset_job(name: str, assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAs
     return dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor)
 
 
+def snapshot_schedule(
+    assets: Sequence[dg.AssetsDefinition], *, name: str, cron: str, description: str, warehouse: WarehouseResource
+) -> dg.ScheduleDefinition:
+    """Land assets without days as they are now, unless the run before is still at it."""
+
+    @dg.schedule(
+        name=name,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        job=asset_job(name, assets),
+        description=description,
+    )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if run := runs_under_way(context, name, [asset.key for asset in assets], warehouse):
+            return dg.SkipReason(run)
+        return dg.RunRequest(
+            run_key=f"{name}:{context.scheduled_execution_time.isoformat()}",
+            tags={WAREHOUSE_TAG: warehouse.fingerprint()},
+        )
+
+    return _schedule
+
+
 _Cursor = TypeVar("_Cursor", bound=msgspec.Struct)
 
 

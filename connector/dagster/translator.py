@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from connector.stream import BOOKKEEPING, Stream
+from connector.stream import BOOKKEEPING, SEEN, Stream
 
 
 class ConnectorTranslator:
@@ -30,13 +30,13 @@ class ConnectorTranslator:
         return {}
 
     def description(self, stream: Stream) -> str:
-        key = ", ".join(stream.primary_key)
+        key, day = ", ".join(stream.primary_key), "organization's day" if stream.days == "local" else "UTC day"
         lines = [
             f"{stream.grain[0].upper()}{stream.grain[1:]}.",
-            f"Partition: UTC day of `{stream.replication_key}`. Key: `{key}`. Table: `{stream.table}`.",
+            f"Partition: {day} of `{stream.replication_key}`. Key: `{key}`. Table: `{stream.table}`.",
             f"Rows may arrive up to {stream.lookback_days} days late; the nightly schedule lands those days again.",
         ]
-        if not stream.replication_key:
+        if stream.history:
             lines[1:] = [f"What there is now, and what there was. Key: `{key}`. Table: `{stream.table}`."]
         if stream.docs_url:
             lines.append(f"[The vendor's page]({stream.docs_url})")
@@ -44,7 +44,8 @@ class ConnectorTranslator:
 
     def metadata(self, stream: Stream) -> Mapping[str, Any]:
         columns = [
-            dg.TableColumn(column.name, column.type, description=column.description) for column in stream.columns
+            dg.TableColumn(column.name, column.type, description=column.description)
+            for column in (*stream.columns, *(SEEN if stream.history else ()))
         ] + [dg.TableColumn(name, kind, description=text) for name, (kind, text) in BOOKKEEPING.items()]
         return {
             "dagster/table_name": stream.table,
@@ -78,9 +79,15 @@ class ConnectorTranslator:
 @cache
 def _entry(vendor: str, name: str) -> dg.CodeReferencesMetadataValue:
     """Where the catalogue says what this stream is and why."""
-    file = Path(__file__).parent.parent / "catalogue" / f"{vendor}.py"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    line = next((number for number, text in enumerate(lines, start=1) if f'"{name}"' in text), 1)
+    files = sorted((Path(__file__).parent.parent / "catalogue").glob(f"{vendor}*.py"))
+    places = [
+        (file, number, text)
+        for file in files
+        for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        if f'"{name}"' in text
+    ]
+    # An entry says name=...; the lists of an export's lookups say it without the word.
+    file, line, _ = next((place for place in places if f'name="{name}"' in place[2]), [*places, (files[0], 1, "")][0])
     return dg.CodeReferencesMetadataValue(
         code_references=[dg.LocalFileCodeReference(file_path=str(file), line_number=line, label="catalogue entry")]
     )

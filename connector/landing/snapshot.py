@@ -1,7 +1,8 @@
 """Lands what a vendor lists now beside what it listed before: a row that vanishes stays, marked as no longer current.
 
 Events of last year still refer to a flow that was deleted yesterday, so nothing is ever removed here. A row holds the
-newest values; older ones are not kept.
+newest values; older ones are not kept. Where the vendor cut the list, rows that are missing stay as they were, because
+nothing is known of them.
 """
 
 from datetime import date
@@ -10,6 +11,7 @@ from connector.landing.day import Counts, land_spool
 from connector.landing.table import insert_files
 from connector.landing.transaction import Work
 from connector.meter import Meter
+from connector.privacy.forget import leave_out
 from connector.spool import Spool
 from connector.stream import Receipt, Stream
 from connector.warehouse.connection import Warehouse
@@ -36,6 +38,7 @@ def _bring_up(work: Work, spool: Spool, day: date) -> Counts:
         f"create temp table listed as select * exclude (_first_seen, _last_seen, _current) from {work.table} limit 0"
     )
     received = insert_files(work, spool.files, day, into="listed") if spool.files else 0
+    forgotten = leave_out(work.db, work.stream, "true", table="listed")
     work.db.execute(
         f"create temp table fresh as select listed.*, coalesce(known._first_seen, {now}) as _first_seen, "
         f"{now} as _last_seen, true as _current from (select * from listed "
@@ -43,9 +46,11 @@ def _bring_up(work: Work, spool: Spool, day: date) -> Counts:
         f"left join (select {key}, _first_seen from {work.table}) as known using ({key})"
     )
     (landed,) = work.row("select count(*) from fresh")
-    work.db.execute(f"update {work.table} set _current = false where _current")
+    if not (work.stream.may_be_cut and spool.manifest.warnings):
+        work.db.execute(f"update {work.table} set _current = false where _current")
     (replaced,) = work.row(f"delete from {work.table} where ({key}) in (select ({key}) from fresh)")
     work.db.execute(f"insert into {work.table} by name select * from fresh")
     work.db.execute("drop table listed")
     work.db.execute("drop table fresh")
-    return Counts(received=received, landed=landed, duplicates=received - landed, replaced=replaced)
+    duplicates = received - forgotten - landed
+    return Counts(received=received, landed=landed, duplicates=duplicates, replaced=replaced, forgotten=forgotten)

@@ -124,7 +124,8 @@ class OpenPanel(Closing):
 
     def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
         """The vendor's own count of rows for one day of a ``counted`` stream; see :class:`EventPages`."""
-        return self._events.count_day(stream, day, meter=meter)
+        reader = self._events if isinstance(stream.query, EventsQuery) else self.reports
+        return reader.count_day(stream, day, meter=meter)
 
     def read_day(
         self, stream: Stream, day: date, *, settled: str | None = None, meter: Meter | None = None

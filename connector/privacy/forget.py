@@ -42,8 +42,8 @@ def remove_people(
     Args:
         people: streams (each of one instance), and the ids of people as the vendor knows them.
         hashed: gives the hash of a value; ids are looked for in both forms.
-        devices: also remove anonymous rows of the devices that these people used. Rows of other identified people on
-            the same devices stay.
+        devices: also remove anonymous rows of the devices that these people used, in all tables of a schema. Rows of
+            other identified people on the same devices stay.
         dry_run: count, and change nothing.
 
     Returns:
@@ -58,9 +58,12 @@ def remove_people(
         if not dry_run:
             connection.execute("begin")
             create(connection, FORGOTTEN)
-        for stream, ids in people:
-            if stream.table in known:
-                found.append(_Table(connection, stream, hashed).forget(ids, devices=devices, dry_run=dry_run))
+        tables = [(_Table(connection, stream, hashed), ids) for stream, ids in people if stream.table in known]
+        used: dict[str, set[str]] = {}
+        for table, ids in tables if devices else ():
+            used.setdefault(table.schema, set()).update(table.devices(ids))
+        for table, ids in tables:
+            found.append(table.forget(ids, sorted(used.get(table.schema, ())), dry_run=dry_run))
         if not dry_run:
             connection.execute("commit")
             connection.execute("checkpoint")
@@ -78,6 +81,8 @@ def instances(warehouse: Warehouse, stream: Stream) -> list[Stream]:
 def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str = "") -> int:
     """Delete rows of forgotten people among rows that were just inserted.
 
+    What was forgotten in any table of the schema counts: a table that is landed later must not bring a person back.
+
     Args:
         rows: SQL condition that selects the inserted rows.
         table: the table as SQL, if it is not the stream's.
@@ -88,9 +93,7 @@ def leave_out(connection: Connection, stream: Stream, rows: str, *, table: str =
     who = _column(stream, "person")
     if who is None or not _has_forgotten(connection):
         return 0
-    salts = connection.execute(
-        f"select distinct salt from connector.forgotten where table_name = {literal(stream.table)}"
-    ).fetchall()
+    salts = connection.execute(f"select distinct salt from connector.forgotten where {_of_schema(stream)}").fetchall()
     if not salts:
         return 0
     device = _column(stream, "device")
@@ -124,26 +127,33 @@ class _Table:
 
     def __init__(self, connection: Connection, stream: Stream, hashed: Hashed | None) -> None:
         self._db, self._stream, self._hashed = connection, stream, hashed
-        self._table = quoted_table(stream)
-
-    def forget(self, ids: Sequence[str], *, devices: bool, dry_run: bool) -> Removed:
-        who, device = _column(self._stream, "person"), _column(self._stream, "device")
+        self._table, self.schema = quoted_table(stream), stream.schema
+        who = _column(stream, "person")
         assert who is not None
+        self._who, self._device = who, _column(stream, "device")
+
+    def devices(self, ids: Sequence[str]) -> list[str]:
+        """Devices that people used, as the table names them; none where it does not."""
+        if self._device is None:
+            return []
+        device, people = quoted(self._device.name), literal(self._plain_and_hashed(ids))
+        rows = self._db.execute(
+            f"select distinct {device} from {self._table} "
+            f"where list_contains({people}, {quoted(self._who.name)}) and coalesce({device}, '') <> ''"
+        ).fetchall()
+        return [value for (value,) in rows]
+
+    def forget(self, ids: Sequence[str], seen: Sequence[str], *, dry_run: bool) -> Removed:
+        """Delete the rows of people, and the anonymous rows of the devices in ``seen``."""
+        who, device = self._who, self._device
         people = self._plain_and_hashed(ids)
         matches = f"list_contains({literal(people)}, {quoted(who.name)})"
-        seen: list[str] = []
-        if device and devices:
-            rows = self._db.execute(
-                f"select distinct {quoted(device.name)} from {self._table} "
-                f"where {matches} and coalesce({quoted(device.name)}, '') <> ''"
-            ).fetchall()
-            seen = [value for (value,) in rows]
         # The id of an anonymous person is the device's.
         anonymous = [value for value in self._plain_and_hashed(seen) if value not in people]
-        unnamed = "false"
+        unnamed = f"list_contains({literal(anonymous)}, {quoted(who.name)})" if seen else "false"
         if device and seen:
             unnamed = (
-                f"(list_contains({literal(anonymous)}, {quoted(who.name)}) or (coalesce({quoted(who.name)}, '') = '' "
+                f"({unnamed} or (coalesce({quoted(who.name)}, '') = '' "
                 f"and list_contains({literal(seen)}, {quoted(device.name)})))"
             )
         per_day = self._db.execute(
@@ -194,8 +204,12 @@ class _Table:
 def _is_remembered(stream: Stream, column: Column, salt: str) -> str:
     return (
         f"sha256({text(salt)} || {quoted(column.name)}) in (select digest from connector.forgotten "
-        f"where table_name = {literal(stream.table)} and column_name = {literal(column.name)})"
+        f"where {_of_schema(stream)})"
     )
+
+
+def _of_schema(stream: Stream) -> str:
+    return f"starts_with(table_name, {text(stream.schema + '.')})"
 
 
 def _digest(salt: str, value: str) -> str:

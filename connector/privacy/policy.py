@@ -67,6 +67,11 @@ class Privacy:
                 next_step=f"set {KEY_VARIABLE} to a random text of {SHORTEST_KEY} characters or more.",
             )
         self._hash = Hash(secret) if secret else None
+        self._on_request = {
+            table
+            for table, stream in catalogue.items()
+            if not stream.by_default and any(column.personal for column in stream.columns)
+        }
         self._made: dict[str, Protector | None] = {}
 
     @classmethod
@@ -101,9 +106,24 @@ class Privacy:
         return self._made[stream.table]
 
     def pages(self, stream: Stream, pages: Iterator[Page]) -> Iterator[Page]:
-        """Pages with the rules applied; pages of a stream without rules are not changed."""
+        """Pages with the rules applied; pages of a stream without rules are not changed.
+
+        Raises:
+            SettingsError: other tables of the vendor have rules, and a table of people that is not landed by default
+                is not mentioned: it would be landed with all that the rules keep out elsewhere.
+        """
+        name = f"{stream.vendor}.{stream.name}"
+        if name in self._on_request and name not in self._rules and self._has_rules_for(stream.vendor):
+            raise SettingsError(
+                RULES_VARIABLE,
+                f"names a file without a word about {name}, which holds personal data",
+                next_step=f"write rules for {name}, or `{name}: {{}}` to land it as it is sent.",
+            )
         protector = self.protector(stream)
         return pages if protector is None else map(protector.page, pages)
+
+    def _has_rules_for(self, vendor: str) -> bool:
+        return any(rules for table, rules in self._rules.items() if table.startswith(f"{vendor}."))
 
     def hashed(self, value: str) -> str | None:
         """The hash of a value; None without a key."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from connector.catalogue.openpanel import EVENTS as OPENPANEL_EVENTS
-from connector.catalogue.userpilot import EVENTS as USERPILOT_EVENTS
+from connector.catalogue.openpanel import STREAMS as OPENPANEL
+from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.errors import SettingsError
 from connector.openpanel.track.journal import forget_keys
 from connector.privacy.forget import Removed, instances, remove_people
@@ -53,23 +53,28 @@ def forget(
         SettingsError: no person is named, an id is empty, or the instance has no table.
         BusyError: another process kept the warehouse, an export or an outbox locked.
     """
-    wanted = [(OPENPANEL_EVENTS, _ids(profile_ids)), (USERPILOT_EVENTS, _ids(user_ids))]
+    wanted = [(OPENPANEL, _ids(profile_ids)), (USERPILOT, _ids(user_ids))]
     ids = [one for _, those in wanted for one in those]
     if not ids:
         raise SettingsError("--profile-id", "and --user-id are both missing", next_step="name the person.")
     hashed = privacy.hashed if privacy else None
-    people = _of_instance([(s, those) for one, those in wanted if those for s in instances(warehouse, one)], instance)
+    tables = [(stream, those) for streams, those in wanted if those for stream in streams if _names_people(stream)]
+    people = _of_instance([(s, those) for stream, those in tables for s in instances(warehouse, stream)], instance)
     # Tables first: then a landing of waiting files that runs meanwhile leaves these people out.
-    tables = remove_people(warehouse, people, hashed=hashed, devices=devices, dry_run=dry_run)
+    removed = remove_people(warehouse, people, hashed=hashed, devices=devices, dry_run=dry_run)
     known = [*ids, *(form for one in ids if hashed and (form := hashed(one)))]
     return Forgotten(
-        tables=tuple(tables),
+        tables=tuple(removed),
         elsewhere={
             "waiting exports": len(remove_export_files(spool_dir, dry_run=dry_run)) if user_ids else 0,
             "left spools": 0 if dry_run else len(sweep(spool_dir)),
             "rows noted as sent back": forget_keys(warehouse, spool_dir / "outbox", known, dry_run=dry_run),
         },
     )
+
+
+def _names_people(stream: Stream) -> bool:
+    return any(column.identifies == "person" for column in stream.columns)
 
 
 def _ids(given: Sequence[str]) -> list[str]:

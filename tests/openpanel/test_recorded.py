@@ -14,8 +14,10 @@ from connector.catalogue.reports import Chart, Funnel, Series
 from connector.http.budget import Unlimited
 from connector.openpanel.reports.config import Questions, streams
 from connector.records.fit import read_rows
-from connector.sandbox import READ
+from connector.sandbox import READ, serve
+from connector.sandbox import OpenPanel as Vendor
 
+HEADERS = {"openpanel-client-id": READ.id, "openpanel-client-secret": READ.secret}
 RECORDED = Path(__file__).parents[1] / "recorded" / "openpanel"
 DAY = date(2026, 11, 20)  # the last day of the recorded world
 
@@ -34,8 +36,11 @@ def answers(*prefixes):
 def land(tmp_path):
     """Land one day of a stream from a server that has one answer."""
 
-    def run(name, body, questions=None):
+    def run(name, body, questions=None, **others):
         def answer(request):
+            route = request.url.path.partition("/insights/acme-web/")[2]
+            if route in others:
+                return httpx.Response(200, json=others[route])
             if request.url.path == "/export/events":
                 return httpx.Response(
                     200, json={"meta": {"count": 0, "totalCount": 0, "pages": 0, "current": 1}, "data": []}
@@ -93,6 +98,68 @@ def test_metrics_land_whole(land, answer):
     for name, value in answer["body"]["metrics"].items():
         assert rows[0][name] == pytest.approx(value)
     assert json.loads(rows[0]["series"]) == answer["body"]["series"]
+
+
+def shape(name):
+    return json.loads((RECORDED / f"{name}.shape.json").read_text())["body"]
+
+
+def test_sessions_land_whole(land):
+    """Of two recorded sessions of the 11th, each in the part of the day in which it began."""
+    (answer,) = answers("in54")
+    body = answer.values[0]["body"]
+    moved = [row | {name: row[name].replace("2026-11-11", "2026-11-20") for name in ("created_at", "ended_at")}
+             for row in body]  # fmt: skip
+    receipt, rows = land("sessions", moved, metrics={"metrics": {"total_sessions": 2}, "series": []})
+    assert (receipt.strangers, receipt.misfits, receipt.landed, receipt.announced) == (frozenset(), 0, 2, 2)
+    for row, sent in zip(rows, moved, strict=True):
+        assert {name: row[name] for name in sent if name not in ("created_at", "ended_at", "country")} == {
+            name: value for name, value in sent.items() if name not in ("created_at", "ended_at", "country")
+        }
+        assert f"{row['created_at']:%Y-%m-%d %H:%M:%S.%f}"[:-3] == sent["created_at"]
+    assert [row["country"] for row in rows] == [None, "GB"]
+
+
+def test_profiles_land_whole(land):
+    (answer,) = answers("in53")
+    body = answer.values[0]["body"]
+    receipt, rows = land("profiles", body)
+    assert (receipt.strangers, receipt.misfits, receipt.landed) == (frozenset(), 0, len(body))
+    assert [json.loads(row["properties"]) for row in rows] == [sent["properties"] for sent in body]
+    assert [(row["id"], row["is_external"], row["groups"]) for row in rows] == [
+        (sent["id"], sent["is_external"], sent["groups"]) for sent in body
+    ]
+
+
+def test_groups_land_whole(land):
+    (answer,) = answers("in55")
+    body = answer.values[0]["body"]
+    receipt, rows = land("groups", body, **{"groups/types": {"types": ["company"]}})
+    assert (receipt.strangers, receipt.misfits, receipt.landed) == (frozenset(), 0, len(body))
+    assert {(row["id"], row["type"], row["name"]) for row in rows} == {
+        (sent["id"], sent["type"], sent["name"]) for sent in body
+    }
+
+
+def test_entry_and_exit_pages_land_whole(land):
+    body = shape("in60_entry_exit")
+    receipt, rows = land("insights_entry_exit", body)
+    assert (receipt.strangers, receipt.misfits, receipt.landed) == (frozenset(), 0, 2 * len(body))
+    assert [row["sessions"] for row in rows if row["mode"] == "exit"] == [row["sessions"] for row in body]
+
+
+def test_the_simulated_server_answers_in_the_shapes_that_were_not_recorded():
+    vendor = Vendor()
+    vendor.add("e", at="2026-11-20T10:00:00Z", session_id="s", path="/", origin="https://shop.example.com")
+    vendor.add_group("g", type="company", name="G")
+    with serve(vendor.app) as base, httpx.Client(base_url=f"{base}/insights/demo", headers=HEADERS) as http:
+        day = {"startDate": "2026-11-20", "endDate": "2026-11-21"}
+        pages, types = http.get("pages/entry_exit", params=day).json(), http.get("groups/types").json()
+    assert [(key, type(value)) for key, value in pages[0].items()] == [
+        (key, type(value)) for key, value in shape("in60_entry_exit")[0].items()
+    ]
+    assert types == {"types": ["company"]}
+    assert types.keys() == shape("in61_group_types").keys()
 
 
 def test_live_lands(land):

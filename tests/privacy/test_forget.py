@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connector import EVENTS, Warehouse
+from connector import EVENTS, Warehouse, sync_day
+from connector.catalogue.openpanel import STREAMS
 from connector.cli.main import main
 from connector.dagster.checks import check_results
 from connector.warehouse.own_tables import create_receipts
@@ -110,6 +111,47 @@ def test_a_new_row_of_theirs_is_not_taken_for_the_one_that_is_missing(vendor, sy
     receipt = sync(DAY, stream=two_row_pages, incremental=True)
     assert (receipt.landed, receipt.forgotten, receipt.received) == (4, 2, 6)
     assert who(query) == [(BOB, 4)]
+
+
+@pytest.fixture
+def lists(vendor, openpanel, warehouse, tmp_path):
+    """Sessions of the day, and the profiles, land beside the events."""
+    vendor.add_profile(ADA, email="ada@x.example")
+    vendor.add_profile(BOB, email="bob@x.example")
+    for number, (who, device) in enumerate(((ADA, PHONE), (PHONE, PHONE), ("", TABLET), (BOB, TABLET), (ADA, "z"))):
+        vendor.add(f"s{number}", at=f"{DAY}T2{number % 4}:00:00Z", profile_id=who, device_id=device,
+                   session_id=f"s{number}")  # fmt: skip
+
+    def land(*names):
+        chosen = [stream for stream in STREAMS if stream.name in (names or ("sessions", "profiles"))]
+        return [sync_day(openpanel, one, DAY, warehouse=warehouse, spool_dir=tmp_path / "spool") for one in chosen]
+
+    return land
+
+
+def test_a_person_leaves_sessions_and_profiles_with_the_devices_that_any_table_knows(seen, sync, lists, forget, query):
+    """Her device "z" is known from sessions only; the anonymous profile of her phone is hers as well."""
+    sync(DAY), lists()
+    found = forget("--profile-id", ADA)
+    assert {table: line["rows"] for table, line in found.items() if "." in table} == {
+        "openpanel.events": 5 + 4, "openpanel.sessions": 4, "openpanel.profiles": 2,
+    }  # fmt: skip
+    assert query("select id from openpanel.sessions") == [("s3",)]
+    left = query("select id, email from openpanel.profiles order by 1")
+    assert left == [("c" * 32, ""), (BOB, "bob@x.example")]
+
+    again = lists()
+    assert [(receipt.landed, receipt.forgotten) for receipt in again] == [(1, 4), (2, 2)]
+    assert all(one.announced == one.landed + one.duplicates + one.forgotten for one in again)
+    assert query("select id, email from openpanel.profiles order by 1") == left
+
+
+def test_a_table_that_is_landed_first_after_a_person_was_forgotten_leaves_them_out(seen, sync, lists, forget, query):
+    sync(DAY)
+    forget("--profile-id", ADA)
+    lists()
+    assert query("select id from openpanel.profiles order by 1") == [("c" * 32,), (BOB,)]
+    assert (ADA,) not in query("select profile_id from openpanel.sessions")
 
 
 def test_devices_can_be_kept(seen, sync, forget, query):

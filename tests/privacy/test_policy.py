@@ -8,8 +8,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from connector import EVENTS, SettingsError
-from connector.catalogue.openpanel import CHARTS
+from connector import EVENTS, SettingsError, Warehouse, sync_day
+from connector.catalogue.openpanel import CHARTS, STREAMS
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.openpanel.settings import OpenPanelSettings
 from connector.privacy.policy import Privacy
@@ -18,6 +18,7 @@ from connector.settings import Environment
 from connector.stream import Page
 from connector.warehouse.coverage import under_other_rules
 from tests.conftest import DAY
+from tests.factories import openpanel_client
 from tests.landing.test_day import page as page_of
 from tests.privacy.conftest import KEY, RULES
 
@@ -301,6 +302,42 @@ def test_a_bottomless_value_is_refused_and_not_a_crash():
     sent = Page(number=1, of=1, rows=1, announced=1, body=body)
     with pytest.raises(ContractError, match="nested too deeply"):
         Privacy({"openpanel.events": {"drop": ["**.email"]}}).protector(EVENTS).page(sent)
+
+
+LISTS = {"sessions", "profiles"}
+
+
+@pytest.mark.parametrize("stream", [one for one in STREAMS if one.name in LISTS], ids=lambda one: one.name)
+def test_a_table_of_people_that_the_rules_do_not_mention_is_refused(stream):
+    """It would be landed with the ids that the rules hash elsewhere. No request is sent."""
+    with pytest.raises(SettingsError, match=rf"without a word about {stream.table}.*`{stream.table}: {{}}`"):
+        Privacy({"openpanel.events": {"hash": ["profile_id"]}}, key=KEY).pages(stream, iter(()))
+    mentioned = Privacy({"openpanel.events": {"hash": ["profile_id"]}, stream.table: {}}, key=KEY)
+    assert list(mentioned.pages(stream, iter(()))) == []
+    assert list(Privacy({"userpilot.events": {"drop": ["user_agent"]}}).pages(stream, iter(()))) == []
+    assert list(Privacy({"openpanel.events": {"drop": ["city"]}}).pages(EVENTS, iter(()))) == []
+
+
+def test_lists_land_under_their_rules_with_hashes_that_join(vendor, url, tmp_path):
+    vendor.add_profile("ada", email="ada@x.example", first_name="Ada", properties={"phone": "1", "plan": "x"})
+    vendor.add("e", at="2026-03-04T10:00:00Z", profile_id="ada", device_id="d", session_id="s")
+    rules = {
+        "openpanel.events": {"hash": ["profile_id", "device_id", "**.email"]},
+        "openpanel.sessions": {"hash": ["profile_id", "device_id"]},
+        "openpanel.profiles": {"hash": ["id", "email"], "drop": ["first_name", "properties.phone"]},
+    }
+    store = Warehouse(tmp_path / "w.duckdb")
+    with openpanel_client(url, privacy=Privacy(rules, key=KEY)) as client:
+        for stream in [one for one in STREAMS if one.name in ("events", *LISTS)]:
+            sync_day(client, stream, DAY, warehouse=store, spool_dir=tmp_path / "s")
+    with store.read() as connection:
+        joined = connection.execute(
+            "select count(*) from openpanel.events e join openpanel.sessions s using (profile_id, device_id) "
+            "join openpanel.profiles p on p.id = e.profile_id where p.first_name is null "
+            'and p.properties::varchar = \'{"plan":"x"}\' and length(p.email) = 32'
+        ).fetchone()
+    assert joined == (1,)
+    assert b"ada@x.example" not in (tmp_path / "w.duckdb").read_bytes()
 
 
 def test_the_document_lists_every_personal_column():

@@ -399,6 +399,8 @@ TARGETS = (
     Target(name="openpanel insights_live", stream=_STREAMS["insights_live"], path="/insights/*", appends=True),
     Target(name="openpanel charts", stream=_STREAMS["charts"], path="/export/charts", questions=2),
     Target(name="openpanel funnels", stream=_STREAMS["funnels"], path="/insights/*"),
+    Target(name="openpanel sessions", stream=_STREAMS["sessions"], path="/insights/*/sessions"),
+    Target(name="openpanel profiles", stream=_STREAMS["profiles"], path="/insights/*/profiles"),
     Target(name="userpilot trigger", stream=EXPORTED, path=_EXPORTS),
     Target(name="userpilot list", stream=EXPORTED, path=f"{_EXPORTS}/jobs"),
     Target(name="userpilot show", stream=EXPORTED, path=f"{_EXPORTS}/jobs/*"),

@@ -119,10 +119,11 @@ def test_every_model_has_its_day_in_the_column_day(built):
         "group by 1",
     )
     assert len(found) == len([table for table in tables() if table.vendor])
+    never_renamed = {f"stg_{table.vendor}__{table.name}" for table in tables() if table.on_request}
     for row in found.itertuples():
         assert "day" in row.names, row.t
         earlier = {"event_day", "landed_day", "sampled_day", "metric_date"} & set(row.names)
-        assert earlier, row.t
+        assert earlier or row.t in never_renamed, row.t
         for name in earlier:
             query = f"select count(*) as n from staging.{row.t} where {name} is distinct from day"
             assert frame(built.path, query)["n"][0] == 0, (row.t, name)

@@ -43,7 +43,10 @@ class OpenPanelComponent(LandingComponent):
     reports: str = Field(
         default="", description="File of charts and funnels, relative to this one; OPENPANEL_REPORTS if empty."
     )
-    tables: list[str] = Field(default_factory=list, description="Tables to land, such as events; all if empty.")
+    tables: list[str] = Field(
+        default_factory=list,
+        description="Tables to land, such as events; if empty, all but those for which the reports file has to ask.",
+    )
     lookback_days: int | None = Field(default=None, ge=0, description="Days before yesterday landed every night.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

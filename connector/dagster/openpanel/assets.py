@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from connector.catalogue.openpanel import STREAMS
+from connector.catalogue.openpanel import USUAL
 from connector.dagster.checks import check_results, check_specs
 from connector.dagster.failures import failure
+from connector.dagster.openpanel.lists import listed_results, listed_specs
 from connector.dagster.reporting import (
     day_metadata,
     keep_receipts,
@@ -46,7 +47,7 @@ POOL = "openpanel_api"
 def openpanel_assets(
     *,
     start_date: date,
-    streams: Sequence[Stream] = STREAMS,
+    streams: Sequence[Stream] = USUAL,
     timezone: str = "",
     instance: str = "",
     translator: ConnectorTranslator | None = None,
@@ -60,7 +61,8 @@ def openpanel_assets(
 
     Args:
         start_date: the first partition.
-        streams: entries of the catalogue; see ``connector.openpanel.reports.config.streams`` for charts and funnels.
+        streams: entries of the catalogue, by default those that are landed without being asked for; see
+            ``connector.openpanel.reports.config.streams`` for charts and funnels.
         timezone: the organization's; insights, charts and funnels have its days. If left out, that of the resource, or
             of OPENPANEL_TIMEZONE, or UTC.
         instance: name of a second project; ``shop`` gives keys ``openpanel_shop/events``.
@@ -106,11 +108,13 @@ class _Made(Shared):
 
 
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
+    key = made.translator.key(stream)
+
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         op_tags={TABLE_TAG: stream.table, TIMEZONE_TAG: made.timezone},
         specs=[made.translator.spec(stream)],
-        check_specs=check_specs(stream, made.translator.key(stream)),
+        check_specs=[*check_specs(stream, key), *listed_specs(stream, key)],
         partitions_def=days_of(stream, made.start_date, made.timezone),
         backfill_policy=made.policy(stream),
         retry_policy=made.retry_policy,
@@ -128,8 +132,9 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
             for receipt in receipts:
                 numbers = pictures.get(receipt.day, {}) | day_metadata(receipt)
                 context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
-        yield dg.MaterializeResult(asset_key=made.translator.key(stream), metadata=run_metadata(stream, receipts))
-        yield from check_results(stream, made.translator.key(stream), receipts, target.warehouse())
+        yield dg.MaterializeResult(asset_key=key, metadata=run_metadata(stream, receipts))
+        yield from check_results(stream, key, receipts, target.warehouse())
+        yield from listed_results(stream, key, target)
 
     return _asset
 

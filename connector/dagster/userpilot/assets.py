@@ -4,7 +4,6 @@ No run waits: the sensor in ``export_sensor.py`` does. What was asked for is wri
 launcher can read it; the file ledger below the spool is for what happens between two lines of that log.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from connector.dagster.userpilot.export_log import (
 )
 from connector.errors import ContractError, InProgressError, RejectedError, SettingsError, SuddenDropError, UndatedError
 from connector.nights import ranges
-from connector.stream import SEEN, Receipt, Stream
+from connector.stream import Receipt, Stream
 from connector.userpilot.exports.job import Job
 from connector.userpilot.exports.request import Options, Request
 
@@ -328,12 +327,11 @@ def _of_run(receipts: Sequence["RangeReceipt"]) -> dict[str, Any]:
 
 def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     key = made.translator.key(stream)
-    spec = made.translator.spec(dataclasses.replace(stream, columns=(*stream.columns, *SEEN)))
 
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         op_tags={TABLE_TAG: stream.table},
-        specs=[spec],
+        specs=[made.translator.spec(stream)],
         retry_policy=made.retry_policy,
         pool=made.pool,
     )

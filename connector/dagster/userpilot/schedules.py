@@ -15,6 +15,7 @@ from connector.dagster.runs import (
     name_of,
     range_tags,
     runs_under_way,
+    snapshot_schedule,
     table_of,
     unfinished,
 )
@@ -126,22 +127,10 @@ def userpilot_lookups_schedule(
     warehouse: WarehouseResource | None = None,
 ) -> dg.ScheduleDefinition:
     """Land what the vendor lists now; what vanished since stays in the tables, marked."""
-    chosen = [asset for asset in assets if asset.partitions_def is None]
-    target = warehouse or WarehouseResource()
-
-    @dg.schedule(
+    return snapshot_schedule(
+        [asset for asset in assets if asset.partitions_def is None],
         name=name,
-        cron_schedule=cron,
-        execution_timezone="UTC",
-        job=asset_job(name, chosen),
+        cron=cron,
         description="Lands the names of features, flows, surveys and properties that events refer to.",
+        warehouse=warehouse or WarehouseResource(),
     )
-    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if run := runs_under_way(context, name, [asset.key for asset in chosen], target):
-            return dg.SkipReason(run)
-        return dg.RunRequest(
-            run_key=f"{name}:{context.scheduled_execution_time.isoformat()}",
-            tags={WAREHOUSE_TAG: target.fingerprint()},
-        )
-
-    return _schedule

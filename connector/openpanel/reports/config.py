@@ -63,6 +63,8 @@ INSIGHT_FIELDS = (
     "utm_term", "utm_content",
 )  # fmt: skip
 _NUMBERS = ("duration", "revenue", "longitude", "latitude")
+# Streams that cost many requests, or that no page of the vendor promises.
+ON_REQUEST_ONLY = tuple(stream.name for stream in STREAMS if not stream.by_default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Questions:
         charts, funnels: each with a unique name.
         dimensions: a subset of the 18 breakdowns; all if empty.
         filters: for all insights.
+        also: names of streams that are landed only where they are asked for, such as ``profiles``.
 
     Raises:
         SettingsError: names the chart, the key and the allowed values.
@@ -84,6 +87,7 @@ class Questions:
     funnels: tuple[Funnel, ...] = ()
     dimensions: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
+    also: tuple[str, ...] = ()
     _where: str = field(default="reports", repr=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +101,8 @@ class Questions:
             where = f"{self._where}.insights.filters.{one.name}"
             _one_of(one.name, INSIGHT_FIELDS, f"{where}.name")
             _check_filter(one, where)
+        for name in self.also:
+            _one_of(name, ON_REQUEST_ONLY, f"{self._where}.also")
 
     @classmethod
     def from_environment(cls, env: Environment, *, dimensions: Sequence[str]) -> "Questions":
@@ -113,7 +119,7 @@ class Questions:
 
     @classmethod
     def load(cls, file: Path, *, dimensions: Sequence[str]) -> "Questions":
-        """Read a YAML file with the keys ``events``, ``charts``, ``funnels`` and ``insights``.
+        """Read a YAML file with the keys ``events``, ``charts``, ``funnels``, ``insights`` and ``also``.
 
         Args:
             file: its path.
@@ -136,6 +142,7 @@ class Questions:
             ),
             dimensions=top.insights.dimensions,
             filters=shaped(_filters(top.insights.filters), tuple[Filter, ...], f"{where}.insights.filters"),
+            also=top.also,
             _where=where,
         )
 
@@ -152,6 +159,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     charts: dict[str, dict[str, Any]] = {}
     funnels: dict[str, dict[str, Any]] = {}
     insights: _Insights = _Insights()
+    also: tuple[str, ...] = ()
 
 
 def _chart(name: str, body: dict[str, Any], where: str) -> Chart:
@@ -271,7 +279,7 @@ def asked_for(stream: Stream) -> bool:
 
 
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
-    """The streams of the catalogue with the report config in their queries."""
+    """The streams of the catalogue with the report config in their queries; those of ``also`` are ``by_default``."""
     config = questions or Questions()
 
     def configured(query: Query) -> Query:
@@ -289,4 +297,7 @@ def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
                 return replace(query, funnels=config.funnels)
         return query
 
-    return tuple(replace(stream, query=configured(stream.query)) for stream in STREAMS)
+    return tuple(
+        replace(stream, query=configured(stream.query), by_default=stream.by_default or stream.name in config.also)
+        for stream in STREAMS
+    )

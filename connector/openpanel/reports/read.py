@@ -1,4 +1,4 @@
-"""Reads insights, charts, funnels and the live count: one day of each, as rows with a date.
+"""Reads insights, charts, funnels, lists and the live count: one day of each, as rows with a date.
 
 The vendor answers with aggregates over the requested period, without a date column and in the organization's timezone.
 Here every request covers exactly one day. ``CONTRACT.md`` tells what the server does with days, cursors and labels;
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connector.catalogue.openpanel import ChartsQuery, FunnelsQuery, ListQuery, LiveQuery, MetricsQuery
+from connector.catalogue.openpanel_lists import EntryExitQuery, GroupsQuery, ProfilesQuery, SessionsQuery
 from connector.catalogue.reports import Chart, Filter, Series
 from connector.errors import ContractError, SettingsError
 from connector.http.client import Http
@@ -31,6 +32,7 @@ from connector.openpanel.reports.chart_answer import (
 from connector.openpanel.reports.chart_days import ChartRequest, buckets, chart_requests, period_of
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.reports.funnels import Funnels
+from connector.openpanel.reports.lists import Lists
 from connector.openpanel.reports.timezone import verify_timezone
 from connector.records.fit import read_rows
 from connector.stream import Page, Stream
@@ -60,7 +62,8 @@ class Reports:
 
     def __init__(self, http: Http, project_id: str, timezone: str, *, at_once: int, newest_today: NewestToday) -> None:
         self._api, self._zone, self._at_once = ReportApi(http, project_id), ZoneInfo(timezone), at_once
-        self._funnels, self._newest_today, self._verified = Funnels(self._api), newest_today, False
+        self._funnels, self._lists = Funnels(self._api), Lists(self._api, self._zone)
+        self._newest_today, self._verified = newest_today, False
 
     def verify(self, meter: Meter | None, where: str) -> None:
         """Check on the first call that project and timezone are the organization's: one request, two with events today.
@@ -85,8 +88,27 @@ class Reports:
             ContractError: an answer does not have the promised shape.
         """
         self.verify(meter, stream.partition(day))
-        calls = self._calls(ReportRequest(stream, day, meter))
-        yield from _pages(ahead(calls, at_once=self._at_once), stream, stream.partition(day))
+        request = ReportRequest(stream, day, meter)
+        answers = self._list(request) or ahead(self._calls(request), at_once=self._at_once)
+        yield from _pages(answers, stream, stream.partition(day))
+
+    def count_day(self, stream: Stream, day: date, *, meter: Meter | None = None) -> int:
+        """The vendor's own count of sessions on one local day; see :meth:`Lists.count_sessions`."""
+        self.verify(meter, stream.partition(day))
+        return self._lists.count_sessions(ReportRequest(stream, day, meter))
+
+    def _list(self, request: ReportRequest) -> Iterator[ReportRows] | None:
+        """The answers of a list, one after the other, because the next request depends on the last; None for others."""
+        match request.stream.query:
+            case EntryExitQuery():
+                return self._lists.entry_exit(request)
+            case SessionsQuery():
+                return self._lists.sessions(request)
+            case ProfilesQuery():
+                return self._lists.profiles(request)
+            case GroupsQuery():
+                return self._lists.groups(request)
+        return None
 
     def _calls(self, request: ReportRequest) -> Iterable[Callable[[], ReportRows]]:
         """One call for each answer of the day."""

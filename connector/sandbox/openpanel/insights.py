@@ -12,6 +12,7 @@ from connector.sandbox.messages import Answer, RefusalError, Request
 from connector.sandbox.openpanel import auth, insights_sums
 from connector.sandbox.openpanel.answers import as_json, server_error
 from connector.sandbox.openpanel.funnel import insights_funnel
+from connector.sandbox.openpanel.insights_lists import UNDOCUMENTED
 from connector.sandbox.openpanel.insights_sums import DIMENSIONS, PREFIXES, Report, Row
 from connector.sandbox.openpanel.newer_insights import NewerInsights
 from connector.sandbox.openpanel.periods import Period, documented_period, local_period, usual_interval
@@ -59,7 +60,7 @@ class Insights:
             return lambda request: self._rows(request, named, name)
         if name == "funnel" and self.state.funnel == "insights":
             return lambda request: insights_funnel(self.state, request, lambda: self.project(request, named))
-        if not self._old and not self._documented:
+        if name in UNDOCUMENTED if self._documented else not self._old:
             return self._newer.route(name, lambda request: self.project(request, named))
         return None
 

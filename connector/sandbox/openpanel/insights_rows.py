@@ -21,7 +21,7 @@ _SESSION_SYSTEM = ("device", "brand", "model", "browser", "browser_version", "os
 _SESSION_UTM = ("utm_medium", "utm_source", "utm_campaign", "utm_content", "utm_term")
 
 
-def _blank(at: int) -> str:
+def blank(at: int) -> str:
     """``2026-11-13 10:00:00.123``, UTC."""
     return iso(at).replace("T", " ").removesuffix("Z")
 
@@ -29,14 +29,14 @@ def _blank(at: int) -> str:
 def event_row(event: Event) -> Row:
     """One stored event with every column."""
     row: dict[str, Any] = {name: getattr(event, name) for name in _EVENT_COLUMNS}
-    row["created_at"] = _blank(event.at)
+    row["created_at"] = blank(event.at)
     if event.imported_at is not None:
         row["imported_at"] = f"{datetime.fromtimestamp(event.imported_at // 1000, UTC):%Y-%m-%d %H:%M:%S}"
     return row
 
 
 def session_row(session: Session) -> Row:
-    """One session. The real table may contain several versions of it."""
+    """One session in its newest version."""
     entry = session.entry
     return {
         "id": session.id,
@@ -44,8 +44,8 @@ def session_row(session: Session) -> Row:
         "profile_id": session.profile_id,
         "device_id": entry.device_id,
         "groups": session.groups,
-        "created_at": _blank(session.start),
-        "ended_at": _blank(session.end),
+        "created_at": blank(session.start),
+        "ended_at": blank(session.end),
         "is_bounce": session.is_bounce,
         "entry_origin": entry.origin,
         "entry_path": entry.path,
@@ -74,8 +74,8 @@ def profile_row(project: Project, profile: Profile) -> Row:
         "properties": flat(profile.properties),
         "project_id": project.id,
         "is_external": profile.is_external,
-        "created_at": _blank(profile.created_at),
-        "last_seen_at": _blank(profile.last_seen_at),
+        "created_at": blank(profile.created_at),
+        "last_seen_at": blank(profile.last_seen_at),
         "groups": profile.groups,
     }
 

@@ -1,8 +1,8 @@
-"""The newer Insights routes with recorded answers: lists of stored rows, and a few sums.
+"""The newer Insights routes: a few sums, stored events, one person or group; the lists are in `insights_lists`.
 
-No route has pages, and the lists of events and sessions have no order. Dates are wall time exactly as written, so a
-last day without a time is left out. Retention, engagement, flows, reports and Search Console are not simulated. The
-filters of the lists are plain comparisons.
+No route has pages, and the list of events has no order. Dates are wall time exactly as written, so a last day without a
+time is left out. Retention, engagement, flows, reports and Search Console are not simulated. The filters of the lists
+are plain comparisons.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from connector.sandbox.messages import Answer, Request
 from connector.sandbox.openpanel import insights_sums
 from connector.sandbox.openpanel.answers import as_json, server_error
 from connector.sandbox.openpanel.export_rows import profile_json
-from connector.sandbox.openpanel.insights_rows import event_row, group_row, profile_row, session_row
+from connector.sandbox.openpanel.insights_lists import ASKED, InsightsLists, dated
+from connector.sandbox.openpanel.insights_rows import event_row, group_row, profile_row
 from connector.sandbox.openpanel.insights_sums import Report
 from connector.sandbox.openpanel.periods import newer_period
 from connector.sandbox.openpanel.report_query import Given
@@ -36,18 +37,6 @@ _TRAFFIC = {
     "traffic/geo": ["country", "region", "city"],
     "traffic/devices": ["device", "browser", "os"],
 }
-_ASKED = {
-    "path": "path",
-    "country": "country",
-    "city": "city",
-    "device": "device",
-    "browser": "browser",
-    "os": "os",
-    "referrer": "referrer",
-    "referrerName": "referrer_name",
-    "referrerType": "referrer_type",
-    "profileId": "profile_id",
-}
 _LABELS = {1: "DAU", 7: "WAU", 30: "MAU"}
 
 
@@ -63,9 +52,7 @@ class NewerInsights:
             "pages/performance": self._performance,
             "events": self._events,
             "events/names": self._names,
-            "sessions": self._sessions,
-            "profiles": self._profiles,
-            "groups": self._groups,
+            **InsightsLists(state).routes(),
         }
 
     def names(self) -> list[str]:
@@ -81,7 +68,7 @@ class NewerInsights:
             return lambda request: self._routes[name](request, ask)
         if head == "profiles" and rest and "/" not in rest:
             return lambda request: self._profile(request, ask, unquote(rest))
-        if head == "groups" and rest and rest != "types":
+        if head == "groups" and rest:
             return lambda request: self._group(request, ask, unquote(rest))
         return None
 
@@ -93,15 +80,8 @@ class NewerInsights:
         period = newer_period(given.text("startDate"), given.text("endDate"), range_, self.state.now(), zone)
         return Report(project, self.state.sessions_of(project), period, [])
 
-    def _dated(self, request: Request) -> Given:
-        given = Given(request.params, self.state.wording)
-        given.text("startDate")
-        given.text("endDate")
-        given.range_or_none()
-        return given
-
     def _overview(self, request: Request, ask: Ask) -> Answer:
-        given = self._dated(request)
+        given = dated(request, self.state.wording)
         interval = given.choice("interval", ["hour", "day", "week", "month"], "day")
         given.done()
         report = self._report(ask(request), given)
@@ -112,13 +92,13 @@ class NewerInsights:
         return as_json({"summary": totals, "series": series, **echoed})
 
     def _traffic(self, request: Request, ask: Ask, columns: list[str]) -> Answer:
-        given = self._dated(request)
+        given = dated(request, self.state.wording)
         column = given.choice("breakdown", columns, columns[0])
         given.done()
         return as_json(insights_sums.dimension(self._report(ask(request), given).sessions, column))
 
     def _pages(self, request: Request, ask: Ask) -> Answer:
-        given = self._dated(request)
+        given = dated(request, self.state.wording)
         given.done()
         return as_json(insights_sums.pages(self._report(ask(request), given)))
 
@@ -142,7 +122,7 @@ class NewerInsights:
 
     def _performance(self, request: Request, ask: Ask) -> Answer:
         """Pages with the bounce rate of their sessions and the average minutes until the next page."""
-        given = self._dated(request)
+        given = dated(request, self.state.wording)
         search = (given.text("search") or "").lower()
         key = given.choice("sortBy", ["sessions", "pageviews", "bounce_rate", "avg_duration"], "sessions")
         order = given.choice("sortOrder", ["asc", "desc"], "desc")
@@ -171,9 +151,9 @@ class NewerInsights:
     # ---------- lists
 
     def _events(self, request: Request, ask: Ask) -> Answer:
-        given = self._dated(request)
+        given = dated(request, self.state.wording)
         names = given.texts("eventNames")
-        wanted = {column: text for name, column in _ASKED.items() if (text := given.text(name)) is not None}
+        wanted = {column: text for name, column in ASKED.items() if (text := given.text(name)) is not None}
         limit = given.whole("limit", 20, 1, 100)
         given.done()
         report = self._report(ask(request), given, utc=True)
@@ -189,36 +169,6 @@ class NewerInsights:
     def _names(self, request: Request, ask: Ask) -> Answer:
         return as_json(list(dict.fromkeys(event.name for event in ask(request).events)))
 
-    def _sessions(self, request: Request, ask: Ask) -> Answer:
-        given = self._dated(request)
-        wanted = {column: text for name, column in _ASKED.items() if (text := given.text(name)) is not None}
-        limit = given.whole("limit", 20, 1, 100)
-        given.done()
-        report = self._report(ask(request), given, utc=True)
-        found = [
-            session
-            for session in report.sessions
-            if all(getattr(session.entry, column) == text for column, text in wanted.items())
-        ]
-        return as_json([session_row(session) for session in found[:limit]])
-
-    def _profiles(self, request: Request, ask: Ask) -> Answer:
-        """The known people. The real server lists anonymous devices too."""
-        given = Given(request.params, self.state.wording)
-        name, email = given.text("name"), given.text("email")
-        order = given.choice("sortOrder", ["asc", "desc"], "desc")
-        limit = given.whole("limit", 20, 1, 100)
-        given.done()
-        project = ask(request)
-        found = [
-            profile
-            for profile in project.profiles.values()
-            if (not name or name.lower() in f"{profile.first_name} {profile.last_name}".lower())
-            and (not email or email.lower() in profile.email.lower())
-        ]
-        found.sort(key=lambda profile: profile.created_at, reverse=order == "desc")
-        return as_json([profile_row(project, profile) for profile in found[:limit]])
-
     def _profile(self, request: Request, ask: Ask, named: str) -> Answer:
         given = Given(request.params, self.state.wording)
         limit = given.whole("eventLimit", 20, 1, 100)
@@ -231,19 +181,6 @@ class NewerInsights:
         return as_json(
             {"profile": profile_row(project, profile), "recentEvents": [event_row(event) for event in events]}
         )
-
-    def _groups(self, request: Request, ask: Ask) -> Answer:
-        given = Given(request.params, self.state.wording)
-        kind, search = given.text("type"), (given.text("search") or "").lower()
-        limit = given.whole("limit", 20, 1, 100)
-        given.done()
-        project = ask(request)
-        found = [
-            group_row(project, group)
-            for group in project.groups.values()
-            if (not kind or group.type == kind) and search in f"{group.id} {group.name}".lower()
-        ]
-        return as_json(found[:limit])
 
     def _group(self, request: Request, ask: Ask, named: str) -> Answer:
         given = Given(request.params, self.state.wording)

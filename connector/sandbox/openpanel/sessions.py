@@ -18,7 +18,8 @@ them. Its paths and origins are those of the first and the last event, also empt
 identified one, and every ``screen_view`` is a pageview.
 
 Rows without a session id (server-side, back-dated, imported without one) are in no session and so in none of these
-numbers. The real table has several versions of a session that is still growing; here there is always one.
+numbers. The real table has several versions of a session that is still growing; here there is one, to which
+`insights_lists` adds an older version on demand.
 """
 
 from bisect import bisect_left, bisect_right

@@ -40,6 +40,9 @@ class State:
         insights: ``whole``: up to 1000 rows, no paging; ``paged``: servers from before 2026-01-09, whose rows carry
             bounces and durations, whose pages hold 10 rows (50 at most), and which do not check the project. None:
             what the dialect has (the pages document paging).
+        unmerged: the event store has not merged yet: lists of sessions and profiles hold an older version of a row
+            beside the newest.
+        list_filters: the list of profiles reads ``filters``; servers from before about 2026-05-18 ignore them.
         funnel: which of the two funnel routes exists: ``insights``, ``export`` (documented once, never there) or
             ``none``. None: what the dialect has.
 
@@ -62,6 +65,8 @@ class State:
     visible_after: float = 0.0
     seed: int = 0
     insights: Literal["whole", "paged"] | None = None
+    unmerged: bool = False
+    list_filters: bool = True
     funnel: Literal["insights", "export", "none"] | None = None
 
     def __post_init__(self) -> None:
