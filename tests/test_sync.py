@@ -191,6 +191,6 @@ def test_a_full_spool_disk_is_said_and_nothing_lands(vendor, sync, hours, tmp_pa
 def test_an_unknown_kind_of_warehouse_is_refused_in_one_sentence(tmp_path):
     from connector import Warehouse
 
-    for name in ("md:analytics", "ducklake:postgres:host=x"):
+    for name in ("postgresql://db/analytics", "s3://bucket/x", "ducklake:x.duckdb", "md:"):
         with pytest.raises(RejectedError, match="WAREHOUSE"):
             Warehouse(name)
