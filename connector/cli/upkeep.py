@@ -74,7 +74,9 @@ def run_forget(options: argparse.Namespace) -> int:
     if gone.left_until:
         until = f"{gone.left_until:%Y-%m-%d %H:%M} UTC"
         text = f"older snapshots hold these rows for those who read them; connector maintain removes them after {until}"
-        say_result(text, {"left_until": gone.left_until.isoformat()} if options.json else None)
+        say_result(
+            text, {"table": "older snapshots", "left_until": gone.left_until.isoformat()} if options.json else None
+        )
     if not options.json and not options.dry_run:
         say_result("build what is made from these tables once more: dbt build --full-refresh")
     return DONE

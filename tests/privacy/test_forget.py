@@ -13,6 +13,7 @@ from connector.cli.main import main
 from connector.dagster.checks import check_results
 from connector.warehouse.own_tables import create_receipts
 from tests.conftest import DAY
+from tests.kinds import only
 from tests.privacy.conftest import KEY
 
 NEXT = DAY + timedelta(days=1)
@@ -239,6 +240,7 @@ def test_an_empty_id_is_not_a_person(arguments, tmp_path, monkeypatch, capsys):
     assert "SettingsError" in capsys.readouterr().err
 
 
+@only("file")  # of a lake, tests/scale reads every file
 def test_the_documented_copy_leaves_no_byte_behind(seen, sync, forget, tmp_path):
     """Deleting leaves bytes in the file until they are overwritten; the document says how to be rid of them."""
     sync(DAY)

@@ -79,7 +79,7 @@ def test_what_the_service_says_is_told_without_the_token(token, monkeypatch, sai
 
 
 def test_a_day_lands_and_is_read(stand_in, vendor, sync):
-    vendor.load_sample(DAY)
+    vendor.load_sample(DAY, DAY)
     receipt = sync(warehouse=stand_in)
     assert sync(warehouse=stand_in).replaced == receipt.landed
     with stand_in.read() as connection:
