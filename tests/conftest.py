@@ -19,6 +19,7 @@ from connector.sandbox import serve, serve_userpilot
 from connector.userpilot.exports.request import Request
 from connector.userpilot.exports.run import Exports
 from tests.factories import ALL_TYPES, FIRST, LAST, NOW, Clock, openpanel_client, userpilot_client
+from tests.kinds import KIND, closed_lakes, lakes_for_files, stop_servers
 from tests.postgres import each_state, postgres  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +34,19 @@ hypothesis.settings.load_profile("same")
 LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py")
 
 
+OURS = ("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "DUCKLAKE_", "MOTHERDUCK_", "PG", "AWS_")
+
 # Folders and files whose tests start daemons, kill processes or build dbt projects; `make quick` leaves them out.
-PROCESSES = {"e2e", "soak", "test_killed.py", "test_concurrent.py", "test_timezones.py", "test_dbt.py", *LONGEST}
+PROCESSES = {
+    "e2e",
+    "soak",
+    "test_killed.py",
+    "test_concurrent.py",
+    "test_timezones.py",
+    "test_dbt.py",
+    "scale",
+    *LONGEST,
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +71,7 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         # Proxies and certificates of the machine would decide which way requests go.
-        ours = name.startswith(("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "SSL")) or name.lower().endswith("_proxy")
+        ours = name.startswith((*OURS, "SSL")) or name.lower().endswith("_proxy")
         if ours or name in {"WAREHOUSE", "SPOOL_DIR", "START_DATE"}:
             monkeypatch.delenv(name)
     # A developer's own .env is not the tests'.
@@ -89,6 +101,19 @@ def openpanel(url: str, tmp_path: Path) -> Iterator[OpenPanel]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without their waits; how often is what these tests are about."""
     monkeypatch.setattr(connector.http.client.Http, "_pause", lambda *_, **__: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_stopped() -> Iterator[None]:
+    yield from stop_servers()
+
+
+@pytest.fixture(autouse=KIND != "file")
+def _lakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is named as a file is a lake, if WAREHOUSE_KIND says so."""
+    lakes_for_files(monkeypatch)
+    yield
+    closed_lakes()
 
 
 @pytest.fixture

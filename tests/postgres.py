@@ -10,6 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-USER, PASSWORD = "connector", "p@ss/word%41 of postgres"
+USER, PASSWORD = "connector", "p@ss/word%41 of 'pöstgres'"
 
 
 @cache
@@ -57,7 +58,7 @@ class Postgres:
     def __init__(self, programs: Path) -> None:
         self.port, self._programs, self._folder = free_port(), programs, open_folder("connector-postgres-")
         password = self._folder / "password"
-        password.write_text(PASSWORD)
+        password.write_text(PASSWORD, encoding="utf-8")
         password.chmod(0o644)
         self._data, self._process = self._folder / "data", None
         command = [
@@ -108,8 +109,9 @@ class Postgres:
         return self.url(name)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def serve_postgres() -> Iterator[Postgres]:
+    """A server for as long as the block lasts; the test is skipped with a reason where there is no PostgreSQL."""
     programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed here (apt-get install postgresql)")
@@ -118,6 +120,12 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with serve_postgres() as server:
+        yield server
 
 
 @pytest.fixture(params=["files", "postgres"])

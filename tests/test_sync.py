@@ -15,6 +15,7 @@ from connector import (
     Warehouse,
 )
 from tests.conftest import DAY
+from tests.kinds import only
 
 TWO_ROW_PAGES = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
 
@@ -42,6 +43,7 @@ def test_a_day_lands_with_all_its_fields(vendor, sync, query, hours):
     assert query(f"select distinct {property_}, groups, project_id from openpanel.events") == [("5", ["acme"], "demo")]
 
 
+@only("file")  # a lake has one name, which no schema has
 def test_nothing_is_asked_for_a_file_that_has_the_schemas_name(vendor, tmp_path, sync, hours):
     with pytest.raises(SettingsError, match=r"openpanel\.duckdb"):
         sync(warehouse=Warehouse(tmp_path / "openpanel.duckdb"))
@@ -191,6 +193,6 @@ def test_a_full_spool_disk_is_said_and_nothing_lands(vendor, sync, hours, tmp_pa
 def test_an_unknown_kind_of_warehouse_is_refused_in_one_sentence(tmp_path):
     from connector import Warehouse
 
-    for name in ("md:analytics", "ducklake:postgres:host=x"):
+    for name in ("postgresql://db/analytics", "s3://bucket/x", "ducklake:x.duckdb", "md:"):
         with pytest.raises(RejectedError, match="WAREHOUSE"):
             Warehouse(name)

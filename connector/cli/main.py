@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from connector.cli import nightly, openpanel, properties, upkeep, userpilot
+from connector.cli import lakes, nightly, openpanel, properties, upkeep, userpilot
 from connector.cli.log import log, logging_to_stderr
 from connector.cli.output import DONE, FAILED, IN_PROGRESS, WRONG_ARGUMENTS, WrongArgumentsError, say, say_error
 from connector.errors import ConnectorError, InProgressError, SettingsError
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--quiet", action="store_true", help="tell errors only; what --json prints stays")
     shared.add_argument("--log-format", choices=("text", "json"), default="text", help="of the lines on standard error")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for module in (nightly, openpanel, userpilot, properties, upkeep):
+    for module in (nightly, openpanel, userpilot, properties, upkeep, lakes):
         module.add_verbs(verbs, shared)
     verb = verbs.add_parser("sandbox", parents=[shared], help="both vendors on this machine, filled with sample data")
     verb.add_argument("--port", type=int, default=8890, help="and the two after it")

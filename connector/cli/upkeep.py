@@ -71,6 +71,12 @@ def run_forget(options: argparse.Namespace) -> int:
         say_result(text, {**asdict(one), "dry_run": options.dry_run} if options.json else None)
     for what, count in gone.elsewhere.items():
         say_result(f"{what}  {count} {word}", {"table": what, "rows": count} if options.json else None)
+    if gone.left_until:
+        until = f"{gone.left_until:%Y-%m-%d %H:%M} UTC"
+        text = f"older snapshots hold these rows for those who read them; connector maintain removes them after {until}"
+        say_result(
+            text, {"table": "older snapshots", "left_until": gone.left_until.isoformat()} if options.json else None
+        )
     if not options.json and not options.dry_run:
         say_result("build what is made from these tables once more: dbt build --full-refresh")
     return DONE

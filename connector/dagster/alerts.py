@@ -255,7 +255,7 @@ def _bad_days(
         looked_at.add(("broken", table))
         found |= {("broken", table, day): "" for day in _failed_days(instance, asset)}
     with suppress(ConnectorError):
-        store = Warehouse(target.warehouse().name, lock_wait=5.0)
+        store = Warehouse(target.url, lock_wait=5.0)
         failed = [(table, day) for _, table, day in found]
         moved, receipts, said = moved_days(store, list(by_day)), landed_tables(store), failures_of(store, failed)
         looked_at |= {(state, table) for state in ("moved", "missing") for table in by_day}

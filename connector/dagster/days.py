@@ -23,7 +23,7 @@ LOCK_WAIT = 10.0
 def receipts(context: dg.ScheduleEvaluationContext, target: WarehouseResource) -> dict[str, Landed] | None:
     """What the receipts say of every table; None if the warehouse is busy or cannot be opened, which is logged."""
     try:
-        return landed_tables(Warehouse(target.warehouse().name, lock_wait=LOCK_WAIT))
+        return landed_tables(Warehouse(target.url, lock_wait=LOCK_WAIT))
     except ConnectorError as error:
         context.log.warning(f"{error.what}; days that are missing are asked for in the next night")
         return None

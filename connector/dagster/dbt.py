@@ -356,6 +356,7 @@ def _build(
     arguments += ["--indirect-selection", "cautious"]
     with _named(warehouse):
         invocation = client.cli(arguments, context=context)
+        _stay_in_memory(invocation.adapter)
         try:
             events = list(invocation.stream().fetch_column_metadata())
         finally:
@@ -403,12 +404,22 @@ def _rows(
 @contextmanager
 def _named(warehouse: Warehouse) -> Iterator[None]:
     """The profile reads WAREHOUSE, and dbt runs in the project's folder, where a relative path is another file."""
-    before = os.environ.get("WAREHOUSE")
-    os.environ["WAREHOUSE"] = str(Path(warehouse.name).expanduser().absolute())
-    try:
-        yield
-    finally:
-        os.environ.pop("WAREHOUSE") if before is None else os.environ.__setitem__("WAREHOUSE", before)
+    with warehouse.building() as variables:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def _stay_in_memory(adapter: Any) -> None:
+    """For columns and lineage dagster-dbt opens the profile's path read-only, and of ``:memory:`` it makes a file."""
+    credentials = getattr(getattr(adapter, "config", None), "credentials", None)
+    if Path(getattr(credentials, "path", "")).name == ":memory:":
+        credentials.path = ":memory:"  # type: ignore[union-attr]
+        credentials.config_options.pop("access_mode", None)  # type: ignore[union-attr]
 
 
 def _let_go(adapter: Any) -> None:

@@ -19,7 +19,7 @@ from connector.errors import SettingsError
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.userpilot.settings import UserpilotSettings
-from connector.warehouse.connection import Connection, Warehouse
+from connector.warehouse.connection import At, Connection, Warehouse
 
 # Loading definitions needs no HTTP: clients are imported when a run or a tick makes one.
 if TYPE_CHECKING:
@@ -116,27 +116,31 @@ class UserpilotResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class WarehouseResource(DuckDBResource):
-    """A DuckDBResource that waits for the file's lock, closes after errors, and can open read-only.
+    """A DuckDBResource that waits for the warehouse's lock, closes after errors, and can open read-only.
 
     Attributes:
-        database: a file path; WAREHOUSE if empty.
+        database: a file path or a URL, as WAREHOUSE has it; WAREHOUSE if empty.
         spool_dir: where files wait before they are landed; SPOOL_DIR if empty.
         lock_wait: seconds to wait for other processes.
     """
 
-    database: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
+    database: str = Field(default="", description="A DuckDB file or a URL; WAREHOUSE or warehouse.duckdb if empty.")
     spool_dir: str = Field(default="", description="Staged files before they are landed; SPOOL_DIR if empty.")
     lock_wait: float = Field(default=300.0, description="Seconds to wait while another process holds the file.")
 
     def warehouse(self) -> Warehouse:
         """The connector's own handle: opened late, closed early."""
-        return Warehouse(self._settings().warehouse, lock_wait=self.lock_wait)
+        return Warehouse(self.url, lock_wait=self.lock_wait)
+
+    @property
+    def url(self) -> str:
+        """What names the warehouse. May hold a password, so it is never shown."""
+        return self._settings().warehouse
 
     def fingerprint(self) -> str:
         """Which warehouse this is, in a few characters; empty while its settings cannot be read."""
         with suppress(SettingsError):
-            path = Path(self._settings().warehouse).expanduser().absolute()
-            return hashlib.sha256(str(path).encode()).hexdigest()[:FINGERPRINT]
+            return hashlib.sha256(self.warehouse().url.encode()).hexdigest()[:FINGERPRINT]
         return ""
 
     @property
@@ -150,9 +154,13 @@ class WarehouseResource(DuckDBResource):
             yield connection
 
     @contextmanager
-    def get_reader(self) -> Iterator[Connection]:
-        """A connection that only reads; many may read at once."""
-        with self.warehouse().read() as connection:
+    def get_reader(self, at: At | None = None) -> Iterator[Connection]:
+        """A connection that only reads; many may read at once.
+
+        Args:
+            at: a moment, or the number of a snapshot: the warehouse as it was then. Lakes only.
+        """
+        with self.warehouse().read(at=at) as connection:
             yield connection
 
     def _settings(self) -> Settings:

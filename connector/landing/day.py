@@ -20,7 +20,7 @@ from connector.privacy.forget import leave_out
 from connector.records.fit import refitted
 from connector.spool import Spool, spool_pages
 from connector.stream import Page, Receipt, Stream
-from connector.warehouse.connection import UnreadError, Warehouse
+from connector.warehouse.connection import UnreadError, Warehouse, retry_conflicts
 from connector.warehouse.own_tables import insert
 from connector.warehouse.sql import columns, literal
 
@@ -90,11 +90,11 @@ def land_spool(
     where = stream.table if stream.history else stream.partition(day)
     spool.verify(where)
     try:
-        return _landed(warehouse, stream, spool, strategy, meter or Meter())
+        return retry_conflicts(lambda: _landed(warehouse, stream, spool, strategy, meter or Meter()))
     except UnreadError:
         again = _respooled(spool, stream, where)
     try:
-        return _landed(warehouse, stream, again, strategy, meter or Meter())
+        return retry_conflicts(lambda: _landed(warehouse, stream, again, strategy, meter or Meter()))
     except UnreadError as error:
         raise ContractError(error.what, where=error.where, next_step=error.next_step) from None
 
@@ -169,6 +169,7 @@ def _replace(work: Work, spool: Spool, day: date, *, allow_drop: bool) -> Counts
     landed = inserted - forgotten - duplicates
     if not allow_drop:
         guard_drop(work.where, before, landed)
+    work.replaced[day] = landed
     return Counts(received=inserted, landed=landed, duplicates=duplicates, replaced=before, forgotten=forgotten)
 
 

@@ -10,6 +10,7 @@ names the file, the line and what is wrong there.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from connector.catalogue.own import EXPORT_JOBS, LANDINGS
@@ -26,7 +27,7 @@ from connector.privacy.forget import leave_out
 from connector.records.files import File, check_header, looked_at
 from connector.redaction import excerpt
 from connector.stream import Stream
-from connector.warehouse.connection import UnreadError, Warehouse
+from connector.warehouse.connection import UnreadError, Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal, quoted
 
@@ -156,7 +157,7 @@ def land_files(
     how = _How(allow_drop=allow_drop, meter=meter or Meter())
     while True:
         try:
-            return landing.attempt(how)
+            return retry_conflicts(partial(landing.attempt, how))
         except UnreadError as error:
             if how.slowly:
                 raise ContractError(error.what, where=error.where, next_step=error.next_step) from None
@@ -258,6 +259,7 @@ class _Range:
         if not allow_drop:
             for day in days:
                 guard_drop(self._stream.partition(day.day), day.replaced, day.landed)
+        self._work.replaced.update({day.day: day.landed for day in days})
         return self._write_receipts(days, files, outside=outside, undated=undated)
 
     def _settle_days(self, before: Mapping[date, int]) -> tuple[DayReceipt, ...]:

@@ -11,7 +11,7 @@ from connector.catalogue.own import HASH_KEYS, LANDINGS
 from connector.errors import ConnectorError, SettingsError
 from connector.meter import Meter
 from connector.stream import Stream
-from connector.warehouse.connection import Warehouse
+from connector.warehouse.connection import Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create, create_receipts, insert
 from connector.warehouse.sql import literal, quoted, quoted_table
 
@@ -73,11 +73,13 @@ def record_failure(
         "landed_at": now,
         "forgotten": 0,
     }
-    with warehouse.write(where=stream.partitions(days[0], days[-1])) as connection:
-        connection.execute("begin")
-        create_receipts(connection)
-        insert(connection, LANDINGS, [{**failed, "day": day} for day in days])
-        connection.execute("commit")
+
+    def record() -> None:
+        with warehouse.transaction(where=stream.partitions(days[0], days[-1])) as connection:
+            create_receipts(connection)
+            insert(connection, LANDINGS, [{**failed, "day": day} for day in days])
+
+    retry_conflicts(record)
 
 
 def costs(meter: Meter) -> dict[str, object]:

@@ -37,6 +37,8 @@ def prepare(work: Work, hashed_with: str) -> None:
     if not present:
         work.db.execute(f"create schema if not exists {quoted(stream.schema)}")
         work.db.execute(f"create table {work.table} ({', '.join(f'{quoted(n)} {kind}' for n, kind in wanted.items())})")
+        if stream.hourly:  # events; other tables have few rows a day
+            work.warehouse.partition_by_day(work.db, work.table)
         _describe(work, columns_of_rows)
         return
     for name, kind in wanted.items():

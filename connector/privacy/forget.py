@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from connector.catalogue.own import FORGOTTEN, LANDINGS
 from connector.stream import Column, Stream
-from connector.warehouse.connection import Connection, Warehouse
+from connector.warehouse.connection import Connection, Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create
 from connector.warehouse.sql import literal, quoted, quoted_table, text
 
@@ -52,22 +52,20 @@ def remove_people(
     Raises:
         BusyError: another process kept the warehouse locked.
     """
-    found = []
-    with warehouse.read() if dry_run else warehouse.write() as connection:
-        known = _tables(connection)
-        if not dry_run:
-            connection.execute("begin")
-            create(connection, FORGOTTEN)
-        tables = [(_Table(connection, stream, hashed), ids) for stream, ids in people if stream.table in known]
-        used: dict[str, set[str]] = {}
-        for table, ids in tables if devices else ():
-            used.setdefault(table.schema, set()).update(table.devices(ids))
-        for table, ids in tables:
-            found.append(table.forget(ids, sorted(used.get(table.schema, ())), dry_run=dry_run))
-        if not dry_run:
-            connection.execute("commit")
-            connection.execute("checkpoint")
-    return found
+    wanted = list(people)
+
+    def remove() -> list[Removed]:
+        with warehouse.read() if dry_run else warehouse.transaction() as connection:
+            known = _tables(connection)
+            if not dry_run:
+                create(connection, FORGOTTEN)
+            tables = [(_Table(connection, stream, hashed), ids) for stream, ids in wanted if stream.table in known]
+            used: dict[str, set[str]] = {}
+            for table, ids in tables if devices else ():
+                used.setdefault(table.schema, set()).update(table.devices(ids))
+            return [table.forget(ids, sorted(used.get(table.schema, ())), dry_run=dry_run) for table, ids in tables]
+
+    return retry_conflicts(remove)
 
 
 def instances(warehouse: Warehouse, stream: Stream) -> list[Stream]:

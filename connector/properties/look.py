@@ -6,11 +6,12 @@ its path with dots; numbers of list items become ``*``, so that ``items.0.sku`` 
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 
 from connector.catalogue.own import EVENT_DAYS, PROPERTY_DAYS
 from connector.catalogue.properties import EVENT_PROPERTIES, EventProperties
 from connector.privacy.forget import instances
-from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.connection import Connection, MissingTableError, Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create_properties
 from connector.warehouse.sql import literal, quoted, quoted_table
 
@@ -60,12 +61,14 @@ def look(warehouse: Warehouse, source: EventProperties) -> Looked:
     with warehouse.read() as connection:
         days = _days(connection, source)
     for day in days:
-        with warehouse.write(where=f"properties of {source.stream.partition(day)}") as connection:
-            create_properties(connection)
-            connection.execute("begin")
-            _look_at(connection, source, day)
-            connection.execute("commit")
+        retry_conflicts(partial(_look_at_one, warehouse, source, day))
     return Looked(source, tuple(days))
+
+
+def _look_at_one(warehouse: Warehouse, source: EventProperties, day: date) -> None:
+    with warehouse.transaction(where=f"properties of {source.stream.partition(day)}") as connection:
+        create_properties(connection)
+        _look_at(connection, source, day)
 
 
 def _days(connection: Connection, source: EventProperties) -> list[date]:
@@ -75,7 +78,8 @@ def _days(connection: Connection, source: EventProperties) -> list[date]:
         name
         for (name,) in connection.execute(
             "select schema_name || '.' || table_name from duckdb_tables() "
-            f"where schema_name = 'connector' or schema_name = {literal(source.stream.schema)}"
+            "where database_name = current_database() "
+            f"and (schema_name = 'connector' or schema_name = {literal(source.stream.schema)})"
         ).fetchall()
     }
     if not {source.stream.table, "connector.landings"} <= known:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connector.catalogue.tables import every_stream
-from connector.errors import BusyError, ConnectorError, SettingsError
+from connector.errors import ConnectorError, SettingsError
 from connector.health import Finding, fail, failed, ok, variables, warn
 from connector.http.connection import CERTIFICATES, certificates
 from connector.http.proxies import Proxies
@@ -230,39 +230,10 @@ def _warehouse(name: str) -> Iterator[Finding]:
         warehouse = Warehouse(name, lock_wait=2.0)
     except SettingsError:
         return  # reported with the settings
-    path = Path(name).expanduser()
-    place = _existing(path.parent)
-    yield _disk(f"{about} disk", place, "WAREHOUSE")
-    if not warehouse.exists():
-        if os.access(place, os.W_OK | os.X_OK):
-            yield ok(about, f"{name} does not exist yet; the first landing makes it.")
-        else:
-            yield fail(about, f"{place} is not writable.", "make it writable, or point WAREHOUSE somewhere else.")
-        return
-    if not os.access(path, os.W_OK):
-        yield fail(
-            about, f"{name} is read-only.", "make the file writable for this user, or point WAREHOUSE elsewhere."
-        )
-        return
-    if not os.access(path.parent, os.W_OK):
-        yield fail(
-            about, f"the folder of {name} is read-only.", "make it writable: DuckDB keeps its log beside the file."
-        )
-        return
-    try:
-        with warehouse.read() as connection:
-            found = connection.execute("select count(*), version() from duckdb_tables()").fetchone()
-    except BusyError as error:
-        yield warn(about, error.what + ".", "if that is a run, all is well; else close the program that has it open.")
-        return
-    except ConnectorError as error:
-        yield failed(about, error)
-        return
-    if path.stat().st_mode & 0o077:
-        yield warn(about, f"others on this machine can read {name}.", "run: chmod 600 on it, if that is not wanted.")
-    rows, version = found or (0, "")
-    size = path.stat().st_size / 2**20
-    yield ok(about, f"{name} opens: {rows} tables, {size:,.0f} MiB, DuckDB {version}.")
+    if warehouse.place is not None:
+        yield _disk(f"{about} disk", _existing(warehouse.place), "WAREHOUSE")
+    for one in warehouse.remarks():
+        yield Finding(about=about, level=one.level, said=one.said, todo=one.todo)
 
 
 def _changed_rules(env: Environment, name: str) -> Iterator[Finding]:

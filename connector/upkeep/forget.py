@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
@@ -23,10 +24,13 @@ class Forgotten:
     Attributes:
         tables: one entry for every table that was searched.
         elsewhere: the number of waiting exports, of spools of dead runs, and of rows noted as sent.
+        left_until: until then older snapshots of a lake hold the rows, for those who read them now; from then on
+            maintenance removes them. None if nothing is left.
     """
 
     tables: tuple[Removed, ...]
     elsewhere: Mapping[str, int]
+    left_until: datetime | None = None
 
 
 def forget(
@@ -63,14 +67,12 @@ def forget(
     # Tables first: then a landing of waiting files that runs meanwhile leaves these people out.
     removed = remove_people(warehouse, people, hashed=hashed, devices=devices, dry_run=dry_run)
     known = [*ids, *(form for one in ids if hashed and (form := hashed(one)))]
-    return Forgotten(
-        tables=tuple(removed),
-        elsewhere={
-            "waiting exports": len(remove_export_files(spool_dir, dry_run=dry_run)) if user_ids else 0,
-            "left spools": 0 if dry_run else len(sweep(spool_dir)),
-            "rows noted as sent back": forget_keys(warehouse, spool_dir / "outbox", known, dry_run=dry_run),
-        },
-    )
+    elsewhere = {
+        "waiting exports": len(remove_export_files(spool_dir, dry_run=dry_run)) if user_ids else 0,
+        "left spools": 0 if dry_run else len(sweep(spool_dir)),
+        "rows noted as sent back": forget_keys(warehouse, spool_dir / "outbox", known, dry_run=dry_run),
+    }
+    return Forgotten(tables=tuple(removed), elsewhere=elsewhere, left_until=None if dry_run else warehouse.settle())
 
 
 def _names_people(stream: Stream) -> bool:

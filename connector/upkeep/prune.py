@@ -13,7 +13,7 @@ from pathlib import Path
 from connector.spool import sweep
 from connector.system.files import locked
 from connector.userpilot.exports.files import prune_export_files
-from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.connection import Connection, MissingTableError, Warehouse, retry_conflicts
 from connector.warehouse.sql import literal, quoted
 
 # The vendor forgets an export after three days. Files that were not landed by then need a new export.
@@ -87,7 +87,11 @@ def prune_receipts(
         return []
     if not dry_run:
         warehouse.sweep()
-    with warehouse.read() if dry_run else warehouse.write() as connection:
+    return retry_conflicts(lambda: _prune_receipts(warehouse, limit, dry_run=dry_run))
+
+
+def _prune_receipts(warehouse: Warehouse, limit: datetime, *, dry_run: bool) -> list[Pruned]:
+    with warehouse.read() if dry_run else warehouse.transaction() as connection:
         made = {
             name
             for (name,) in connection.execute(
@@ -97,8 +101,6 @@ def prune_receipts(
         }
         if "landings" not in made:
             return []
-        if not dry_run:
-            connection.execute("begin")
         old = _unreferenced(connection, limit)
         counts = [_delete(connection, "landings", f"list_contains({literal(old)}, load_id || ' ' || day)", dry_run)]
         if "export_jobs" in made:
@@ -113,8 +115,6 @@ def prune_receipts(
             "and l.status = 'landed' and l.landed_at > probes.asked_at"
         )
         counts.append(_delete(connection, "probes", f"asked_at < {literal(limit)} and exists ({newer})", dry_run))
-        if not dry_run:
-            connection.execute("commit")
     return counts
 
 

@@ -1,45 +1,28 @@
-"""Opens the warehouse late, closes it early, and queues for it.
+"""The one way to the warehouse, whatever kind it is: a DuckDB file, a lake, or MotherDuck.
 
-A DuckDB file belongs to one writing process at a time. While one process writes, no other can even read. So this
-project never holds a connection while it waits for a vendor. A process that finds the file in use queues for it and
-tries again, with jitter, until its patience ends. No module outside this folder may assume that the warehouse is a
-file.
+``WAREHOUSE`` says which; only the modules of this folder know what that means. Everybody else asks for a connection
+that reads or writes, and closes it soon.
 """
 
 import contextlib
-import glob
-import os
-import random
-import re
-import threading
-import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from connector.errors import BusyError, ConnectorError, ContractError, RejectedError, SettingsError, TransientError
+from connector.errors import ConnectorError, SettingsError
 from connector.redaction import excerpt
-from connector.warehouse.queue import QueuePlace
+from connector.warehouse.faults import ConflictError, UnreadError, is_conflict, retry_conflicts
+from connector.warehouse.kind import KEEP, MEMORY_MB, At, Connection, Done, Remark, Writing
+from connector.warehouse.places import kind_of
 
 # Names for other folders: only this folder and `landing` import DuckDB itself.
-Connection = duckdb.DuckDBPyConnection
+__all__ = ["KEEP", "MEMORY_MB", "At", "ConflictError", "Connection", "Done", "MissingTableError", "Remark"]
+__all__ += ["UnreadError", "Warehouse", "Writing", "retry_conflicts"]
 MissingTableError = duckdb.CatalogException
 
 LOCK_WAIT = 300.0
-# Seconds in which an empty file may be a database that another program is still creating.
-CREATION_SECONDS = 5.0
-# Longest pause between two attempts to open a file that is in use, in seconds.
-LONGEST_PAUSE = 0.1
-# Loading needs one thread, and memory for a day of 100,000 rows. DuckDB spills larger days to disk beside the file.
-MEMORY_MB = 144
-WRITE_SETTINGS = {"threads": "1", "memory_limit": f"{MEMORY_MB}MB"}
-
-_NOT_A_FILE = re.compile(r"^(md|motherduck|ducklake|s3|gs|az|https?|postgres(ql)?):", re.IGNORECASE)
-_HOLDER = re.compile(r"PID (\d+)")
-# DuckDB's messages if another connection of this process has the file open.
-_OPEN_IN_THIS_PROCESS = ("different configuration", "Unique file handle conflict")
 
 # Names of DuckDB's own catalogs and schemas, and of this project's schemas. Each table adds its vendor's schema.
 _RESERVED_NAMES = (
@@ -54,55 +37,25 @@ _RESERVED_NAMES = (
     "marts",
 )
 
-# Threads of one process share one DuckDB instance, and DuckDB refuses two configurations of it: one lock a file.
-_WRITE_LOCKS: dict[str, threading.Lock] = {}
-_WRITE_LOCKS_GUARD = threading.Lock()
-
-
-class _ThreadReads(threading.local):
-    """Files that this thread has open for reading. It must not queue behind a process that waits for it to end."""
-
-    def __init__(self) -> None:
-        self.paths: list[Path] = []
-
-
-_READS = _ThreadReads()
-
 
 class Warehouse:
-    """One warehouse, named by the value of the WAREHOUSE variable. Only this class knows what kind it is.
+    """One warehouse, named by the value of the WAREHOUSE variable.
 
     Args:
-        url: a file path. ``md:`` and ``ducklake:`` are recognized and refused until they are supported.
+        url: a file path, ``ducklake:sqlite:<file>``, ``ducklake:postgres:<keywords or URL>``, or ``md:<database>``;
+            docs/warehouse.md tells what else each needs.
         lock_wait: seconds to wait for other processes.
 
+    Attributes:
+        name: the place as messages show it, without secrets.
+
     Raises:
-        SettingsError: this version cannot open a warehouse of this kind, or the file has the name of a schema.
+        SettingsError: a part is missing, nothing can be kept there, or it has the name of a schema.
     """
 
     def __init__(self, url: str | Path, *, lock_wait: float = LOCK_WAIT) -> None:
-        self.name = str(url)
-        if _NOT_A_FILE.match(self.name):
-            raise SettingsError(
-                "WAREHOUSE",
-                f"is {excerpt(self.name.split('?')[0], 60)!r}, and this version writes only DuckDB files",
-                next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
-            )
-        try:
-            # Absolute, because DuckDB reads the prefix of a name such as sqlite:x as the extension that opens it.
-            self._path, self._lock_wait = Path(self.name).expanduser().absolute(), lock_wait
-        except RuntimeError:
-            raise SettingsError(
-                "WAREHOUSE", "names a user that does not exist", next_step="write WAREHOUSE as a full path."
-            ) from None
-        if self.name == ":memory:":
-            raise SettingsError(
-                "WAREHOUSE",
-                "is ':memory:', which loses all rows when the run ends",
-                next_step="set WAREHOUSE to a file path such as warehouse.duckdb.",
-            )
-        with _WRITE_LOCKS_GUARD:
-            self._write_lock = _WRITE_LOCKS.setdefault(str(self._path), threading.Lock())
+        self._kind, self._lock_wait = kind_of(str(url)), lock_wait
+        self.name = getattr(self._kind, "name", self._kind.url)
         for schema in _RESERVED_NAMES:
             self.must_not_be_named(schema)
 
@@ -110,9 +63,29 @@ class Warehouse:
         return f"Warehouse({self.name!r})"
 
     @property
+    def url(self) -> str:
+        """The place, absolute and without secrets: equal for the same warehouse, whatever the working directory."""
+        return self._kind.url
+
+    @property
     def catalog(self) -> str:
-        """DuckDB's name for the file: the file's name up to the first dot."""
-        return self._path.name.lstrip(".").partition(".")[0]
+        """DuckDB's name for the database; of a file its name up to the first dot."""
+        return self._kind.catalog
+
+    @property
+    def place(self) -> Path | None:
+        """The folder whose disk the rows are on; None if that is no disk of this machine."""
+        return self._kind.place
+
+    @property
+    def has_other_writers(self) -> bool:
+        """Whether programs that do not take our lock may write at the same time; what landed is then looked at."""
+        return self._kind.has_other_writers
+
+    @property
+    def needs_maintenance(self) -> bool:
+        """Whether old versions of rows stay until :meth:`maintain` removes them."""
+        return self._kind.needs_maintenance
 
     def must_not_be_named(self, schema: str) -> None:
         """Refuse a file that has the name of a schema in it.
@@ -126,251 +99,129 @@ class Warehouse:
         if self.catalog.lower() == schema.lower():
             raise SettingsError(
                 "WAREHOUSE",
-                f"is {excerpt(self._path.name, 60)!r}, and DuckDB cannot tell the file from the schema {schema} in it",
-                next_step="use another file name, such as warehouse.duckdb; an existing file can simply be renamed.",
+                f"is {excerpt(Path(self.name).name, 60)!r}, and DuckDB cannot tell the file from the schema {schema} "
+                "in it",
+                next_step="use another name, such as warehouse.duckdb; an existing file can simply be renamed.",
             )
 
     @contextlib.contextmanager
-    def write(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self, *, where: str = "warehouse") -> Iterator[Connection]:
         """A connection that may write, in UTC; closed when the block ends. Waits up to ``lock_wait`` seconds.
 
         Args:
             where: what will be written, such as a partition; for messages.
 
         Raises:
-            BusyError: another process kept the file locked; the message names it.
-            RejectedError: the file cannot be written here, or was written by a newer DuckDB.
+            BusyError: another process kept the warehouse locked; the message names it.
+            RejectedError: the warehouse cannot be written here, or was written by a newer version.
             TransientError: the disk is full. Other errors in the block's own statements are not translated.
         """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise self._cannot_open(fault, where) from None
-        until = time.monotonic() + self._lock_wait
-        if not self._write_lock.acquire(timeout=self._lock_wait):
-            raise self._busy("another thread of this process", where)
-        try:
-            with _private_files():
-                connection = self._open(read_only=False, until=until, where=where)
-                try:
-                    for name, value in WRITE_SETTINGS.items():
-                        connection.execute(f"set {name} = '{value}'")
-                    yield connection
-                except duckdb.Error as fault:
-                    if _is_full(fault):
-                        raise translated(fault, where) from None
-                    raise
-                finally:
-                    connection.close()
-        finally:
-            self._write_lock.release()
+        with self.writing(where=where) as writing:
+            yield writing.connection
+
+    def writing(self, *, where: str = "warehouse") -> contextlib.AbstractContextManager[Writing]:
+        """As :meth:`write`, with what must be asked before a commit; for those who begin and commit themselves."""
+        return self._kind.write(lock_wait=self._lock_wait, where=where)
 
     @contextlib.contextmanager
-    def read(self, *, where: str = "warehouse") -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self, *, where: str = "warehouse") -> Iterator[Connection]:
+        """As :meth:`write`, in one transaction: committed when the block ends, rolled back after any error.
+
+        Raises:
+            ConflictError: a writer that does not take our lock changed the same; see :func:`retry_conflicts`.
+        """
+        with self.writing(where=where) as writing:
+            try:
+                writing.connection.execute("begin")
+                yield writing.connection
+                writing.must_hold()
+                writing.connection.execute("commit")
+            except duckdb.Error as fault:
+                if is_conflict(fault):
+                    raise self.translated(fault, where) from None
+                raise
+
+    @contextlib.contextmanager
+    def read(self, *, where: str = "warehouse", at: At | None = None) -> Iterator[Connection]:
         """A connection that only reads, in UTC; closed when the block ends. Many may read at once.
 
-        Keep the block short: no landing can write while a reader has the file open.
+        Keep the block short: no landing can write into a DuckDB file while a reader has it open. In a lake the whole
+        block sees one snapshot, and neither waits for the other.
+
+        Args:
+            at: a moment, or the number of a snapshot: the warehouse as it was then. Lakes only.
+
+        Raises:
+            RejectedError: there is no such snapshot any more, or this kind of warehouse keeps none.
         """
-        until = time.monotonic() + self._lock_wait
-        connection = self._open(read_only=True, until=until, where=where)
-        _READS.paths.append(self._path)
-        try:
+        with self._kind.read(lock_wait=self._lock_wait, where=where, at=at) as connection:
             yield connection
-        finally:
-            connection.close()
-            with contextlib.suppress(ValueError):  # the block was ended by another thread than the one that began it
-                _READS.paths.remove(self._path)
 
     def exists(self) -> bool:
         """Whether the warehouse was ever written to."""
-        return self._path.exists()
+        return self._kind.exists()
+
+    def translated(self, fault: duckdb.Error, where: str) -> ConnectorError:
+        """An error of DuckDB while rows were written, as one of ours; the transaction is rolled back."""
+        return self._kind.translated(fault, where)
+
+    @contextlib.contextmanager
+    def building(self, *, where: str = "dbt") -> Iterator[Mapping[str, str]]:
+        """Hold what dbt needs to be held while it builds; yields variables by which it opens this warehouse."""
+        with self._kind.building(lock_wait=self._lock_wait, where=where) as variables:
+            yield variables
+
+    def lent_to(self, root: Connection) -> contextlib.AbstractContextManager[None]:
+        """Attach a lake to a DuckDB of dbt's, and hold what must be held while it builds; see ``dbt_plugin.py``."""
+        return self._kind.lent_to(root, lock_wait=self._lock_wait)
+
+    def partition_by_day(self, connection: Connection, table: str) -> None:
+        """Store a new table's days apart, where that makes replacing one cheap."""
+        self._kind.partition_by_day(connection, table)
 
     def sweep(self) -> None:
         """Remove unfinished files of processes that died while they created the warehouse."""
-        for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.new"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > 60:
-                    left.unlink()
+        self._kind.sweep()
 
-    def _open(self, *, read_only: bool, until: float, where: str) -> duckdb.DuckDBPyConnection:
-        pause, created_by, message = 0.01, min(time.monotonic() + CREATION_SECONDS, until), ""
-        with QueuePlace(self._path) as place:
-            while True:
-                late = time.monotonic() >= until
-                if late or place.may_try() or (read_only and self._path in _READS.paths):
-                    before = self._state()
-                    try:
-                        return self._connect(read_only=read_only)
-                    except (duckdb.Error, OSError) as fault:
-                        # The error's class differs between DuckDB versions; its message does not. A file that was
-                        # empty, or another file, a moment ago may be a database by now: try again.
-                        in_creation = (self._is_empty() or self._state() != before) and time.monotonic() < created_by
-                        if not in_creation and not _is_in_use(fault):
-                            raise self._cannot_open(fault, where) from None
-                        message = str(fault)
-                    if late:
-                        raise self._busy(_holder(message), where) from None
-                    place.take_first()
-                time.sleep(random.uniform(0.5, 1.0) * pause)
-                pause = min(pause * 1.5, LONGEST_PAUSE)
+    def settle(self, *, now: datetime | None = None) -> datetime | None:
+        """After people were forgotten: remove their rows from storage.
 
-    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        if not read_only and not self._path.exists():
-            self._create()
-        connection = duckdb.connect(self._path, read_only=read_only)
-        connection.execute("set TimeZone = 'UTC'")
-        return connection
-
-    def _create(self) -> None:
-        """Create the file so that other processes never see it unfinished.
-
-        DuckDB creates an empty file, locks it and then writes its header. A process that looks in between finds no
-        database, and a process killed there leaves a file that can never be opened again.
+        Returns:
+            From when on :meth:`maintain` can remove the last of them; None if nothing is left.
         """
-        self.sweep()
-        new = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:12]}.new")
-        try:
-            duckdb.connect(new).close()
-            try:
-                os.link(new, self._path)
-            except FileExistsError:  # another process was faster
-                pass
-            except OSError:  # a file system without links
-                if not self._path.exists():
-                    new.rename(self._path)
-        finally:
-            new.unlink(missing_ok=True)
+        return retry_conflicts(lambda: self._kind.settle(lock_wait=self._lock_wait, now=now))
 
-    def _state(self) -> tuple[int, int, int] | None:
-        """The file's inode, its size in bytes and the time of its last change; None if there is no file."""
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    def maintain(self, *, keep: timedelta = KEEP, now: datetime | None = None) -> list[Done]:
+        """Remove old versions of rows, and files of dead writers; merge small files.
 
-    def _is_empty(self) -> bool:
-        try:
-            return self._path.stat().st_size == 0
-        except OSError:
-            return False
+        Args:
+            keep: how long an older version stays readable after it was replaced. Shorter than any reading takes, it
+                breaks readers; zero is right only when nobody reads.
+            now: the moment to count from.
 
-    def _busy(self, holder: str, where: str) -> BusyError:
-        return BusyError(
-            f"{holder} has kept the warehouse {self.name} locked for {self._lock_wait:.0f} s",
-            where=where,
-            next_step="close what holds the file open (a database tool, a notebook, a long query), then rerun.",
-        )
+        Returns:
+            What was done; nothing for a warehouse that keeps no older versions.
 
-    def _cannot_open(self, fault: Exception, where: str) -> ConnectorError:
-        text = excerpt(str(fault), 300)
-        if isinstance(fault, duckdb.Error) and _is_full(fault):
-            return translated(fault, where)
-        if "does not exist" in text:
-            return RejectedError(
-                f"{self.name} does not exist yet",
-                where=where,
-                next_step="land a partition first, or point WAREHOUSE to the file that holds the data.",
-            )
-        if self._is_empty():
-            return RejectedError(
-                f"{self.name} is an empty file",
-                where=where,
-                next_step="remove it, unless another program is creating it now; the next landing creates a database.",
-            )
-        if "version number" in text or "newer version" in text:
-            return RejectedError(
-                f"{self.name} was written by another DuckDB version: {text}",
-                where=where,
-                next_step=f"this environment has DuckDB {duckdb.__version__}; install the version that wrote the file.",
-            )
-        return RejectedError(
-            f"{self.name} cannot be opened: {text}",
-            where=where,
-            next_step="check that WAREHOUSE is a DuckDB file in a folder that exists and may be written.",
-        )
+        Raises:
+            BusyError: another process kept the warehouse locked.
+        """
+        return retry_conflicts(lambda: self._kind.maintain(keep=keep, lock_wait=self._lock_wait, now=now))
 
+    def migrate(self, *, moved: bool = False) -> str:
+        """Bring a lake's catalogue to the format of this version; what was done, in a sentence.
 
-_WRITERS, _MASK, _MASK_GUARD = 0, 0, threading.Lock()
+        Args:
+            moved: the files were moved to where the settings say; the catalogue learns that as well.
 
+        Raises:
+            RejectedError: this kind of warehouse has no catalogue.
+        """
+        return self._kind.migrate(moved=moved, lock_wait=self._lock_wait)
 
-@contextlib.contextmanager
-def _private_files() -> Iterator[None]:
-    """Files that this process creates meanwhile are readable by its user only.
+    def remarks(self) -> Iterator[Remark]:
+        """What this kind says of itself to `connector doctor`."""
+        return self._kind.remarks()
 
-    DuckDB creates its log and its spill files itself. They hold rows, and it takes no file mode as a setting.
-    """
-    global _WRITERS, _MASK
-    with _MASK_GUARD:
-        if _WRITERS == 0:
-            _MASK = os.umask(0o077)
-        _WRITERS += 1
-    try:
-        yield
-    finally:
-        with _MASK_GUARD:
-            _WRITERS -= 1
-            if _WRITERS == 0:
-                os.umask(_MASK)
-
-
-def _is_in_use(fault: Exception) -> bool:
-    """Whether another process holds the lock, or another thread of ours has the file open in the other mode."""
-    text = str(fault)
-    return any(words in text for words in ("lock on file", "being used by another process", *_OPEN_IN_THIS_PROCESS))
-
-
-def _holder(message: str) -> str:
-    if any(words in message for words in _OPEN_IN_THIS_PROCESS):
-        return "another connection of this process"
-    found = _HOLDER.search(message)
-    return f"process {found[1]}" if found else "another process"
-
-
-def _is_full(fault: duckdb.Error) -> bool:
-    """Whether the disk or the memory is full. For a failed commit DuckDB reports this as a transaction error."""
-    text = str(fault)
-    return isinstance(fault, duckdb.OutOfMemoryException) or any(
-        words in text for words in ("No space left", "File too large", "Disk quota", "Could not write file")
-    )
-
-
-class UnreadError(ContractError):
-    """DuckDB refused a file while it was landed. `landing` then reads the file itself, to land it or to say why not."""
-
-
-def translated(fault: duckdb.Error, where: str) -> ConnectorError:
-    """An error of DuckDB while rows were written, as one of ours; the transaction is rolled back."""
-    message = excerpt(_plainly(fault), 300)
-    if isinstance(fault, duckdb.IOException) or _is_full(fault):
-        return TransientError(
-            f"the warehouse could not be written: {message}",
-            where=where,
-            next_step="free space on the warehouse's disk, then rerun; the old rows are still in place.",
-        )
-    if isinstance(fault, duckdb.InvalidInputException | duckdb.ConversionException):
-        return UnreadError(
-            f"the rows could not be read: {message}",
-            where=where,
-            next_step="nothing was landed; rerun once; if it repeats, report this message.",
-        )
-    if isinstance(fault, duckdb.TransactionException):
-        return TransientError(
-            f"another landing changed the table at the same time: {message}",
-            where=where,
-            next_step="rerun the partition.",
-        )
-    return RejectedError(
-        f"the warehouse refused the landing: {message}", where=where, next_step="report it with this message."
-    )
-
-
-def _plainly(fault: duckdb.Error) -> str:
-    """DuckDB's words without the statement, its own settings as advice, and paths of temporary files."""
-    said = _ADVICE.split(str(fault), maxsplit=1)[0]
-    return re.sub(r'"[^"\n]*/([^"/\n]+)"', r'"\1"', said)
-
-
-_ADVICE = re.compile(
-    r"\n+LINE \d+:|\n\s*Original Line:|\n\s*Possible |\nTry setting|\n\s*file = |\n\n| Try auto-detecting"
-)
+    def close(self) -> None:
+        """Close what is kept open between two uses; the next use opens it again."""
+        self._kind.close()

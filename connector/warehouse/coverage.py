@@ -10,7 +10,7 @@ import duckdb
 
 from connector.catalogue.own import PROBES
 from connector.stream import Stream
-from connector.warehouse.connection import Warehouse
+from connector.warehouse.connection import Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create_receipts, insert
 from connector.warehouse.sql import columns, literal, quoted, quoted_table
 
@@ -158,15 +158,18 @@ def record_counts(warehouse: Warehouse, stream: Stream, counts: Mapping[date, in
     """Remember the vendor's own counts, for ``connector.coverage``. Only the newest probe of a day is kept."""
     if not counts:
         return
-    now = datetime.now(UTC)
-    with warehouse.write() as connection:
-        create_receipts(connection)
-        table, days = literal(stream.table), literal(list(counts))
-        connection.execute("begin")
-        connection.execute(f"delete from connector.probes where table_name = {table} and list_contains({days}, day)")
-        probe = {"table_name": stream.table, "asked_at": now}
-        insert(connection, PROBES, [{**probe, "day": day, "vendor_count": count} for day, count in counts.items()])
-        connection.execute("commit")
+    probe = {"table_name": stream.table, "asked_at": datetime.now(UTC)}
+    table, days = literal(stream.table), literal(list(counts))
+
+    def record() -> None:
+        with warehouse.transaction() as connection:
+            create_receipts(connection)
+            connection.execute(
+                f"delete from connector.probes where table_name = {table} and list_contains({days}, day)"
+            )
+            insert(connection, PROBES, [{**probe, "day": day, "vendor_count": count} for day, count in counts.items()])
+
+    retry_conflicts(record)
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,9 @@ def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[st
     with warehouse.read() as connection:
         tables = {
             f"{schema}.{table}"
-            for schema, table in connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+            for schema, table in connection.execute(
+                "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+            ).fetchall()
         }
         if "connector.landings" not in tables or not _has_rules(connection):
             return {}

@@ -13,7 +13,7 @@ from connector.errors import RejectedError
 from connector.redaction import excerpt
 from connector.settings import Settings
 from connector.stream import day_of
-from connector.warehouse.connection import Warehouse
+from connector.warehouse.connection import At, Warehouse
 from connector.warehouse.sql import columns as listed
 from connector.warehouse.sql import literal, quoted, text
 
@@ -30,7 +30,12 @@ _NULLABLE = {"BIGINT": "Int64", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
 
 
 def frame(
-    table: str, days: Days | None = None, *, columns: Sequence[str] | None = None, warehouse: Warehouse | None = None
+    table: str,
+    days: Days | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    at: At | None = None,
+    warehouse: Warehouse | None = None,
 ) -> "pandas.DataFrame":
     """The rows of a landed table, or of any other table or view in the warehouse.
 
@@ -39,6 +44,7 @@ def frame(
         days: one day, or the first and the last, both included, of the column ``_day`` (``day`` in a model). A
             datetime stands for its day, in UTC if it has a timezone. All rows by default.
         columns: their names, in the order you want; all by default. A few columns are read many times faster.
+        at: a moment, or the number of a snapshot: the rows as they were then. Lakes only.
         warehouse: by default the one that WAREHOUSE names.
 
     Returns:
@@ -59,7 +65,7 @@ def frame(
     if not name:
         raise _refused(table, "a table has a schema and a name", "write schema.table, such as connector.landings.")
     warehouse = warehouse or Warehouse(Settings.load().warehouse)
-    with warehouse.read() as connection:
+    with warehouse.read(at=at) as connection:
         types = dict(
             connection.execute(
                 "select column_name, data_type from duckdb_columns() where database_name = current_database() "

@@ -148,7 +148,7 @@ def test_offline_sends_no_request(doctor, well, pilot):
         ("OPENPANEL_API_URL", "ftp://x", "OPENPANEL_API_URL", "is not a base URL"),
         ("OPENPANEL_TIMEZONE", "Mars/Olympus", "OPENPANEL_TIMEZONE", "not a timezone"),
         ("USERPILOT_API_KEY", "another-key", "userpilot", "401"),
-        ("WAREHOUSE", "md:x", "WAREHOUSE", "writes only DuckDB files"),
+        ("WAREHOUSE", "ducklake:x.duckdb", "WAREHOUSE", "needs its catalogue in SQLite or PostgreSQL"),
         ("START_DATE", "soon", "START_DATE", "not a date"),
         ("CONNECTOR_PERSONAL_DATA", "/no/such/file", "personal data", "cannot be read"),
         ("DAGSTER_HOME", "/no/such/folder", "dagster", "is not a folder"),

@@ -11,6 +11,7 @@ import pytest
 
 from connector import EVENTS, RejectedError, SettingsError, Warehouse
 from connector.upkeep.prune import prune_receipts
+from connector.warehouse.file import File
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_no_process_ever_opens_a_file_without_a_database(file, monkeypatch):
         sizes.append((Path(path).name, Path(path).exists() and Path(path).stat().st_size))
         return connect(path, **options)
 
-    monkeypatch.setattr("connector.warehouse.connection.duckdb.connect", look_and_connect)
+    monkeypatch.setattr("connector.warehouse.file.duckdb.connect", look_and_connect)
     write(file)
 
     (new, made), (opened, size) = sizes
@@ -56,11 +57,11 @@ def test_two_processes_that_create_it_at_once_write_into_one_file(file, monkeypa
             raise PermissionError("this file system has no links")
         link(new, final)
 
-    monkeypatch.setattr("connector.warehouse.connection.os.link", link_together)
+    monkeypatch.setattr("connector.warehouse.file.os.link", link_together)
     done = []
 
     def make(name):
-        connection = Warehouse(file)
+        connection = File(str(file))
         connection._create()
         done.append(name)
 
@@ -105,13 +106,13 @@ def test_a_file_that_becomes_a_database_while_it_is_opened_is_opened_again(file,
             made.replace(file)
             raise
 
-    monkeypatch.setattr("connector.warehouse.connection.duckdb.connect", fail_and_replace)
+    monkeypatch.setattr("connector.warehouse.file.duckdb.connect", fail_and_replace)
     assert read(file) == (42,)
 
 
 @pytest.mark.parametrize("use", [read, write])
 def test_a_file_that_stays_empty_is_told_with_what_to_do(file, monkeypatch, use):
-    monkeypatch.setattr("connector.warehouse.connection.CREATION_SECONDS", 0.1)
+    monkeypatch.setattr("connector.warehouse.file.CREATION_SECONDS", 0.1)
     file.touch()
     with pytest.raises(RejectedError, match=r"is an empty file Next: remove it"):
         use(file)
@@ -122,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("connector.warehouse.connection.duckdb.connect", refuse)
+    monkeypatch.setattr("connector.warehouse.file.duckdb.connect", refuse)
     with pytest.raises(RejectedError, match=r"cannot be opened: .*Permission denied"):
         write(tmp_path / "w.duckdb")
 

@@ -137,7 +137,7 @@ class _Drift:
         last = now.date() - timedelta(days=1)
         first = date.fromisoformat(cursor.next) if cursor.next else last - timedelta(days=self.horizon_days - 1)
         try:
-            store = Warehouse(self.target.warehouse().name, lock_wait=LOCK_WAIT)
+            store = Warehouse(self.target.url, lock_wait=LOCK_WAIT)
             landed = announced_counts(store, self.stream, first, last)
             days, outside = within(self.asset.partitions_def, landed)
             asked = self._ask(days)

@@ -17,7 +17,7 @@ from connector.catalogue.own import REJECTED, SENT
 from connector.errors import BusyError, ContractError
 from connector.state.kinds import Held
 from connector.state.place import of_folder
-from connector.warehouse.connection import Connection, MissingTableError, Warehouse
+from connector.warehouse.connection import Connection, MissingTableError, Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create, insert
 from connector.warehouse.sql import literal
 
@@ -176,14 +176,16 @@ def remember(warehouse: Warehouse, outbox: str, outcomes: Sequence[Outcome]) -> 
     now = datetime.now(UTC)
     sent = [one for one in outcomes if one.status in ("sent", "unknown")]
     not_sent = [one for one in outcomes if one.status != "sent"]
-    with warehouse.write() as connection:
-        create(connection, SENT, REJECTED)
-        connection.execute("begin")
-        _delete_keys(connection, "sent", outbox, sent)
-        _delete_keys(connection, "rejected", outbox, outcomes)
-        insert(connection, SENT, [_row(outbox, one, now) for one in sent])
-        insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in not_sent])
-        connection.execute("commit")
+
+    def write() -> None:
+        with warehouse.transaction() as connection:
+            create(connection, SENT, REJECTED)
+            _delete_keys(connection, "sent", outbox, sent)
+            _delete_keys(connection, "rejected", outbox, outcomes)
+            insert(connection, SENT, [_row(outbox, one, now) for one in sent])
+            insert(connection, REJECTED, [{**_row(outbox, one, now), "said": one.said} for one in not_sent])
+
+    retry_conflicts(write)
 
 
 def forget_keys(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_run: bool = False) -> int:
@@ -203,7 +205,7 @@ def forget_keys(warehouse: Warehouse, folder: Path, keys: Sequence[str], *, dry_
         else:
             with journal(folder, name.removesuffix(_ENDING)) as book:
                 removed += book.forget(keys)
-    with warehouse.read() if dry_run else warehouse.write() as connection:
+    with warehouse.read() if dry_run else warehouse.transaction() as connection:
         for table in ("sent", "rejected"):
             of_keys = f"from connector.{table} where list_contains({literal(list(keys))}, key)"
             with suppress(MissingTableError):
