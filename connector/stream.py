@@ -11,7 +11,7 @@ ColumnType = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAM
 
 # Written by the landing, after the vendor's own columns.
 BOOKKEEPING: Mapping[str, tuple[str, str]] = {
-    "_day": ("DATE", "The partition: the UTC day this row was landed under."),
+    "_day": ("DATE", "The partition: the day this row was landed under, in UTC; of reports, the organization's."),
     "_extra": ("JSON", "Whatever the vendor sent that has no column, or a value that does not fit its column."),
     "_load_id": ("VARCHAR", "The landing that wrote the row; joins connector.landings.load_id."),
     "_landed_at": ("TIMESTAMPTZ", "When that landing happened."),

@@ -120,8 +120,8 @@ def openpanel_definitions(
     """One OpenPanel project alone; arguments as for :func:`build_definitions`.
 
     Args:
-        tables: names of streams, such as ``events``; if left out, all except those that cost many requests and that
-            the report config does not ask for.
+        tables: names of streams, such as ``events``; if left out, all except those that the report config does not ask
+            for: charts and funnels without any, and what costs many requests.
 
     Raises:
         SettingsError: a table does not exist, START_DATE is not a date ...

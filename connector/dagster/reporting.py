@@ -81,15 +81,34 @@ def day_metadata(receipt: Receipt) -> dict[str, Any]:
     return metadata
 
 
-def run_metadata(stream: Stream, receipts: Sequence[Receipt]) -> dict[str, Any]:
+def report(
+    context: dg.AssetExecutionContext, stream: Stream, receipts: Sequence[Receipt], target: WarehouseResource
+) -> None:
+    """Each day's numbers and picture at its partition; what the whole run did in the run's log alone."""
     if stream.days == "none":
-        return {
-            key: value for receipt in receipts for key, value in day_metadata(receipt).items() if "partition" not in key
-        }
+        return
+    pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
+    for receipt in receipts:
+        numbers = pictures.get(receipt.day, {}) | day_metadata(receipt)
+        context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
+    if len(receipts) > 1:
+        context.log.info(
+            f"{stream.table}: {len(receipts)} days landed in this run, {sum(one.landed for one in receipts):,} rows, "
+            f"{sum(one.requests for one in receipts)} requests, {sum(one.bytes for one in receipts) / 1e6:.1f} MB"
+        )
+
+
+def table_metadata(stream: Stream, target: WarehouseResource) -> dict[str, Any]:
+    """What is true of the whole table, whatever day was landed: its rows."""
+    from connector.warehouse.coverage import row_count
+
+    return {"dagster/row_count": row_count(target.warehouse(), stream)}
+
+
+def sample_metadata(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """What a sample shows: it belongs to no partition."""
     return {
-        "days in run": len(receipts),
-        "rows in run": sum(receipt.landed for receipt in receipts),
-        "requests in run": sum(receipt.requests for receipt in receipts),
+        key: value for receipt in receipts for key, value in day_metadata(receipt).items() if "partition" not in key
     }
 
 

@@ -143,6 +143,18 @@ class WarehouseResource(DuckDBResource):
             return hashlib.sha256(self.warehouse().url.encode()).hexdigest()[:FINGERPRINT]
         return ""
 
+    def located(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """A table's spec with where it is: its name with the database in front, and the file.
+
+        While the settings cannot be read, the spec stays as it is: a code location loads without any variable.
+        """
+        table = str(spec.metadata.get("dagster/table_name", ""))
+        with suppress(SettingsError):
+            path = Path(self._settings().warehouse).expanduser().absolute()
+            where = {"dagster/table_name": f"{self.warehouse().catalog}.{table}", "dagster/uri": path.as_uri()}
+            return spec.merge_attributes(metadata=where) if table.count(".") == 1 else spec
+        return spec
+
     @property
     def spool_path(self) -> Path:
         return self._settings().spool_dir

@@ -3,6 +3,7 @@
 Subclass and pass an instance to the builders; nothing else in this package decides how an asset looks.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -13,6 +14,9 @@ import dagster as dg
 
 from connector.stream import BOOKKEEPING, SEEN, Stream
 
+# As DuckDB, and with it dbt, spells the types of models.
+_SPELT = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}
+
 
 class ConnectorTranslator:
     """How a stream appears in Dagster. Key, table and dbt source share one name unless you override :meth:`key`."""
@@ -21,7 +25,8 @@ class ConnectorTranslator:
         return dg.AssetKey([stream.schema, stream.name])
 
     def group(self, stream: Stream) -> str:
-        return stream.schema
+        """The schema; small lists have a group of their own, so that they do not fill the catalogue."""
+        return f"{stream.schema}_lists" if stream.history else stream.schema
 
     def owners(self, stream: Stream) -> Sequence[str]:
         return []
@@ -43,12 +48,13 @@ class ConnectorTranslator:
         return "\n\n".join(lines)
 
     def metadata(self, stream: Stream) -> Mapping[str, Any]:
-        columns = [
-            dg.TableColumn(column.name, column.type, description=column.description)
-            for column in (*stream.columns, *(SEEN if stream.history else ()))
-        ] + [dg.TableColumn(name, kind, description=text) for name, (kind, text) in BOOKKEEPING.items()]
+        seen = SEEN if stream.history else ()
+        told = [(column.name, str(column.type), column.description) for column in (*stream.columns, *seen)]
+        told += [(name, kind, text) for name, (kind, text) in BOOKKEEPING.items()]
+        columns = [dg.TableColumn(name, _SPELT.get(kind, kind), description=text) for name, kind, text in told]
         return {
             "dagster/table_name": stream.table,
+            "dagster/storage_kind": "duckdb",
             "dagster/column_schema": dg.TableSchema(columns=columns),
             "dagster/code_references": _entry(stream.vendor, stream.name),
             "vendor documentation": dg.MetadataValue.url(stream.docs_url) if stream.docs_url else "none",
@@ -59,7 +65,7 @@ class ConnectorTranslator:
 
         What was landed may be an old day, so the check ``newest_day_is_recent`` looks at the rows as well.
         """
-        if stream.days == "none":
+        if stream.days == "none" and not stream.history:
             return None
         return dg.FreshnessPolicy.cron(deadline_cron="0 9 * * *", lower_bound_delta=timedelta(hours=9), timezone="UTC")
 
@@ -88,6 +94,8 @@ def _entry(vendor: str, name: str) -> dg.CodeReferencesMetadataValue:
     ]
     # An entry says name=...; the lists of an export's lookups say it without the word.
     file, line, _ = next((place for place in places if f'name="{name}"' in place[2]), [*places, (files[0], 1, "")][0])
-    return dg.CodeReferencesMetadataValue(
-        code_references=[dg.LocalFileCodeReference(file_path=str(file), line_number=line, label="catalogue entry")]
-    )
+    with warnings.catch_warnings():  # of Dagster's, for each asset and each load: they fill the daemon's log
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.CodeReferencesMetadataValue(
+            code_references=[dg.LocalFileCodeReference(file_path=str(file), line_number=line, label="catalogue entry")]
+        )

@@ -17,7 +17,7 @@ from connector.errors import ConnectorError, InProgressError, RejectedError, Set
 from connector.nights import Missing, between, last_days, lookback_of, missed
 from connector.openpanel import doctor as openpanel_doctor
 from connector.openpanel.client import OpenPanel
-from connector.openpanel.reports.config import Questions, asked_for, streams
+from connector.openpanel.reports.config import Questions, streams
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.spool import no_room
@@ -163,7 +163,7 @@ class _Panel:
         try:
             source = OpenPanelSettings.load(night.env)
             questions = Questions.from_environment(night.env, dimensions=DIMENSIONS)
-            chosen = [one for one in streams(questions) if one.days != "none" and asked_for(one)]
+            chosen = [one for one in streams(questions) if one.by_default and (one.days != "none" or one.history)]
             plan = self._plan(chosen, source.timezone)
             with OpenPanel.from_settings(source) as client:
                 for stream, days in plan:
@@ -198,6 +198,10 @@ class _Panel:
             ]
             older += missed(missing, lambda _: (), before=window[0])
         plan += [(stream, between(first, last)) for first, last, streams_ in older for stream in streams_]
+        today = night.now.date()
+        midnight = end_of(today - timedelta(days=1), "UTC")
+        lists = [stream for stream in chosen if stream.days == "none"]
+        plan += [(stream, [today]) for stream in lists if not night.is_done(stream.table, today, midnight)]
         return [(stream, days) for stream, days in plan if days]
 
     def _days(self, client: OpenPanel, stream: Stream, days: Sequence[date]) -> Iterator[Outcome]:

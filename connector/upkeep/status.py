@@ -11,7 +11,7 @@ from connector.userpilot.exports.job import Job
 from connector.userpilot.exports.ledger import ledgers
 from connector.userpilot.exports.machine import JOB_LIVES
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.coverage import TWO_NIGHTS, Failure, failing_days, landed_tables, moved_days
+from connector.warehouse.coverage import TWO_NIGHTS, FailedDay, failing_days, landed_tables, moved_days
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Status:
 
     tables: Sequence[TableStatus]
     exports: Sequence[Job]
-    failures: Sequence[Failure]
+    failures: Sequence[FailedDay]
 
     @property
     def is_well(self) -> bool:

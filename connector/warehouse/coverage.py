@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from connector.catalogue.own import PROBES
-from connector.stream import Stream
+from connector.stream import Receipt, Stream
 from connector.warehouse.connection import Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create_receipts, insert
 from connector.warehouse.sql import columns, literal, quoted, quoted_table
@@ -60,7 +60,7 @@ def failures_of(warehouse: Warehouse, days: Sequence[tuple[str, str]]) -> dict[t
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedDay:
     """A day whose newest landing failed: how often in all, when last, and the message."""
 
     table: str
@@ -70,7 +70,7 @@ class Failure:
     error: str
 
 
-def failing_days(warehouse: Warehouse) -> list[Failure]:
+def failing_days(warehouse: Warehouse) -> list[FailedDay]:
     """Days that failed and have not landed since, the newest failure first."""
     rows = _query(
         warehouse,
@@ -79,7 +79,7 @@ def failing_days(warehouse: Warehouse) -> list[Failure]:
         "having arg_max(status, landed_at) = 'failed' order by max(landed_at) desc, table_name, day",
     )
     return [
-        Failure(table, day, times, datetime.fromtimestamp(at / 1e6, UTC), error or "")
+        FailedDay(table, day, times, datetime.fromtimestamp(at / 1e6, UTC), error or "")
         for table, day, times, at, error in rows
     ]
 
@@ -194,6 +194,65 @@ def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dic
             f"from {quoted_table(stream)} where list_contains({literal(list(days))}, _day) group by _day"
         ).fetchall()
     return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
+
+
+def current_facts(warehouse: Warehouse, stream: Stream) -> DayFacts:
+    """Facts of what a list holds now."""
+    key = columns(stream.primary_key)
+    rows = _query(
+        warehouse,
+        f"select count(*), count(distinct ({key})), count(*) filter ({quoted(stream.primary_key[0])} is null), "
+        f"count(_extra) from {quoted_table(stream)} where _current",
+    )
+    return DayFacts(*rows[0]) if rows else DayFacts(0, 0, 0, 0)
+
+
+def row_count(warehouse: Warehouse, stream: Stream) -> int:
+    """Rows of a table; 0 if there is none."""
+    rows = _query(warehouse, f"select count(*) from {quoted_table(stream)}")
+    return int(rows[0][0]) if rows else 0
+
+
+def names_landed(warehouse: Warehouse, stream: Stream, column: str) -> set[str]:
+    """The values of a column of names."""
+    return {name for (name,) in _query(warehouse, f"select distinct {quoted(column)} from {quoted_table(stream)}")}
+
+
+def first_landing(warehouse: Warehouse, stream: Stream) -> datetime | None:
+    """When a table was landed for the first time."""
+    rows = _query(
+        warehouse,
+        f"select epoch_us(min(landed_at)) from connector.landings where table_name = {literal(stream.table)} "
+        "and status = 'landed'",
+    )
+    return datetime.fromtimestamp(rows[0][0] / 1e6, UTC) if rows and rows[0][0] is not None else None
+
+
+def newest_receipts(warehouse: Warehouse, stream: Stream, *, most: int) -> list[Receipt]:
+    """The newest receipt of each of the last landed days, in the order of the days."""
+    rows = _query(
+        warehouse,
+        "select day, load_id, coalesce(announced, landed), received, landed, duplicates, replaced, misfits, "
+        f"coalesce(forgotten, 0), warnings from connector.landings where table_name = {literal(stream.table)} "
+        "and status = 'landed' qualify row_number() over (partition by day order by landed_at desc) = 1 "
+        f"order by day desc limit {int(most)}",
+    )
+    return [
+        Receipt(
+            table=stream.table,
+            day=day,
+            load_id=load_id,
+            announced=announced,
+            received=received,
+            landed=landed,
+            duplicates=duplicates,
+            replaced=replaced,
+            misfits=misfits,
+            forgotten=forgotten,
+            warnings=(warnings,) if warnings else (),
+        )
+        for day, load_id, announced, received, landed, duplicates, replaced, misfits, forgotten, warnings in rows[::-1]
+    ]
 
 
 @dataclass(frozen=True)

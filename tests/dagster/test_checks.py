@@ -6,11 +6,19 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from connector import EVENTS, Receipt
+from connector import EVENTS, LOOKUPS, Chart, Questions, Receipt, Series
 from connector.catalogue.openpanel import STREAMS
 from connector.catalogue.userpilot import EVENTS as EXPORTED
-from connector.dagster.checks import check_results, check_specs, file_check_results, file_check_specs
+from connector.dagster import openpanel_assets
+from connector.dagster.checks import (
+    check_results,
+    check_specs,
+    file_check_results,
+    file_check_specs,
+    lookup_check_results,
+)
 from connector.landing.days_from_files import Origin, land_files
+from connector.openpanel.reports.config import streams
 from tests.conftest import DAY
 
 KEY = dg.AssetKey(["openpanel", "events"])
@@ -27,9 +35,80 @@ def results(receipts, warehouse, stream=EVENTS):
     return {result.check_name: result for result in check_results(stream, KEY, receipts, warehouse)}
 
 
-def test_a_whole_day_passes(landed, warehouse):
+def test_a_whole_day_passes_with_a_sentence_numbers_and_its_partition(landed, warehouse):
     found = results([landed], warehouse)
-    assert {name for name, result in found.items() if not result.passed} == {"newest_day_is_recent"}
+    assert all(result.passed for result in found.values())
+    for result in found.values():
+        assert result.description.endswith(".")
+        assert any(isinstance(value.value, (int, float)) for value in result.metadata.values()), result.check_name
+    counted = found["vendor_count_matches"]
+    assert counted.metadata["rows"].value == 3
+    assert counted.metadata["vendor minus landed"].value == 0
+    assert counted.metadata["partition"].value == str(DAY)
+    assert found["nothing_unexpected"].metadata["share with extras"].value == 0.0
+
+
+def test_an_old_day_is_old_once_two_nights_had_their_chance(landed, warehouse):
+    """Whoever lands a day of last year first chose to; a table that was landed before is behind."""
+    assert results([landed], warehouse)["newest_day_is_recent"].passed
+    with warehouse.write() as connection:
+        connection.execute("update connector.landings set landed_at = landed_at - interval 3 day")
+    recent = results([landed], warehouse)["newest_day_is_recent"]
+    assert not recent.passed
+    assert recent.metadata["days old"].value > 100
+
+
+@pytest.fixture
+def asset(resources):
+    (one,) = openpanel_assets(start_date=DAY, streams=[EVENTS], **resources)
+    return one
+
+
+def executed(asset, instance):
+    """Checks alone, as *Execute* in the UI runs them."""
+    job = dg.Definitions(assets=[asset]).resolve_implicit_global_asset_job_def()
+    done = job.get_subset(asset_selection=set(), asset_check_selection=set(asset.check_keys)).execute_in_process(
+        instance=instance, raise_on_error=False
+    )
+    assert not done.asset_materializations_for_node(asset.op.name)
+    return {one.check_name: one for one in done.get_asset_check_evaluations()}
+
+
+def test_checks_can_be_executed_alone_and_look_at_the_newest_days(vendor, landed, asset, warehouse):
+    vendor.requests.clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert {one.passed for one in executed(asset, instance).values()} == {True}
+        with warehouse.write() as connection:
+            connection.execute("delete from openpanel.events where id = (select min(id) from openpanel.events)")
+        found = executed(asset, instance)
+    assert [name for name, one in found.items() if not one.passed] == ["vendor_count_matches"]
+    assert vendor.requests == []
+
+
+def test_a_question_that_was_never_asked_is_told(warehouse):
+    configured = Questions(charts=(Chart(name="views", series=(Series(event="screen_view"),)),))
+    charts = next(one for one in streams(configured) if one.name == "charts")
+    asked = results([], warehouse, charts)["every_question_was_asked"]
+    assert not asked.passed
+    assert asked.metadata["days"].value == "views"
+    with warehouse.write() as connection:
+        connection.execute("create schema openpanel; create table openpanel.charts as select 'views' as chart")
+    assert results([], warehouse, charts)["every_question_was_asked"].passed
+
+
+def test_a_list_whose_ids_are_not_unique_is_told(warehouse):
+    flows = next(one for one in LOOKUPS if one.name == "flows")
+    with warehouse.write() as connection:
+        connection.execute(
+            "create schema userpilot; create table userpilot.flows as select * from (values ('a', true), ('a', false), "
+            "('b', true)) as t (id, _current), (select null::json as _extra)"
+        )
+    (one,) = lookup_check_results(flows, FILES, warehouse)
+    assert (one.passed, one.metadata["rows"].value) == (True, 2)
+    with warehouse.write() as connection:
+        connection.execute("update userpilot.flows set _current = true")
+    (one,) = lookup_check_results(flows, FILES, warehouse)
+    assert not one.passed
 
 
 def test_a_key_that_stands_twice_blocks(landed, warehouse):

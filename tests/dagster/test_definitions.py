@@ -1,5 +1,6 @@
 """The code location loads as the server loads it, with the promised names and without a secret."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -9,7 +10,13 @@ import dagster as dg
 import pytest
 
 from connector import SettingsError
-from connector.dagster import ConnectorTranslator, OpenPanelResource, build_definitions, openpanel_definitions
+from connector.dagster import (
+    ConnectorTranslator,
+    OpenPanelResource,
+    WarehouseResource,
+    build_definitions,
+    openpanel_definitions,
+)
 from connector.dagster.runs import INCREMENTAL_TAG
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +36,6 @@ def test_asset_keys_are_a_promise(defs):
             "insights_pages",
             "insights_breakdowns",
             "insights_live",
-            "charts",
-            "funnels",
         )
     } | {
         f"userpilot/{name}"
@@ -51,6 +56,47 @@ def test_asset_keys_are_a_promise(defs):
             "embeds",
         )
     }
+
+
+def test_charts_and_funnels_are_assets_once_some_are_configured(tmp_path, monkeypatch):
+    (tmp_path / "reports.yaml").write_text("charts: {views: {series: [screen_view]}}")
+    monkeypatch.setenv("OPENPANEL_REPORTS", str(tmp_path / "reports.yaml"))
+    graph = build_definitions().resolve_asset_graph()
+    keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert "openpanel/charts" in keys
+    assert "openpanel/funnels" not in keys
+    checks = {key.name for key in graph.asset_check_keys if key.asset_key.path[-1] == "charts"}
+    assert checks == {"key_is_unique", "nothing_unexpected", "every_question_was_asked"}
+
+
+def test_lists_have_freshness_and_one_check_in_a_group_of_their_own(defs):
+    graph = defs.resolve_asset_graph()
+    flows = dg.AssetKey(["userpilot", "flows"])
+    spec = defs.resolve_assets_def(flows).specs_by_key[flows]
+    assert (spec.group_name, spec.freshness_policy is not None) == ("userpilot_lists", True)
+    assert [key.name for key in graph.asset_check_keys if key.asset_key == flows] == ["key_is_unique"]
+    assert graph.get(dg.AssetKey(["userpilot", "events"])).group_name == "userpilot"
+
+
+def test_every_table_is_named_with_its_database_and_its_file(tmp_path):
+    store = WarehouseResource(database=str(tmp_path / "shop.duckdb"))
+    for asset in build_definitions(warehouse=store).assets:
+        for spec in asset.specs if isinstance(asset, dg.AssetsDefinition) else ():
+            if spec.key.path[-1] == "export_job":
+                continue
+            assert spec.metadata["dagster/table_name"] == f"shop.{'.'.join(spec.key.path)}"
+            assert spec.metadata["dagster/storage_kind"] == "duckdb"
+            assert spec.metadata["dagster/uri"] == (tmp_path / "shop.duckdb").as_uri()
+            types = {column.type for column in spec.metadata["dagster/column_schema"].columns}
+            assert "TIMESTAMPTZ" not in types
+
+
+def test_loading_tells_no_beta_warning_of_ours():
+    code = "import warnings; warnings.simplefilter('always'); import dagster_project.definitions"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"CONNECTOR_DBT": "off"})
+    assert done.returncode == 0, done.stderr
+    assert "BetaWarning" not in done.stderr
 
 
 def test_schedules_are_a_promise(defs):
@@ -112,8 +158,8 @@ def test_two_projects_live_side_by_side():
     both = dg.Definitions.merge(build_definitions(), build_definitions(instance="shop"))
     dg.Definitions.validate_loadable(both)
     keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
-    assert {"openpanel/events", "openpanel_shop/events", "openpanel_shop/charts", "userpilot_shop/events"} <= keys
-    assert len(keys) == 2 * (7 + 14)
+    assert {"openpanel/events", "openpanel_shop/events", "userpilot_shop/events"} <= keys
+    assert len(keys) == 2 * (5 + 14)
 
 
 def test_other_keys_leave_schedules_and_sensors_as_they_are(defs):
@@ -199,7 +245,7 @@ def ranges(result):
     return {tuple(k.path[-1] for k in r.asset_selection): (r.tags[start], r.tags[end]) for r in result.run_requests}
 
 
-AGGREGATES = ("insights_metrics", "insights_pages", "insights_breakdowns", "charts", "funnels")
+AGGREGATES = ("insights_metrics", "insights_pages", "insights_breakdowns")
 
 
 def test_every_night_lands_yesterday_and_the_days_before(defs):

@@ -55,7 +55,7 @@ def test_an_alert_about_a_lost_export_names_its_days(pilot, assets, resources, i
     while not (wanted := daemon.tick(run=False)):
         pass
     pilot.lose_job(pilot.jobs.all[0].id)
-    alert = told(assets, daemon.materialize("events", tags=wanted[0].tags), instance)
+    alert = told(assets, daemon.materialize("events", tags=wanted[0].tags, run_config=wanted[0].run_config), instance)
     assert alert.where == "userpilot.events[2026-03-04..2026-03-06]"
     assert "lost" in alert.what
     assert "ask for the days again" in alert.next_step

@@ -166,6 +166,7 @@ class Scheduler:
             self.defs.resolve_job_def(request.job_name or job).execute_in_process(
                 instance=self.instance,
                 partition_key=request.partition_key,
+                run_config=request.run_config,
                 tags=request.tags,
                 asset_selection=request.asset_selection,
                 raise_on_error=False,

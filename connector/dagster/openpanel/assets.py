@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from connector.catalogue.openpanel import USUAL
-from connector.dagster.checks import check_results, check_specs
+from connector.dagster.checks import check_results, check_specs, executed_alone, selected
 from connector.dagster.failures import failure
 from connector.dagster.openpanel.lists import listed_results, listed_specs
 from connector.dagster.reporting import (
-    day_metadata,
     keep_receipts,
-    pictures_of,
     progress_logger,
     receipt_sentence,
-    run_metadata,
+    report,
+    sample_metadata,
+    table_metadata,
 )
 from connector.dagster.resources import OpenPanelResource, WarehouseResource, one_timezone
 from connector.dagster.runs import (
@@ -108,13 +108,14 @@ class _Made(Shared):
 
 
 def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
-    key = made.translator.key(stream)
+    key, spec = made.translator.key(stream), made.translator.spec(stream)
 
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         op_tags={TABLE_TAG: stream.table, TIMEZONE_TAG: made.timezone},
-        specs=[made.translator.spec(stream)],
+        specs=[made.warehouse.located(spec) if made.warehouse else spec],
         check_specs=[*check_specs(stream, key), *listed_specs(stream, key)],
+        can_subset=True,  # its checks can be executed alone
         partitions_def=days_of(stream, made.start_date, made.timezone),
         backfill_policy=made.policy(stream),
         retry_policy=made.retry_policy,
@@ -126,15 +127,16 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         source: OpenPanelResource = made.openpanel or context.resources.openpanel
         target: WarehouseResource = made.warehouse or context.resources.warehouse
+        if not context.selected_asset_keys:
+            yield from selected(context, executed_alone(stream, key, target.warehouse()))
+            yield from selected(context, listed_results(stream, key, target))
+            return
         receipts = _land(context, stream, source, target, made.timezone)
-        if stream.days != "none":
-            pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
-            for receipt in receipts:
-                numbers = pictures.get(receipt.day, {}) | day_metadata(receipt)
-                context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
-        yield dg.MaterializeResult(asset_key=key, metadata=run_metadata(stream, receipts))
-        yield from check_results(stream, key, receipts, target.warehouse())
-        yield from listed_results(stream, key, target)
+        report(context, stream, receipts, target)
+        shown = table_metadata(stream, target) | (sample_metadata(receipts) if stream.days == "none" else {})
+        yield dg.MaterializeResult(asset_key=key, metadata=shown)
+        yield from selected(context, check_results(stream, key, receipts, target.warehouse()))
+        yield from selected(context, listed_results(stream, key, target))
 
     return _asset
 

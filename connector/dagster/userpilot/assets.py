@@ -15,14 +15,20 @@ import msgspec
 from pydantic import Field
 
 from connector.catalogue.userpilot import EVENTS, LOOKUPS
-from connector.dagster.checks import file_check_results, file_check_specs
+from connector.dagster.checks import (
+    executed_alone,
+    file_check_results,
+    file_check_specs,
+    lookup_check_results,
+    lookup_check_specs,
+    selected,
+)
 from connector.dagster.failures import as_dagster_failure, failure
-from connector.dagster.reporting import pictures_of, rows_as_table
+from connector.dagster.reporting import pictures_of, rows_as_table, table_metadata
 from connector.dagster.resources import UserpilotResource, WarehouseResource
 from connector.dagster.runs import ALLOW_DROP_TAG, ALLOW_UNDATED_TAG, RETRIES, TABLE_TAG, Shared, days_of, is_on
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.userpilot.export_log import (
-    EXPORT_TAG,
     GAVE_UP,
     JOB_TAG,
     LANDED,
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
     from connector.userpilot.client import Userpilot
     from connector.userpilot.exports.run import Exports
 
-__all__ = ["EXPORT_TAG", "JOB_TAG", "POOL", "REQUEST_TAG", "ExportConfig", "userpilot_assets"]
+__all__ = ["JOB_TAG", "POOL", "REQUEST_TAG", "ExportConfig", "userpilot_assets"]
 
 POOL = "userpilot_api"
 # How long a run that was started by hand waits in place.
@@ -51,7 +57,7 @@ PATIENCE = 3600.0
 
 
 class ExportConfig(dg.Config):
-    """What an export holds besides its days; empty means what the assets were made with. See the README's table."""
+    """What an export holds besides its days; empty means what the assets were made with. See docs/export.md."""
 
     event_type: list[str] = Field(default_factory=list)
     user_id: list[str] = Field(default_factory=list)
@@ -60,6 +66,7 @@ class ExportConfig(dg.Config):
     exclusions: bool = False
     format: str = ""
     emails: list[str] = Field(default_factory=list)
+    job: str = Field(default="", description="Set by the export sensor: the export that the run is about, as JSON.")
 
 
 def userpilot_assets(
@@ -163,7 +170,7 @@ def _request_asset(made: _Made) -> dg.AssetsDefinition:
         metadata: dict[str, Any] = {}
         with as_dagster_failure(), made.userpilot.client() as client:
             exports = made.exports(client)
-            for wanted in _wanted(context, options):
+            for wanted in _wanted(context, options, config.job):
                 try:
                     job = exports.ask(wanted.request, attempts=wanted.attempts, halved=wanted.halved)
                 except ContractError as error:  # failed too often: the sensor lets go of it
@@ -183,10 +190,10 @@ def _request_asset(made: _Made) -> dg.AssetsDefinition:
     return _asset
 
 
-def _wanted(context: dg.AssetExecutionContext, options: Options) -> list[Job]:
+def _wanted(context: dg.AssetExecutionContext, options: Options, given: str) -> list[Job]:
     """Jobs to ask for: what the sensor says, else one for every contiguous range of the run's days."""
-    if text := context.run.tags.get(EXPORT_TAG):
-        return [msgspec.json.decode(text, type=Job)]
+    if given:
+        return [msgspec.json.decode(given, type=Job)]
     today = datetime.now(UTC).date()
     return [
         Job(request=Request.checked(first, last, options, today=today))
@@ -195,7 +202,7 @@ def _wanted(context: dg.AssetExecutionContext, options: Options) -> list[Job]:
 
 
 def _options(usual: Options, config: ExportConfig) -> Options:
-    given = {name: value for name, value in config.model_dump().items() if value}
+    given = {name: value for name, value in config.model_dump(exclude={"job"}).items() if value}
     return Options.of({**msgspec.to_builtins(usual), **given})
 
 
@@ -210,13 +217,14 @@ def _shown(request: Request) -> dict[str, Any]:
 def _events_asset(made: _Made) -> dg.AssetsDefinition:
     stream = made.events
     key = made.translator.key(stream)
-    spec = made.translator.spec(stream).merge_attributes(deps=[made.request_key])
+    spec = made.warehouse.located(made.translator.spec(stream)).merge_attributes(deps=[made.request_key])
 
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         op_tags={TABLE_TAG: stream.table},
         specs=[spec],
         check_specs=file_check_specs(stream, key),
+        can_subset=True,  # its checks can be executed alone
         partitions_def=made.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=made.retry_policy,
@@ -225,27 +233,30 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
     def _asset(
         context: dg.AssetExecutionContext, config: ExportConfig
     ) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        receipts = list(_landed(context, made, _options(made.options, config)))
+        warehouse = made.warehouse.warehouse()
+        if not context.selected_asset_keys:
+            yield from selected(context, executed_alone(stream, key, warehouse, from_files=True))
+            return
+        receipts = list(_landed(context, made, config))
         _report_days(context, made, receipts)
-        yield dg.MaterializeResult(asset_key=key, metadata=_of_run(receipts))
+        yield dg.MaterializeResult(asset_key=key, metadata=table_metadata(stream, made.warehouse))
         landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
         strangers = {name for receipt in receipts for name in receipt.strangers}
-        yield from file_check_results(stream, key, landed, strangers, made.warehouse.warehouse())
+        yield from selected(context, file_check_results(stream, key, landed, strangers, warehouse))
 
     return _asset
 
 
-def _landed(context: dg.AssetExecutionContext, made: _Made, options: Options) -> Iterator["RangeReceipt"]:
+def _landed(context: dg.AssetExecutionContext, made: _Made, config: ExportConfig) -> Iterator["RangeReceipt"]:
     """Receipts of every export this run lands; per-day numbers are reported as they come."""
     from connector.userpilot.exports.run import LostError
 
-    by_sensor = EXPORT_TAG in context.run.tags
     allowed = {"allow_drop": is_on(context, ALLOW_DROP_TAG), "allow_undated": is_on(context, ALLOW_UNDATED_TAG)}
     with as_dagster_failure(), made.userpilot.client() as client:
         exports, job = made.exports(client), None
         try:
-            for job in _wanted(context, options):
-                jobs = [job] if by_sensor else exports.wait(job.request, patience=made.patience, tell=_say(context))
+            for job in _wanted(context, _options(made.options, config), config.job):
+                jobs = [job] if config.job else exports.wait(job.request, patience=made.patience, tell=_say(context))
                 for job in jobs:  # what the handlers below report is the job at hand
                     receipt = exports.land(job, warehouse=made.warehouse.warehouse(), tell=_say(context), **allowed)
                     made.log(context, LANDED, job, f"landed {receipt.landed:,} rows")
@@ -279,10 +290,11 @@ def _say(context: dg.AssetExecutionContext) -> Callable[[str], None]:
 
 
 def _report(context: dg.AssetExecutionContext, receipt: "RangeReceipt") -> None:
+    """What the whole export was, in the run's log: it belongs to none of its days."""
     context.log.info(
         f"{receipt.table} landed whole: {receipt.landed:,} rows on {len(receipt.days)} days from {receipt.files} files "
-        f"({receipt.duplicates} duplicates dropped, {receipt.outside:,} rows of other days left out), "
-        f"{receipt.bytes / 1e6:.1f} MB, {receipt.seconds:.1f} s"
+        f"of job {receipt.job_id} ({receipt.duplicates} duplicates dropped, {receipt.outside:,} rows of other days "
+        f"left out), {receipt.bytes / 1e6:.1f} MB, {receipt.seconds:.1f} s, locked {receipt.lock_seconds:.2f} s"
     )
 
 
@@ -299,30 +311,17 @@ def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Seque
             "rows replaced": day.replaced,
             "rows with extras": day.misfits,
             "load id": receipt.load_id,
+            "job id": receipt.job_id,
         }
         if day.forgotten:
             numbers["rows of forgotten people"] = day.forgotten
+        if day is max((one for one in receipt.days if one.landed), key=lambda one: one.day, default=None):
+            numbers["preview"] = dg.MetadataValue.md(rows_as_table(receipt.sample))  # its rows are of this day
+        if receipt.warnings:
+            numbers["warnings"] = "; ".join(receipt.warnings)
+        if receipt.strangers and day.misfits:
+            numbers["undeclared fields"] = ", ".join(sorted(receipt.strangers))
         context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
-
-
-def _of_run(receipts: Sequence["RangeReceipt"]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "days in run": sum(len(receipt.days) for receipt in receipts),
-        "rows in run": sum(receipt.landed for receipt in receipts),
-        "rows of other days": sum(receipt.outside for receipt in receipts),
-        "files": sum(receipt.files for receipt in receipts),
-        "bytes": sum(receipt.bytes for receipt in receipts),
-        "seconds": round(sum(receipt.seconds for receipt in receipts), 3),
-        "lock held seconds": round(sum(receipt.lock_seconds for receipt in receipts), 3),
-        "job id": ", ".join(receipt.job_id for receipt in receipts),
-    }
-    if receipts:
-        metadata["preview"] = dg.MetadataValue.md(rows_as_table(receipts[-1].sample))
-    if strangers := sorted({name for receipt in receipts for name in receipt.strangers}):
-        metadata["undeclared fields"] = ", ".join(strangers)
-    if warnings := sorted({warning for receipt in receipts for warning in receipt.warnings}):
-        metadata["warnings"] = "; ".join(warnings)
-    return metadata
 
 
 def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
@@ -331,33 +330,42 @@ def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{stream.schema}__{stream.name}",
         op_tags={TABLE_TAG: stream.table},
-        specs=[made.translator.spec(stream)],
+        specs=[made.warehouse.located(made.translator.spec(stream))],
+        check_specs=lookup_check_specs(stream, key),
+        can_subset=True,  # its check can be executed alone
         retry_policy=made.retry_policy,
         pool=made.pool,
     )
-    def _asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def _asset(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         from connector.userpilot.lookups import sync_lookup
 
-        with as_dagster_failure(), made.userpilot.client() as client:
-            receipts: list[Receipt] = sync_lookup(
-                client, stream, warehouse=made.warehouse.warehouse(), spool_dir=made.warehouse.spool_path
+        warehouse = made.warehouse.warehouse()
+        if context.selected_asset_keys:
+            with as_dagster_failure(), made.userpilot.client() as client:
+                receipts = sync_lookup(client, stream, warehouse=warehouse, spool_dir=made.warehouse.spool_path)
+            yield dg.MaterializeResult(
+                asset_key=key, metadata=_of_lookup(receipts) | table_metadata(stream, made.warehouse)
             )
-        if not receipts:
-            context.log.info(f"{stream.table}: this account does not have it")
-            return dg.MaterializeResult(asset_key=key, metadata={"current rows": 0, "note": "not in this account"})
-        first, *inner = receipts
-        metadata: dict[str, Any] = {
-            "current rows": first.landed,
-            "known before": first.replaced,
-            "rows with extras": first.misfits,
-            "requests": first.requests,
-            "preview": dg.MetadataValue.md(rows_as_table(first.sample)),
-        }
-        metadata |= {f"rows in {receipt.table}": receipt.landed for receipt in inner}
-        if first.strangers:
-            metadata["undeclared fields"] = ", ".join(sorted(first.strangers))
-        if first.warnings:
-            metadata["warnings"] = "; ".join(first.warnings)
-        return dg.MaterializeResult(asset_key=key, metadata=metadata)
+        yield from selected(context, lookup_check_results(stream, key, warehouse))
 
     return _asset
+
+
+def _of_lookup(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """What one look at a list found."""
+    if not receipts:
+        return {"current rows": 0, "note": "this account does not have it"}
+    first, *inner = receipts
+    metadata: dict[str, Any] = {
+        "current rows": first.landed,
+        "known before": first.replaced,
+        "rows with extras": first.misfits,
+        "requests": first.requests,
+        "preview": dg.MetadataValue.md(rows_as_table(first.sample)),
+    }
+    metadata |= {f"rows in {receipt.table}": receipt.landed for receipt in inner}
+    if first.strangers:
+        metadata["undeclared fields"] = ", ".join(sorted(first.strangers))
+    if first.warnings:
+        metadata["warnings"] = "; ".join(first.warnings)
+    return metadata

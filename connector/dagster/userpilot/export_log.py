@@ -10,8 +10,8 @@ from connector.dagster.translator import ConnectorTranslator
 from connector.stream import Stream
 from connector.userpilot.exports.job import Job
 
-# Set by the sensor: the job a run is about, as JSON; its id alone, to find the runs of a job again.
-EXPORT_TAG, JOB_TAG, REQUEST_TAG = "connector/export", "connector/export_job", "connector/export_request"
+# Set by the sensor: the id of the job, or of the request, that a run is about, to find its runs again.
+JOB_TAG, REQUEST_TAG = "connector/export_job", "connector/export_request"
 REQUESTED, LOST, LANDED, GAVE_UP = "requested", "lost", "landed", "gave up"
 # What a line of the ledger holds: the job as JSON, and the environment it belongs to. A run of the sensor's carries the
 # environment as a tag.

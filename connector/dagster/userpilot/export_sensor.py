@@ -6,6 +6,7 @@ sensor acts on the exports of its own environment only.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -28,7 +29,6 @@ from connector.dagster.runs import (
 from connector.dagster.translator import ConnectorTranslator
 from connector.dagster.userpilot.export_log import (
     ENVIRONMENT,
-    EXPORT_TAG,
     GAVE_UP,
     JOB_TAG,
     LANDED,
@@ -112,6 +112,7 @@ def userpilot_export_sensor(
         asking_job=f"{prefix}_asking",
         landing_job=f"{prefix}_landing",
         partitions=landing.partitions_def,
+        ops={one.key: one.op.name for one in (asking, landing)},
         target=target,
     )
 
@@ -154,6 +155,7 @@ class _Setup:
     asking_job: str
     landing_job: str
     partitions: dg.PartitionsDefinition[str] | None
+    ops: Mapping[dg.AssetKey, str]
     target: WarehouseResource
 
 
@@ -333,11 +335,13 @@ class _Tick:
             self._context.log.warning(f"{entry.job.request.where}: no partition for {listed(outside)}; see START_DATE")
         tags |= {
             **range_tags(days[0], days[-1]),
-            EXPORT_TAG: _text(entry.job),
             ENVIRONMENT: self._owner,
             WAREHOUSE_TAG: self._setup.target.fingerprint(),
         }
-        self._requests.append(dg.RunRequest(run_key=run_key, job_name=job, asset_selection=[asset], tags=tags))
+        # The job in the run's configuration: a tag would fill the list of runs.
+        config = dg.RunConfig(ops={self._setup.ops[asset]: {"config": {"job": _text(entry.job)}}})
+        request = dg.RunRequest(run_key, config, tags=tags, job_name=job, asset_selection=[asset])
+        self._requests.append(request)
 
     def _halve(self, key: str, entry: _Entry) -> None:
         del self.cursor.entries[key]
@@ -354,7 +358,7 @@ class _Tick:
 
 
 def _text(job: Job) -> str:
-    """A job for a run's tag: what it is, without what the run will see for itself."""
+    """A job for a run's configuration: what it is, without what the run will see for itself."""
     plain = Job(
         request=job.request,
         state=State.POLLING if job.job_id else State.IDLE,

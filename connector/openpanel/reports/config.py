@@ -273,13 +273,23 @@ def _unique(names: Sequence[str], where: str) -> None:
             raise SettingsError(where, f"has the name {name!r} {names.count(name)} times", next_step="name each once.")
 
 
+def questions_of(stream: Stream) -> list[str]:
+    """Names of the charts or funnels that a stream asks for; none for all other streams."""
+    match stream.query:
+        case ChartsQuery(charts=charts):
+            return [chart.name for chart in charts]
+        case FunnelsQuery(funnels=funnels):
+            return [funnel.name for funnel in funnels]
+    return []
+
+
 def asked_for(stream: Stream) -> bool:
     """Whether a stream has anything to ask: charts and funnels have not, until a file configures some."""
     return stream.query not in (ChartsQuery(), FunnelsQuery())
 
 
 def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
-    """The streams of the catalogue with the report config in their queries; those of ``also`` are ``by_default``."""
+    """The streams of the catalogue with the report config in their queries; what it asks for is ``by_default``."""
     config = questions or Questions()
 
     def configured(query: Query) -> Query:
@@ -297,7 +307,8 @@ def streams(questions: Questions | None = None) -> tuple[Stream, ...]:
                 return replace(query, funnels=config.funnels)
         return query
 
+    found = [replace(stream, query=configured(stream.query)) for stream in STREAMS]
     return tuple(
-        replace(stream, query=configured(stream.query), by_default=stream.by_default or stream.name in config.also)
-        for stream in STREAMS
+        replace(stream, by_default=(stream.by_default and asked_for(stream)) or stream.name in config.also)
+        for stream in found
     )

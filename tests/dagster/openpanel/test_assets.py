@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+import connector.meter
 import connector.sync
 from connector import EVENTS, Warehouse
 from connector.dagster import OpenPanelResource, WarehouseResource, openpanel_assets
@@ -80,6 +81,10 @@ def test_a_range_is_one_run_with_each_days_own_numbers(vendor, filled, assets, i
     assert result.success
     counts = {day: numbers["dagster/partition_row_count"] for day, numbers in metadata(result).items()}
     assert counts == {"2026-03-04": 4, "2026-03-05": 5, "2026-03-06": 6}
+    for numbers in metadata(result).values():
+        assert numbers["dagster/row_count"] == 15  # of the table
+        assert numbers["announced by vendor"] == numbers["dagster/partition_row_count"]
+        assert not [name for name in numbers if "in run" in name]
 
 
 def test_the_preview_shows_rows_but_no_person(filled, assets, instance, vendor):
@@ -249,9 +254,7 @@ def test_the_warehouse_resource_is_a_duckdb_resource(tmp_path):
 
 
 def test_progress_is_said_while_a_long_day_runs(filled, instance, url, tmp_path, monkeypatch, capfd):
-    import connector.dagster.reporting as module
-
-    monkeypatch.setattr(module, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(connector.meter, "TELL_EVERY", 0.0)
     stream = dataclasses.replace(EVENTS, query=dataclasses.replace(EVENTS.query, limit=2))
     source = OpenPanelResource(api_url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo")
     target = WarehouseResource(database=str(tmp_path / "w.duckdb"), spool_dir=str(tmp_path / "s"))

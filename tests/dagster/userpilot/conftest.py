@@ -72,7 +72,7 @@ class Daemon:
         wanted = [request for request in result.run_requests if request.run_key not in self.keys]
         self.keys += [request.run_key for request in wanted]
         for request in wanted if run else []:
-            self.materialize(request.asset_selection[0].path[-1], tags=request.tags)
+            self.materialize(request.asset_selection[0].path[-1], tags=request.tags, run_config=request.run_config)
         return wanted
 
     def ticks(self, most=12):

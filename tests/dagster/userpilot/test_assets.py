@@ -346,3 +346,15 @@ def test_a_request_without_any_partition_is_not_asked_for_when_the_slot_is_free(
     for _ in range(3):
         assert after.tick() == []
     assert len(posts(pilot)) == before
+
+
+def test_a_days_metadata_is_that_days_and_the_runs_list_stays_readable(pilot, daemon, instance):
+    daemon.materialize("export_job", tags=RANGE)
+    (request,) = [one for _ in range(9) for one in daemon.tick()]
+    assert all(len(value) < 64 and "{" not in value for value in request.tags.values()), request.tags
+    records = instance.fetch_materializations(dg.AssetKey(["userpilot", "events"]), limit=9).records
+    shown = {record.partition_key: record.asset_materialization.metadata for record in records}
+    assert set(shown) == {str(day) for day in DAYS}
+    for metadata in shown.values():
+        assert not {"bytes", "seconds", "files", "rows in run", "days in run"} & set(metadata)
+    assert [day for day, metadata in shown.items() if "preview" in metadata] == [str(DAYS[-1])]
