@@ -13,16 +13,10 @@ from typing import Any
 from connector.catalogue.dbt_sources import as_yaml
 from connector.errors import SettingsError
 from connector.properties.plan import BASE, BUILT, MISFITS, TypedColumn, TypedModel
-from connector.settings import read_yaml
 from connector.warehouse.sql import quoted, text
 
 PACKAGE = "openpanel_userpilot"
 MADE = "Made by `connector models`"
-_STRATEGY = f"""{{# {MADE}: dbt looks for an incremental strategy in the project of the model. #}}
-{{% macro get_incremental_replace_days_sql(arg_dict) -%}}
-    {{{{ return({PACKAGE}.get_incremental_replace_days_sql(arg_dict)) }}}}
-{{%- endmacro %}}
-"""
 # A value as its type, NULL if it does not fit. A cast alone would round 1.5 to 2 and read nan as a number.
 _WHOLE, _DAY = "[-+]?[0-9]+([.]0*)?", "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TYPED = {
@@ -56,7 +50,7 @@ def write(models: Sequence[TypedModel], folder: Path, *, made_from: str, dry_run
         SettingsError: the folder is in no dbt project.
     """
     files = {folder / name: body for name, body in model_files(models, made_from).items()}
-    files |= _strategy(_project(folder))
+    _must_be_in_a_project(folder)
     changed = [file for file, body in files.items() if not file.exists() or file.read_text(encoding="utf-8") != body]
     gone = [file for file in sorted(folder.rglob("*")) if file not in files and _is_ours(file)]
     if not dry_run:
@@ -78,26 +72,13 @@ def model_files(models: Sequence[TypedModel], made_from: str) -> dict[str, str]:
     return files
 
 
-def _project(folder: Path) -> Path:
-    """The folder of the dbt project that a folder is in."""
-    places = [folder.absolute(), *folder.absolute().parents]
-    found = next((place for place in places if (place / "dbt_project.yml").is_file()), None)
-    if found is None:
+def _must_be_in_a_project(folder: Path) -> None:
+    if not any((place / "dbt_project.yml").is_file() for place in (folder.absolute(), *folder.absolute().parents)):
         raise SettingsError(
             "the folder of models",
             f"is {folder}, and neither it nor one above it has a dbt_project.yml",
             next_step="name a folder below the models of a dbt project, such as sql/models/staging/typed.",
         )
-    return found
-
-
-def _strategy(project: Path) -> dict[Path, str]:
-    """The macro that another project needs, by its path; none in the package's own project."""
-    about: Mapping[str, Any] = read_yaml(project / "dbt_project.yml") or {}
-    if about.get("name") == PACKAGE:
-        return {}
-    (first, *_) = about.get("macro-paths") or ["macros"]
-    return {project / first / "connector_replace_days.sql": _STRATEGY}
 
 
 def _is_ours(file: Path) -> bool:
@@ -114,18 +95,13 @@ def _sql(model: TypedModel, made_from: str) -> str:
     typed = [f"{_typed(one.type, places[one.property])} as {quoted(one.name)}" for one in model.columns]
     shown = [*base, *(quoted(one.name) for one in model.columns)]
     key = "event_id" if "event_id" in base else "none that is proven"
-    columns = [f"{name} {type_}" for name, type_ in _columns(model)]
     kind = f"\n        and {model.kind[0]} = {_literal(model.kind[1])}" if model.kind else ""
     return f"""-- {MADE} from {made_from}; run it again instead of changing this file.
 -- Event {_shown(model.event)} of {model.vendor} with its properties as columns; every row is kept.
 -- grain:  one row per event
 -- key:    {key}
 -- late:   yes; a landed day replaces its rows here
-{{{{ config(
-    materialized='incremental', incremental_strategy='replace_days', tags='by_day',
-    meta={{'landed': ['{model.vendor}.events']}}
-) }}}}
-{{{{ {PACKAGE}.rebuild_if_changed({json.dumps(columns, ensure_ascii=False)}) }}}}
+{{{{ config(materialized='by_day', tags='by_day', meta={{'landed': ['{model.vendor}.events']}}) }}}}
 
 with
 

@@ -1,64 +1,151 @@
 {#
-    The days that a run builds; the same rule for every model whose rows belong to a day.
+    The condition that a row's day is built, in every model whose rows belong to a day. Compiled, it is true for all
+    days; the materialization `by_day` puts the first and the last day of each of its slices into it. Both are constants,
+    so DuckDB reads only the parts of a table that hold these days.
+
+    `ahead`: by how many days the condition reaches past the last day, such as for the later steps of a funnel.
+#}
+{% macro days_to_build(day_column='day', ahead=0) -%}
+    {{ day_column }} between {{ first_day() }} and {{ last_day() }}{{ " + " ~ ahead if ahead }}
+{%- endmacro %}
+
+
+{# What stands for the first day of a slice in compiled SQL. #}
+{% macro first_day() %}date '0001-01-01'{% endmacro %}
+
+
+{# What stands for the last day of a slice in compiled SQL. #}
+{% macro last_day() %}date '9999-12-31'{% endmacro %}
+
+
+{# What stands, in compiled SQL, for the condition that a session is computed again. #}
+{% macro of_sessions_to_build() %}/* of the sessions to build */{% endmacro %}
+
+
+{#
+    A query for the days that this run builds.
 
     With `--vars '{min_date: 2026-03-01, max_date: 2026-03-03}'`: these days. Without dates: the days that were landed
     since the model last built them, as the connector's receipts say. A day that has become empty is one of them.
-    A first run, and a run with --full-refresh, builds all days.
+    A first run, and a run with --full-refresh (`anew`), builds all landed days.
 
     A model's meta names the landed tables that it reads (`landed`), and by how many days a row may look ahead
     (`reach_days`). A funnel that was entered on Monday may be completed on Tuesday, so a landing of Tuesday also
-    builds Monday.
+    builds Monday. `of_sessions`: days of sessions that were computed again are built, too.
 #}
-{% macro days_to_build(day_column='day') -%}
-    {%- set meta = model.config.meta or {} -%}
+{% macro days_of_run(anew) -%}
+    {%- set meta = config.get('meta') or {} -%}
     {%- set reach = meta.get('reach_days', 0) -%}
-    {%- set first = var('min_date', none) -%}
-    {%- set last = var('max_date', none) -%}
+    {%- set first, last = dates_of_run() -%}
+    {%- set receipts = adapter.get_relation(this.database, var('connector_schema', 'connector'), 'landings') -%}
+    {%- if anew or (receipts is none and not first) -%}
+        {{ landed_days(meta.get('landed', [])) }}
+    {%- elif first -%}
+        select unnest(generate_series(date '{{ first }}' - {{ reach }}, date '{{ last }}', interval 1 day))::date as day
+    {%- else -%}
+        {{ days_landed_since(receipts, meta.get('landed', []), reach) }}
+    {%- endif -%}
+    {%- if not anew and meta.get('of_sessions') %}
+        union
+        {{ days_of_changed_sessions() }}
+    {%- endif -%}
+    {%- if not anew and meta.get('built_by') == 'session' %}
+        union
+        {{ days_of_new_parts() }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# min_date and max_date, or twice nothing. Refuses half a range. #}
+{% macro dates_of_run() -%}
+    {%- set first, last = var('min_date', none), var('max_date', none) -%}
     {%- if (first and not last) or (last and not first) -%}
         {{ exceptions.raise_compiler_error(
             "min_date and max_date are given together, and only " ~ ('min_date' if first else 'max_date')
             ~ " is: give both (one day is twice the same date), or neither to build what was landed since."
         ) }}
-    {%- elif not is_incremental() -%}
-        true
-    {%- elif first and last -%}
-        {{ day_column }} between date '{{ first }}' - {{ reach }} and date '{{ last }}'
-    {%- else -%}
-        {{ landed_since_built(day_column, meta.get('landed', []), reach) }}
     {%- endif -%}
+    {{ return((first, last)) }}
 {%- endmacro %}
 
 
-{# The days that were landed, by the receipts, after this model last built them. #}
-{% macro landed_since_built(day_column, tables, reach) -%}
-    {%- set receipts = adapter.get_relation(this.database, var('connector_schema', 'connector'), 'landings') -%}
-    {%- if receipts is none -%}
-        true
-    {%- else -%}
-        {{ day_column }} in (
-            select landed.day
-            from (
-                select
-                    receipts.day - back.days::integer as day,
-                    max(receipts.landed_at) as landed_at
-                from {{ receipts }} as receipts
-                cross join range(0, {{ reach + 1 }}) as back (days)
-                where
-                    receipts.status = 'landed'
-                    and receipts.table_name in (
-                        {%- for table in tables -%}
-                            {%- set schema, name = table.split('.') -%}
-                            '{{ var(schema ~ "_schema", schema) }}.{{ name }}'{{ ", " if not loop.last }}
-                        {%- endfor -%}
-                    )
-                group by 1
-            ) as landed
-            left join (
-                select day, min(built_at) as built_at
-                from {{ this }}
-                group by 1
-            ) as built on landed.day = built.day
-            where built.built_at is null or built.built_at < landed.landed_at
-        )
-    {%- endif -%}
+{# A query for the days of these landed tables, with their rows. A table that was never landed has none. #}
+{% macro landed_days(tables, first=none, last=none) -%}
+    {%- for table in tables -%}
+        {%- set schema, name = table.split('.') -%}
+        {%- set found = adapter.get_relation(this.database, var(schema ~ '_schema', schema), name) -%}
+        {%- if found is not none -%}
+            select _day as day, count(*) as rows
+            from {{ found }}
+            {% if first %}where _day between date '{{ first }}' and date '{{ last }}'{% endif %}
+            group by 1
+            union all
+        {% endif -%}
+    {%- endfor -%}
+    select null::date as day, 0 as rows where false
+{%- endmacro %}
+
+
+{# A query for the days that were landed, by the receipts, after this model last built them. #}
+{% macro days_landed_since(receipts, tables, reach) -%}
+    select landed.day
+    from (
+        select
+            receipts.day - back.days::integer as day,
+            max(receipts.landed_at) as landed_at
+        from {{ receipts }} as receipts
+        cross join range(0, {{ reach + 1 }}) as back (days)
+        where
+            receipts.status = 'landed'
+            and receipts.table_name in (
+                {%- for table in tables -%}
+                    {%- set schema, name = table.split('.') -%}
+                    '{{ var(schema ~ "_schema", schema) }}.{{ name }}'{{ ", " if not loop.last }}
+                {%- endfor -%}
+            )
+        group by 1
+    ) as landed
+    left join (
+        select day, min(built_at) as built_at
+        from {{ this }}
+        group by 1
+    ) as built on landed.day = built.day
+    where built.built_at is null or built.built_at < landed.landed_at
+{%- endmacro %}
+
+
+{#
+    A query for the first and the last day of each slice of these days: days in a row, until they have this many landed
+    rows. A slice of years would need more memory than a machine may have.
+#}
+{% macro slices_of(days) -%}
+    {%- set meta = config.get('meta') or {} -%}
+    {%- set first, last = dates_of_run() if not should_full_refresh() else (none, none) -%}
+    with
+
+    days as (select distinct day from ({{ days }})),
+
+    landed as ({{ landed_days(meta.get('landed', []), first, last) }}),
+
+    sized as (
+        select days.day, coalesce(sum(landed.rows), 0) as rows
+        from days
+        left join landed on days.day = landed.day
+        group by 1
+    ),
+
+    in_a_row as (
+        select day, rows, day - row_number() over (order by day)::integer as began
+        from sized
+    ),
+
+    sliced as (
+        select day, began, (sum(rows) over (partition by began order by day) - 1) // {{ var('rows_at_once', 250000) }} as slice
+        from in_a_row
+    )
+
+    select min(day)::varchar as first_day, max(day)::varchar as last_day, count(*) as days
+    from sliced
+    group by began, slice
+    order by 1
 {%- endmacro %}

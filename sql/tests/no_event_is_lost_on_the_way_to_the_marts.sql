@@ -1,5 +1,4 @@
--- Days on which the number of landed events differs from that in the marts. With min_date and max_date, only those
--- days.
+-- Days on which the number of landed events differs from that in the marts; in a build, of the days that it built.
 {{ config(meta={'dagster': {'ref': {'name': 'daily_active'}}}) }}
 
 with
@@ -9,7 +8,16 @@ events as (
         day,
         count(distinct event_id) as openpanel_events
     from {{ ref('stg_openpanel__events') }}
+    where {{ is_built(ref('daily_active')) }}
     group by day
+),
+
+counted as (
+    select
+        day,
+        openpanel_events
+    from {{ ref('daily_active') }}
+    where {{ is_built(ref('daily_active')) }}
 )
 
 select
@@ -17,9 +25,5 @@ select
     events.openpanel_events as landed,
     counted.openpanel_events as counted
 from events
-full join {{ ref('daily_active') }} as counted using (day)
-where
-    coalesce(events.openpanel_events, 0) is distinct from coalesce(counted.openpanel_events, 0)
-    {% if var('min_date', none) and var('max_date', none) %}
-        and day between date '{{ var("min_date") }}' and date '{{ var("max_date") }}'
-    {% endif %}
+full join counted using (day)
+where coalesce(events.openpanel_events, 0) is distinct from coalesce(counted.openpanel_events, 0)

@@ -27,8 +27,11 @@ DAYS = (
 )  # fmt: skip
 
 
-def dbt(*arguments, warehouse, variables=None, project=PROJECT):
-    """Run dbt in this process, which has imported it once; its results, one for each model and test."""
+def dbt(*arguments, warehouse, variables=None, project=PROJECT, manifest=None):
+    """Run dbt in this process, which has imported it once; its results, one for each model and test.
+
+    With the ``manifest`` that ``parse`` returns, it parses nothing.
+    """
     folder = Path(warehouse).parent
     settings = {
         "WAREHOUSE": Path(warehouse).name,
@@ -44,11 +47,13 @@ def dbt(*arguments, warehouse, variables=None, project=PROJECT):
         from dbt.cli.main import dbtRunner
 
         try:
-            done = dbtRunner().invoke(command)
+            done = dbtRunner(manifest).invoke(command)
         finally:
             if DuckDBConnectionManager._ENV is not None:  # it keeps the file open for the life of the process
                 DuckDBConnectionManager._ENV.close()
                 DuckDBConnectionManager._ENV = None
+    if arguments[0] == "parse":
+        return done.result
     results = list(getattr(done.result, "results", None) or [])  # a catalog has none
     assert done.success, (
         done.exception,

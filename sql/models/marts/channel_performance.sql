@@ -2,15 +2,9 @@
 -- grain:  one row per UTC day on which sessions began, channel, source, medium and campaign
 -- key:    day, channel, source, medium, campaign
 -- late:   yes; a landed day replaces its rows, and those of other days of its sessions
-{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
+{{ config(materialized='by_day', tags='by_day', meta={
     'landed': ['openpanel.events'], 'of_sessions': true
 }) }}
-
-with
-
-changed_days as (
-    {{ days_of_changed_sessions() }}
-)
 
 select
     day,
@@ -28,5 +22,5 @@ select
     sum(revenue_cents)::bigint as revenue_cents,
     now() as built_at
 from {{ ref('sessions') }}
-where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
+where {{ days_to_build() }}
 group by 1, 2, 3, 4, 5

@@ -2,7 +2,7 @@
 -- grain:  one row per UTC day that has an event
 -- key:    day
 -- late:   yes; a landed day replaces its row
-{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
+{{ config(materialized='by_day', tags='by_day', meta={
     'landed': ['openpanel.events', 'userpilot.events']
 }) }}
 

@@ -6,7 +6,7 @@
 {%- for funnel in var('funnels') %}
     {%- set ns.reach = [ns.reach, (funnel.within_hours / 24) | round(0, 'ceil') | int] | max %}
 {%- endfor %}
-{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
+{{ config(materialized='by_day', tags='by_day', meta={
     'landed': ['openpanel.events'], 'reach_days': ns.reach
 }) }}
 
@@ -24,6 +24,7 @@ with
         from {{ ref('stg_openpanel__events') }}
         where
             {{ who }} is not null
+            and {{ days_to_build(ahead=ns.reach) }}
             and event_name in ({% for step in funnel.steps %}'{{ step }}'{{ ", " if not loop.last }}{% endfor %})
     ),
 

@@ -2,15 +2,11 @@
 -- grain:  one row per UTC day, origin and path
 -- key:    day, origin, path
 -- late:   yes; a landed day replaces its rows, and those of other days of its sessions
-{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={
+{{ config(materialized='by_day', tags='by_day', meta={
     'landed': ['openpanel.events'], 'of_sessions': true
 }) }}
 
 with
-
-changed_days as (
-    {{ days_of_changed_sessions() }}
-),
 
 events as (
     select
@@ -25,12 +21,7 @@ events as (
             date_diff('millisecond', occurred_at, lead(occurred_at) over in_session) / 1000
         )::decimal(18, 3) as seconds_on_page
     from {{ ref('stg_openpanel__events') }}
-    where
-        event_name not in ('session_start', 'session_end')
-        and (
-            {{ days_to_build() }}
-            or day in (select changed_days.day from changed_days)
-        )
+    where event_name not in ('session_start', 'session_end') and {{ days_to_build() }}
     window in_session as (
         partition by day, coalesce(session_id, event_id)
         order by occurred_at, event_id
@@ -40,7 +31,7 @@ events as (
 visits as (
     select *
     from {{ ref('sessions') }}
-    where {{ days_to_build() }} or day in (select changed_days.day from changed_days)
+    where {{ days_to_build() }}
 ),
 
 seen as (

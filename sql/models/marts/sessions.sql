@@ -2,58 +2,32 @@
 -- grain:  one row per session
 -- key:    session_id
 -- late:   yes; a session is computed again when any of its days is landed again, also the part before or after midnight
-{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_sessions', meta={
-    'landed': ['openpanel.events']
-}) }}
+{{ config(materialized='by_day', tags='by_day', meta={'landed': ['openpanel.events'], 'built_by': 'session'}) }}
 
 with
-
-all_parts as (
-    select * from {{ ref('int_openpanel__session_days') }}
-),
-
-{% if is_incremental() %}
-    changed as (
-        -- A part was built after the session, or the number of parts changed.
-        select parts.session_id
-        from (
-            select
-                session_id,
-                max(built_at) as built_at,
-                count(*) as part_count
-            from all_parts
-            group by session_id
-        ) as parts
-        left join {{ this }} as known on parts.session_id = known.session_id
-        where
-            known.session_id is null
-            or parts.built_at > known.built_at
-            or parts.part_count <> known.part_count
-    ),
-{% endif %}
 
 parts as (
     select
         *,
         -- The vendor's marks, session_start and session_end, count only if the session has no other event.
         not is_mark or bool_and(is_mark) over (partition by session_id) as counts
-    from all_parts
-    {% if is_incremental() %}
-        where session_id in (select changed.session_id from changed)
-    {% endif %}
+    from {{ ref('int_openpanel__session_days') }}
+    where {{ days_to_build() }} {{ of_sessions_to_build() }}
 ),
 
 whole as (
     select
         session_id,
         count(*) as part_count,
+        min(day) as first_day,
+        max(day) as last_day,
         bool_or(is_import) as is_imported,
         sum(events) filter (where counts)::bigint as events,
         sum(page_views) filter (where counts)::bigint as page_views,
         sum(page_views_with_path) filter (where counts)::bigint as page_views_with_path,
         sum(revenue_cents) filter (where counts)::bigint as revenue_cents,
-        arg_min(first_event, row(first_event.at, first_event.event_id)) filter (where counts) as entry,
-        arg_max(last_event, row(last_event.at, last_event.event_id)) filter (where counts) as leave,
+        arg_min(first_event, day) filter (where counts) as entry,
+        arg_max(last_event, day) filter (where counts) as leave,
         arg_min(first_path, day) filter (where counts and first_path is not null) as first_path,
         arg_min(first_origin, day) filter (where counts and first_origin is not null) as first_origin,
         arg_max(last_path, day) filter (where counts and last_path is not null) as last_path,
@@ -64,7 +38,7 @@ whole as (
         -- The marks of an import date its session and name its person.
         min(first_event.at) filter (where counts or is_import) as started_at,
         max(last_event.at) filter (where counts or is_import) as ended_at,
-        arg_min(first_known.user_id, row(first_known.at, first_known.event_id)) filter (
+        arg_min(first_known.user_id, row(first_known.at, is_mark)) filter (
             where (counts or is_import) and first_known is not null
         ) as first_user_id
     from parts
@@ -131,5 +105,7 @@ select
         )
     ) as visitor_ids,
     part_count,
+    first_day,
+    last_day,
     now() as built_at
 from kept

@@ -1,0 +1,84 @@
+"""However days are landed and built, the models come to equal a full refresh."""
+
+import random
+from datetime import timedelta
+
+import duckdb
+import pytest
+
+from .project import DAYS as PARTS
+from .project import MARTS, dbt, frame, in_order
+from .schedules import empty_warehouse, worlds
+
+ZONES = ("UTC", "America/Los_Angeles", "Asia/Tokyo")
+# Slices of a few rows, so that a build of many days has many.
+VARIABLES = {
+    "rows_at_once": 60,
+    "funnels": [
+        {"name": "near", "steps": ["screen_view", "signup"], "within_hours": 24, "by": "session"},
+        {"name": "far", "steps": ["screen_view", "search", "signup"], "within_hours": 49, "by": "visitor"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def manifest(sample):
+    return dbt("parse", warehouse=sample.path, variables=VARIABLES)
+
+
+def everything(path):
+    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in PARTS}
+    for name in MARTS:
+        found[name] = frame(path, f"select columns(c -> c <> 'built_at') from marts.{name}")
+    return {name: in_order(rows) for name, rows in found.items()}
+
+
+def schedule(sample, manifest, folder, seed, count):
+    """Worlds change, are landed and built in turns; at last everything is landed, built, and built from nothing."""
+    path, chance, made = folder / "warehouse.duckdb", random.Random(seed), worlds(seed, count)
+    empty_warehouse(sample.path, path)
+    zone = "UTC"
+
+    def build(*arguments, **dates):
+        variables = {**VARIABLES, "openpanel_timezone": zone, **dates}
+        dbt("run", "--exclude", "config.materialized:view", "--no-write-json", *arguments,
+            warehouse=path, variables=variables, manifest=manifest)  # fmt: skip
+
+    dbt("run", "--select", "config.materialized:view", warehouse=path, variables=VARIABLES, manifest=manifest)
+    for _ in range(chance.randint(3, 5)):
+        with duckdb.connect(str(path)) as connection:
+            for world in made:
+                for _ in range(chance.randint(1, 6)):
+                    world.change()
+                world.land_some(connection)
+        match chance.randrange(5):
+            case 0:  # the days of some worlds, whether landed or not; the others' wait
+                first = chance.choice(made).first
+                build(min_date=str(first), max_date=str(first + timedelta(days=chance.choice((0, 2, 20)))))
+            case 1:  # the days between are landed and not yet built
+                build("--select", chance.choice(("int_openpanel__session_days", "sessions", "page_performance")))
+            case 2:
+                zone = chance.choice(ZONES)
+                build("--full-refresh")
+            case _:
+                build()
+    with duckdb.connect(str(path)) as connection:
+        for world in made:
+            world.land(connection, set(world.dirty))
+    build()
+    found = everything(path)
+    assert len(found["sessions"]) > count
+    build("--full-refresh")
+    refreshed = everything(path)
+    for name, rows in found.items():
+        assert rows.equals(refreshed[name]), (seed, name, rows, refreshed[name])
+
+
+def test_landings_in_any_order_end_as_a_full_refresh(sample, manifest, tmp_path):
+    schedule(sample, manifest, tmp_path, "quick", 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_two_hundred_schedules_end_as_a_full_refresh(sample, manifest, tmp_path, seed):
+    schedule(sample, manifest, tmp_path, seed, 20)
