@@ -158,13 +158,14 @@ class _Panel:
         self._night, self._progress, self._strikes = night, progress, 0
 
     def land(self) -> Iterator[Outcome]:
-        """The lookback of every table, then missed days, then days whose vendor count moved."""
+        """The lookback of every table, then missed days, lists of now, and days whose vendor count moved."""
         night = self._night
         try:
             source = OpenPanelSettings.load(night.env)
             questions = Questions.from_environment(night.env, dimensions=DIMENSIONS)
-            chosen = [one for one in streams(questions) if one.days != "none" and asked_for(one)]
-            plan = self._plan(chosen, source.timezone)
+            wanted = [one for one in streams(questions) if one.by_default and asked_for(one)]
+            chosen = [one for one in wanted if one.days != "none"]
+            plan = [*self._plan(chosen, source.timezone), *self._snapshots(wanted)]
             with OpenPanel.from_settings(source) as client:
                 for stream, days in plan:
                     yield from self._days(client, stream, days)
@@ -199,6 +200,13 @@ class _Panel:
             older += missed(missing, lambda _: (), before=window[0])
         plan += [(stream, between(first, last)) for first, last, streams_ in older for stream in streams_]
         return [(stream, days) for stream, days in plan if days]
+
+    def _snapshots(self, wanted: Sequence[Stream]) -> list[tuple[Stream, list[date]]]:
+        """Lists that are landed as they are now, unless this night has landed them already."""
+        night, today = self._night, self._night.now.date()
+        midnight = end_of(today - timedelta(days=1), "UTC")
+        due = [one for one in wanted if one.history and not night.is_done(one.table, today, midnight)]
+        return [(stream, [today]) for stream in due]
 
     def _days(self, client: OpenPanel, stream: Stream, days: Sequence[date]) -> Iterator[Outcome]:
         """Days of one stream; a refusal ends it, because the next day would be refused as well.
