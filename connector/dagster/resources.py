@@ -144,14 +144,14 @@ class WarehouseResource(DuckDBResource):
         return ""
 
     def located(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        """A table's spec with where it is: its name with the database in front, and the file.
+        """A table's spec with where it is: its name with the database in front, and the warehouse.
 
         While the settings cannot be read, the spec stays as it is: a code location loads without any variable.
         """
         table = str(spec.metadata.get("dagster/table_name", ""))
         with suppress(SettingsError):
-            path = Path(self._settings().warehouse).expanduser().absolute()
-            where = {"dagster/table_name": f"{self.warehouse().catalog}.{table}", "dagster/uri": path.as_uri()}
+            warehouse = self.warehouse()
+            where = {"dagster/table_name": f"{warehouse.catalog}.{table}", "dagster/uri": warehouse.uri}
             return spec.merge_attributes(metadata=where) if table.count(".") == 1 else spec
         return spec
 

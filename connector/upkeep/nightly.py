@@ -158,7 +158,7 @@ class _Panel:
         self._night, self._progress, self._strikes = night, progress, 0
 
     def land(self) -> Iterator[Outcome]:
-        """The lookback of every table, then missed days, then days whose vendor count moved."""
+        """The lookback of every table, then missed days, lists of now, and days whose vendor count moved."""
         night = self._night
         try:
             source = OpenPanelSettings.load(night.env)

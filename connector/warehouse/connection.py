@@ -68,6 +68,11 @@ class Warehouse:
         return self._kind.url
 
     @property
+    def uri(self) -> str:
+        """As ``url``, where a file is a URI as well."""
+        return self._kind.uri
+
+    @property
     def catalog(self) -> str:
         """DuckDB's name for the database; of a file its name up to the first dot."""
         return self._kind.catalog

@@ -81,6 +81,10 @@ class File(Kind):
         # The file's name up to the first dot.
         self.catalog = self._path.name.lstrip(".").partition(".")[0]
 
+    @property
+    def uri(self) -> str:
+        return self._path.as_uri()
+
     def exists(self) -> bool:
         return self._path.exists()
 

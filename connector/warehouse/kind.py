@@ -76,6 +76,11 @@ class Kind(ABC):
     environment: Mapping[str, str]
     place: Path | None = None
 
+    @property
+    def uri(self) -> str:
+        """The place as a URI, without secrets."""
+        return self.url
+
     @abstractmethod
     def exists(self) -> bool:
         """Whether the warehouse was ever written to."""

@@ -19,6 +19,7 @@ from connector.dagster import (
     WarehouseResource,
     openpanel_assets,
     openpanel_drift_sensor,
+    openpanel_lists_schedule,
     openpanel_nightly_schedules,
     userpilot_assets,
     userpilot_export_sensor,
@@ -33,6 +34,7 @@ START = date(2026, 3, 2)
 REPORTS = """
 charts: {signups: {series: [screen_view]}}
 insights: {dimensions: [country]}
+also: [profiles, groups, sessions]
 """
 # Columns that tell when and by what a row was landed.
 BOOKS = {"_load_id", "_landed_at", "_first_seen", "_last_seen"}
@@ -56,7 +58,9 @@ class Vendors:
         for one in days:
             self.count += 1
             moment = f"{one}T{self.count % 24:02}:10:00Z"
-            self.panel.add(f"e{self.count}", at=moment, name="screen_view")
+            who = {"session_id": f"s{self.count}", "profile_id": f"p{self.count % 7}", "device_id": "d"}
+            self.panel.add(f"e{self.count}", at=moment, name="screen_view", **who)
+            self.panel.add_group(f"g{self.count % 5}", type="company", name="G")
             self.pilot.add_event(at=moment, inserted_at=moment, event_name=f"n{self.count}")
 
     @contextmanager
@@ -121,12 +125,13 @@ class Scheduler:
         pilot = UserpilotResource(api_url=api, api_key=USERPILOT_KEY)
         chosen = streams(Questions.load(folder / "reports.yaml", dimensions=DIMENSIONS))
         landed = openpanel_assets(
-            start_date=START, streams=[one for one in chosen if asked_for(one)], openpanel=panel, warehouse=store,
-            retry_policy=None,
+            start_date=START, streams=[one for one in chosen if one.by_default and asked_for(one)], openpanel=panel,
+            warehouse=store, retry_policy=None,
         )  # fmt: skip
         exported = userpilot_assets(start_date=START, userpilot=pilot, warehouse=store, retry_policy=None)
         self.schedules = [
             *openpanel_nightly_schedules(landed, warehouse=store),
+            openpanel_lists_schedule(landed, warehouse=store),
             userpilot_lookups_schedule(exported, warehouse=store),
             userpilot_nightly_export_schedule(exported, warehouse=store),
         ]
@@ -207,6 +212,8 @@ def test_ten_nights_by_cron_are_ten_nights_by_dagster(vendors, settings, tmp_pat
     mine, theirs = tables(tmp_path / "warehouse.duckdb"), tables(tmp_path / "dagster.duckdb")
     assert mine.keys() == theirs.keys()
     assert {"openpanel.charts", "openpanel.insights_breakdowns", "userpilot.events", "userpilot.flows"} <= mine.keys()
+    assert {"openpanel.sessions", "openpanel.profiles", "openpanel.groups"} <= mine.keys()
+    assert "openpanel.insights_entry_exit" not in mine, "not asked for"
     for name, rows in mine.items():
         assert rows == theirs[name], name
     assert len(mine["openpanel.events"]) == vendors.count  # Userpilot tells no counts: late rows of old days stay away
