@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test quick test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
+.PHONY: docs install demo test quick scale test-lakes test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -20,8 +20,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(MANIFEST): $(INSTALLED) $(MODELS)
 	$(BIN)/python -m dagster_project.dbt
 
+# `make demo WAREHOUSE=ducklake:sqlite:.demo/lake.sqlite` lands in a lake; a variable of the environment is not taken.
 demo: install
-	$(BIN)/python -m dagster_project.demo
+	$(BIN)/python -m dagster_project.demo $(if $(filter command,$(word 1,$(origin WAREHOUSE))),'$(WAREHOUSE)')
 
 test: install
 	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -29,6 +30,17 @@ test: install
 # The tests of what you changed since the last commit, under a minute.
 quick: install
 	$(BIN)/python -m tests.quick
+
+# The acceptance tests of lakes, also the long forms, and the tests of tables with each kind of lake.
+LAKE_TESTS ?= tests/landing/test_days_from_files.py tests/warehouse/test_frames.py tests/test_sync.py tests/privacy/test_forget.py tests/upkeep/test_prune.py
+
+scale: install
+	$(BIN)/python -m pytest tests/scale --numprocesses 2 --dist loadfile
+	$(MAKE) test-lakes
+
+test-lakes: install
+	WAREHOUSE_KIND=sqlite $(BIN)/python -m pytest $(LAKE_TESTS) -m 'not slow' --numprocesses 2
+	WAREHOUSE_KIND=postgres $(BIN)/python -m pytest $(LAKE_TESTS) -m 'not slow' --numprocesses 2
 
 test-all: install
 	$(BIN)/python -m pytest $(TESTS)

@@ -3,7 +3,7 @@
 Starts the sandbox on loopback, lets a real Dagster (webserver and daemon) land its days into a DuckDB file, and
 compares every day with the vendor's own count. The models of ``sql/`` follow by themselves.
 
-Everything it makes lies in ``.demo/``; nothing else is touched.
+Everything it makes lies in ``.demo/``, or in the new warehouse that is given; nothing else is touched.
 """
 
 import shutil
@@ -62,12 +62,16 @@ select session_id, {
 _MODELS = "{ assetNodes { assetKey { path } groupName isPartitioned } }"
 
 
-def main() -> int:
-    """Run the demo; returns 0 only if every day's rows equal the sandbox's."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the demo in the given warehouse, or a file of its own; 0 only if every day's rows equal the sandbox's."""
     never_fail_on_a_character()
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
+    warehouse = Warehouse(next(iter(arguments), str(FOLDER / "warehouse.duckdb")))
+    if warehouse.exists():
+        print(f"{warehouse.name} holds something already, and the demo wants a warehouse of its own")
+        return 1
     last = datetime.now(UTC).date() - timedelta(days=1)
     days = [last - timedelta(days=back) for back in reversed(range(DAYS))]
 
@@ -80,7 +84,7 @@ def main() -> int:
         print(f"   and Userpilot on {api}: {exported:,} events of the same people")
         variables = {
             **vendor_variables(openpanel=url, userpilot=api),
-            "WAREHOUSE": str((FOLDER / "warehouse.duckdb").resolve()),
+            **warehouse.environment,
             "SPOOL_DIR": str((FOLDER / "spool").resolve()),
             "START_DATE": days[0].isoformat(),
             "CONNECTOR_DBT": "on",
@@ -109,19 +113,19 @@ def main() -> int:
             print(f"   {len(bad)} of {len(runs)} runs failed; see {FOLDER}/daemon.log and the runs in {FOLDER}/dagster")
             return 1
         print("3. what landed, and what the vendor says it has")
-        right = _compare(vendor, days) & _compare_export(pilot, days)
+        right = _compare(warehouse, vendor, days) & _compare_export(warehouse, pilot, days)
         print("4. what the models made of it, built and tested by dbt in Dagster")
-        right &= _show_marts(vendor, days)
-    print(f"5. {FOLDER / 'warehouse.duckdb'} is yours to query; {time.monotonic() - started:.0f} s in all")
+        right &= _show_marts(warehouse, vendor, days)
+    print(f"5. {warehouse.name} is yours to query; {time.monotonic() - started:.0f} s in all")
     if not right:
         print("   the tables do NOT reconcile")
         return 1
     return 0
 
 
-def _compare(vendor: OpenPanel, days: list[date]) -> bool:
+def _compare(warehouse: Warehouse, vendor: OpenPanel, days: list[date]) -> bool:
     """Print every table by day beside what the vendor has; False if any differs."""
-    with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
+    with warehouse.read() as connection:
 
         def by_day(value: str, table: str) -> dict[str, int]:
             rows = connection.execute(f"select _day::varchar, {value} from openpanel.{table} group by 1").fetchall()
@@ -162,9 +166,9 @@ def _compare(vendor: OpenPanel, days: list[date]) -> bool:
     return right
 
 
-def _compare_export(pilot: Userpilot, days: list[date]) -> bool:
+def _compare_export(warehouse: Warehouse, pilot: Userpilot, days: list[date]) -> bool:
     """The same for the export; identical records count once, and session_start is exported only on request."""
-    with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
+    with warehouse.read() as connection:
         landed = dict(connection.execute(f"select _day::varchar, count(*) from {EXPORTED.table} group by 1").fetchall())
     print(f"   {'day':<11} {EXPORTED.table:>16} {'vendor':>7}")
     right = True
@@ -206,9 +210,9 @@ def _build_models(dagster: LocalDagster, days: list[str]) -> list[dict[str, str]
     return runs
 
 
-def _show_marts(vendor: OpenPanel, days: list[date]) -> bool:
+def _show_marts(warehouse: Warehouse, vendor: OpenPanel, days: list[date]) -> bool:
     """Print the rows of every mart; False if one is empty, or sessions are not the vendor's."""
-    with Warehouse(FOLDER / "warehouse.duckdb").read() as connection:
+    with warehouse.read() as connection:
         rows = {name: connection.execute(f"select count(*) from marts.{name}").fetchone() for name in MARTS}
         ours = dict(connection.execute(_SESSIONS).fetchall())
     for name, found in rows.items():
@@ -239,4 +243,4 @@ def _sign(same: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,7 @@ from connector.dagster.openpanel.schedules import (
 from connector.dagster.openpanel.track import track_asset
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
-from connector.dagster.upkeep import prune_schedule
+from connector.dagster.upkeep import maintain_schedule, prune_schedule
 from connector.dagster.userpilot.assets import userpilot_assets
 from connector.dagster.userpilot.export_sensor import userpilot_export_sensor
 from connector.dagster.userpilot.schedules import userpilot_lookups_schedule, userpilot_nightly_export_schedule
@@ -31,6 +31,7 @@ __all__ = [
     "as_dagster_failure",
     "build_definitions",
     "connector_alerts",
+    "maintain_schedule",
     "openpanel_assets",
     "openpanel_definitions",
     "openpanel_drift_sensor",

@@ -20,7 +20,7 @@ from connector.dagster.properties import property_checks
 from connector.dagster.resources import OpenPanelResource, UserpilotResource, WarehouseResource, one_timezone
 from connector.dagster.runs import name_of
 from connector.dagster.translator import ConnectorTranslator
-from connector.dagster.upkeep import prune_schedule
+from connector.dagster.upkeep import maintain_schedule, prune_schedule
 from connector.dagster.userpilot.assets import userpilot_assets
 from connector.dagster.userpilot.export_sensor import userpilot_export_sensor
 from connector.dagster.userpilot.schedules import userpilot_lookups_schedule, userpilot_nightly_export_schedule
@@ -96,11 +96,14 @@ def build_definitions(
 def _upkeep(
     found: dg.Definitions, instance: str, warehouse: WarehouseResource | None, tell: Tell | None
 ) -> dg.Definitions:
-    """The nightly clean-up, and alerts about the assets of one instance."""
+    """The nightly clean-up, maintenance, and alerts about the assets of one instance."""
     assets = [asset for asset in found.assets or () if isinstance(asset, dg.AssetsDefinition)]
     suffix = f"_{instance}" if instance else ""
     return dg.Definitions(
-        schedules=[prune_schedule(name=f"connector_prune{suffix}", warehouse=warehouse)],
+        schedules=[
+            prune_schedule(name=f"connector_prune{suffix}", warehouse=warehouse),
+            maintain_schedule(name=f"connector_maintain{suffix}", warehouse=warehouse),
+        ],
         sensors=connector_alerts(assets, tell=tell, name=f"connector_alerts{suffix}", warehouse=warehouse),
     )
 

@@ -83,6 +83,11 @@ class Warehouse:
         return self._kind.place
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables by which a child process opens the same warehouse. May hold secrets."""
+        return self._kind.environment
+
+    @property
     def has_other_writers(self) -> bool:
         """Whether programs that do not take our lock may write at the same time; what landed is then looked at."""
         return self._kind.has_other_writers

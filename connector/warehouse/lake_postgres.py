@@ -77,6 +77,7 @@ class PostgresLake(Lake):
         with self._connected(where) as connection:
             key = f"ducklake {self.schema}"
             try:
+                connection.execute(_KEEPALIVE)
                 connection.execute(f"set lock_timeout = {max(1, int(lock_wait * 1000))}")
                 connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [key])
             except errors.LockNotAvailable:
@@ -156,6 +157,8 @@ class PostgresLake(Lake):
         )
 
 
+# A client whose machine vanished is given up after a minute, and with it its lock.
+_KEEPALIVE = "set tcp_keepalives_idle = 20; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 4"
 _LOCK = "locktype = 'advisory' and granted and (classid::bigint << 32) | objid::bigint = hashtextextended(%s, 0)"
 _MINE = f"select 1 from pg_locks where pid = pg_backend_pid() and {_LOCK}"
 _HELD_BY = f"select application_name, pid from pg_locks join pg_stat_activity using (pid) where {_LOCK}"

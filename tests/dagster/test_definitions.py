@@ -103,6 +103,7 @@ def test_schedules_are_a_promise(defs):
     assert {schedule.name for schedule in defs.schedules} == {
         "openpanel_nightly", "openpanel_intraday", "userpilot_nightly_export", "userpilot_lookups",
         "connector_prune_nightly",
+        "connector_maintain_schedule",
     }  # fmt: skip
 
 

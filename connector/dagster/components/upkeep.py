@@ -5,13 +5,13 @@ from pydantic import Field
 
 from connector.dagster.alerts import connector_alerts
 from connector.dagster.resources import WarehouseResource
-from connector.dagster.upkeep import prune_schedule
+from connector.dagster.upkeep import maintain_schedule, prune_schedule
 
 
 class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
     """Tells of failed runs and of broken days, and removes what is not needed any more: once for every warehouse."""
 
-    warehouse: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
+    warehouse: str = Field(default="", description="A DuckDB file or a URL; WAREHOUSE if empty.")
     spool_dir: str = Field(default="", description="Where files wait to be landed; SPOOL_DIR or .spool if empty.")
     name: str = Field(
         default="connector", pattern=r"^[a-z][a-z0-9_]*$", description="Begins the names of its sensors and its job."
@@ -26,8 +26,14 @@ class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
         default=400.0, ge=0, description="Age after which receipts that no row refers to are removed."
     )
 
+    keep_hours: float = Field(
+        default=24.0,
+        ge=0,
+        description="Hours that replaced rows of a lake stay readable; longer than any reading takes.",
+    )
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Two sensors for all of the connector's assets in the code location, and a schedule that is off."""
+        """Two sensors for all of the connector's assets in the code location, and schedules for its upkeep."""
         target = WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir)
         return dg.Definitions(
             schedules=[
@@ -36,7 +42,8 @@ class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
                     warehouse=target,
                     files_days=self.files_days,
                     receipts_days=self.receipts_days,
-                )
+                ),
+                maintain_schedule(name=f"{self.name}_maintain", warehouse=target, keep_hours=self.keep_hours),
             ],
             sensors=connector_alerts(name=f"{self.name}_alerts", warehouse=target, broken_hours=self.broken_hours),
         )
