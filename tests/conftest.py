@@ -19,7 +19,7 @@ from connector.sandbox import serve, serve_userpilot
 from connector.userpilot.exports.request import Request
 from connector.userpilot.exports.run import Exports
 from tests.factories import ALL_TYPES, FIRST, LAST, NOW, Clock, openpanel_client, userpilot_client
-from tests.kinds import KIND, closed_lakes, lakes_for_files, stop_servers
+from tests.kinds import KIND, close_lakes, lakes_for_files
 from tests.postgres import each_state, postgres  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parent.parent
@@ -103,17 +103,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connector.http.client.Http, "_pause", lambda *_, **__: None)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _servers_stopped() -> Iterator[None]:
-    yield from stop_servers()
-
-
 @pytest.fixture(autouse=KIND != "file")
-def _lakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _lakes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
     """What is named as a file is a lake, if WAREHOUSE_KIND says so."""
-    lakes_for_files(monkeypatch)
+    lakes_for_files(monkeypatch, request)
     yield
-    closed_lakes()
+    close_lakes()
 
 
 @pytest.fixture

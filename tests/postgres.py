@@ -10,7 +10,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-USER, PASSWORD = "connector", "p@ss/word%41 of 'pöstgres'"
+USER, PASSWORD = "connector", "p@ss/word%41 of postgres"
 
 
 @cache
@@ -58,7 +57,7 @@ class Postgres:
     def __init__(self, programs: Path) -> None:
         self.port, self._programs, self._folder = free_port(), programs, open_folder("connector-postgres-")
         password = self._folder / "password"
-        password.write_text(PASSWORD, encoding="utf-8")
+        password.write_text(PASSWORD)
         password.chmod(0o644)
         self._data, self._process = self._folder / "data", None
         command = [
@@ -109,9 +108,8 @@ class Postgres:
         return self.url(name)
 
 
-@contextmanager
-def serve_postgres() -> Iterator[Postgres]:
-    """A server for as long as the block lasts; the test is skipped with a reason where there is no PostgreSQL."""
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
     programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed here (apt-get install postgresql)")
@@ -120,12 +118,6 @@ def serve_postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.close()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with serve_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["files", "postgres"])

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from connector import Warehouse
-from tests.kinds import LAKES, closed_lakes
-from tests.kinds import place as new_place
+from tests.kinds import LAKES, close_lakes, new_lake
 
 
 @pytest.fixture(params=LAKES)
@@ -15,12 +14,12 @@ def lake_kind(request):
 
 
 @pytest.fixture
-def lake(lake_kind, tmp_path, monkeypatch) -> Iterator[Warehouse]:
+def lake(lake_kind, tmp_path, monkeypatch, request) -> Iterator[Warehouse]:
     """A new lake, which WAREHOUSE names as well, for other processes."""
-    url = new_place(lake_kind, tmp_path, monkeypatch)
+    url = new_lake(lake_kind, tmp_path, monkeypatch, request)
     monkeypatch.setenv("WAREHOUSE", url)
     yield Warehouse(url, lock_wait=60)
-    closed_lakes()
+    close_lakes()
 
 
 @pytest.fixture
