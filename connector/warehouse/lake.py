@@ -342,7 +342,10 @@ class Lake(Kind):
 
     def _cursor(self, root: Connection) -> Connection:
         cursor = root.cursor()
-        cursor.execute(f"use {CATALOG}; set TimeZone = 'UTC'")
+        try:
+            cursor.execute(f"use {CATALOG}; set TimeZone = 'UTC'")
+        except duckdb.Error as fault:
+            raise self._cannot_attach(fault) from None
         return cursor
 
     def _set_options(self, opened: _Open, cursor: Connection) -> None:
@@ -371,6 +374,10 @@ class Lake(Kind):
                 yield self._cursor(root)
             except RejectedError as error:
                 if "No snapshot found" not in error.what:
+                    raise
+                raise self._no_snapshot(at, where) from None
+            except duckdb.InvalidInputException as fault:  # it was removed while it was read
+                if "No snapshot found" not in str(fault):
                     raise
                 raise self._no_snapshot(at, where) from None
         # A SQLite catalogue lets rows vanish from under a reader, without an error, when their snapshot is expired.

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -104,7 +106,7 @@ def test_maintenance_keeps_what_was_current_a_day_ago_and_brings_the_size_back(l
     size = []
 
     def measure():
-        size.append(sum(file.stat().st_size for file in tmp_path.rglob("*.parquet")))
+        size.append(sum(file.stat().st_size for file in tmp_path.rglob("events/**/*.parquet")))
 
     landed(lake, spool, FIRST, 500)
     measure()
@@ -199,7 +201,7 @@ def test_doctor_says_when_maintenance_is_due(lake, ask, spool, monkeypatch):
 
 def test_migrating_asks_for_a_backup_first_and_has_nothing_to_do_here(lake, spool, capsys):
     landed(lake, spool, FIRST, 3)
-    assert main(["migrate-lake"]) == 1
+    assert main(["migrate-lake"]) == 2
     assert "--backed-up" in capsys.readouterr().err
     assert main(["migrate-lake", "--backed-up"]) == 0
     assert "nothing was to be done" in capsys.readouterr().out
@@ -261,3 +263,22 @@ def test_a_process_that_only_imports_the_package_loads_no_driver_of_a_lake():
     code = "import sys, connector, connector.cli.main, connector.warehouse.connection\n"
     code += "print([name for name in sys.modules if name.startswith('psycopg') or name.endswith('.lake')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("lake_kind", ["sqlite"], indirect=True)
+def test_a_catalogue_of_an_older_format_is_refused_and_then_migrated_with_its_rows(lake, ask, tmp_path, capsys):
+    """Made with DuckDB 1.5.1 in another folder: two rows, one of them deleted."""
+    with zipfile.ZipFile(Path(__file__).with_name("lake-0.4.zip")) as archive:
+        archive.extractall(tmp_path)
+    for name in ("lake.sqlite", "lake.sqlite.files"):
+        (tmp_path / name).rename(tmp_path / name.replace("lake", "catalogue"))
+    with pytest.raises(connector.SettingsError, match=r"format 0\.\d.*migrate-lake"):
+        ask("from openpanel.events")
+    assert main(["migrate-lake", "--backed-up", "--moved"]) == 0
+    said = capsys.readouterr().out
+    assert "the files are now looked for in" in said
+    assert "to 1.0" in said
+    assert ask("select id from openpanel.events") == [("a",)]
+    with lake.write() as connection:
+        connection.execute("insert into openpanel.events values ('c', '2026-03-01')")
+    assert ask("select count(*) from openpanel.events") == [(2,)]
