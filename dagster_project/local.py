@@ -202,17 +202,20 @@ def _named(sensor: str) -> dict[str, str]:
 
 
 @contextmanager
-def local_dagster(folder: Path, environment: Mapping[str, str], *, port: int = 0) -> Iterator[LocalDagster]:
+def local_dagster(
+    folder: Path, environment: Mapping[str, str], *, port: int = 0, settings: Path = INSTANCE_SETTINGS
+) -> Iterator[LocalDagster]:
     """Run webserver and daemon of this project until the block ends.
 
     Args:
         folder: DAGSTER_HOME is made below it, and the two logs.
         environment: variables for the code location, over the process's own.
         port: of the UI; 0 picks a free one.
+        settings: the ``dagster.yaml`` of the instance. Variables that it names are read from this process, too.
     """
     home = folder / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(INSTANCE_SETTINGS, home / "dagster.yaml")
+    shutil.copy(settings, home / "dagster.yaml")
     # Two processes that make the same SQLite files at the same time lock each other out.
     with DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs_count()

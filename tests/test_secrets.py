@@ -17,9 +17,11 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import duckdb
+import httpx
 import pytest
 
 from connector.errors import ConnectorError, ContractError
+from connector.http.client import Http
 from connector.redaction import excerpt
 from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.settings import Secret
@@ -263,3 +265,14 @@ def test_an_undeclared_field_cannot_either(vendor, sync, field, caplog):
     vendor.faults.add("extra_field", "/export/events", field=field, value=1)
     receipt = sync()
     assert not re.search(r"[\x00-\x1f]", "".join(receipt.strangers))
+
+
+def test_the_http_clients_own_log_shows_no_presigned_link(caplog):
+    """Celery's workers, and whoever sets the root logger to INFO, write down what httpx says."""
+    caplog.set_level("INFO")
+    answers = httpx.MockTransport(lambda request: httpx.Response(200, json={}))
+    with Http("https://files.example.com", headers={}, transport=answers) as http:
+        http.get("/export/part-1", [("X-Amz-Signature", "0123456789abcdef")], where="test")
+    said = "".join(record.getMessage() for record in caplog.records if record.name == "httpx")
+    assert "files.example.com/export/part-1" in said
+    assert "0123456789abcdef" not in said

@@ -4,6 +4,7 @@ The library's own reading of the environment is switched off: it raises what it 
 machine itself through a proxy, and reads certificates even where no request is encrypted.
 """
 
+import logging
 import os
 import re
 import ssl
@@ -31,6 +32,17 @@ _NO_CODINGS = {"", "identity", "none", "binary", "utf-8", "aws-chunked"}
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 # No byte of the request went out: whatever it asks for, it may be sent again.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+class _Redacted(logging.Filter):
+    """httpx logs every address at level INFO. The query of a presigned link works like a password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = excerpt(record.getMessage(), 2000), ()
+        return True
+
+
+logging.getLogger("httpx").addFilter(_Redacted())
 
 
 class Closing(ABC):

@@ -1,5 +1,6 @@
 """deploy/ does what it says: its commands run as they stand there; what no engine here can run has the same ones."""
 
+import json
 import os
 import re
 import shlex
@@ -15,8 +16,13 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
+from dagster._config import process_config
+from dagster._core.instance.config import dagster_instance_config
+from dagster_k8s.job import DagsterK8sJobConfig
 
 from connector.sandbox import READ, serve, vendor_variables
+from connector.settings import Environment
+from connector.upkeep import dagster_settings
 from dagster_project.local import LocalDagster
 from tests.conftest import DAY
 
@@ -26,6 +32,57 @@ UNITS = ("code", "daemon", "web")
 INSTALLED, STATE, ENV = "/opt/connector", "/var/lib/connector", "/etc/connector/env"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 IMAGE = (DEPLOY / "Dockerfile").read_text()
+# Keys that Dagster's chart knows, from its schema; it ignores others without a word.
+CHART = [
+    "additionalInstanceConfig",
+    "busybox",
+    "computeLogManager",
+    "concurrency",
+    "dagster-user-deployments",
+    "dagsterDaemon",
+    "dagsterWebserver",
+    "flower",
+    "generateCeleryConfigSecret",
+    "generatePostgresqlPasswordSecret",
+    "global",
+    "imagePullSecrets",
+    "ingress",
+    "migrate",
+    "postgresql",
+    "pythonLogs",
+    "rabbitmq",
+    "redis",
+    "retention",
+    "runLauncher",
+    "scheduler",
+    "serviceAccount",
+    "telemetry",
+]
+CODE_LOCATION = [
+    "affinity",
+    "annotations",
+    "codeServerArgs",
+    "dagsterApiGrpcArgs",
+    "env",
+    "envConfigMaps",
+    "envSecrets",
+    "image",
+    "includeConfigInLaunchedRuns",
+    "labels",
+    "livenessProbe",
+    "name",
+    "nodeSelector",
+    "podSecurityContext",
+    "port",
+    "readinessProbe",
+    "resources",
+    "schedulerName",
+    "securityContext",
+    "startupProbe",
+    "tolerations",
+    "volumeMounts",
+    "volumes",
+]
 
 
 def unit(name):
@@ -90,9 +147,114 @@ def test_the_image_is_made_of_what_is_here_and_of_nothing_secret():
     assert not any(".env" in name for name in allowed)
 
 
+WORKERS = yaml.safe_load((DEPLOY / "compose.workers.yaml").read_text())["services"]
+VALUES = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+CELERY = (DEPLOY / "celery" / "dagster.yaml").read_text()
+LAKE = {
+    "WAREHOUSE",
+    "DUCKLAKE_DATA_PATH",
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+}
+ADDRESSES = {"DAGSTER_POSTGRES_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
+
+
+def test_a_worker_has_what_the_code_server_has():
+    own, code = unit("worker"), unit("code")
+    assert own["EnvironmentFile"] == code["EnvironmentFile"]
+    assert environment("code") == environment("worker") | {"WAREHOUSE": f"{STATE}/warehouse.duckdb"}
+    service = WORKERS["worker"]
+    assert shlex.join(service["command"]) == in_container(own["ExecStart"][0])
+    assert service["extends"] == {"file": "compose.yaml", "service": "code"}
+    assert service["deploy"]["replicas"] > 1
+
+
+def test_every_process_finds_the_same_servers_and_settings():
+    ours = {name: service for name, service in WORKERS.items() if "environment" in service and "image" not in service}
+    assert ours.keys() == {*UNITS, "worker"}
+    for name, service in ours.items():
+        runs = LAKE | {"CONNECTOR_SHARED_STATE", "PGPASSWORD"} if name in ("code", "worker") else set()
+        assert service["environment"].keys() == ADDRESSES | runs
+        assert service["volumes"][-1] == f"./celery/dagster.yaml:{STATE}/dagster/dagster.yaml:ro"
+    assert set(re.findall(r"env: (\w+)", CELERY)) == ADDRESSES
+    assert all(f"{name}=" in (DEPLOY / "README.md").read_text() for name in ADDRESSES | {"CONNECTOR_SHARED_STATE"})
+    servers = {f"{name}:" for service in ours.values() for name in service.get("depends_on", {})} - {"code:"}
+    assert servers == {"postgres:", "redis:", "bucket:"}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """DAGSTER_HOME of a worker; the servers it names are never asked."""
+    (tmp_path / "dagster.yaml").write_text(CELERY)
+    for name in ADDRESSES:
+        monkeypatch.setenv(name, f"redis://127.0.0.1:9/{name}")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_workers_and_launcher_agree(home):
+    code = (
+        "import json; from connector.dagster.celery_worker import app; print(json.dumps([app.conf.broker_url, "
+        "app.conf.result_backend, app.conf.task_acks_late, app.conf.worker_prefetch_multiplier, "
+        "app.conf.broker_transport_options, sorted(name for name in app.tasks if '.' not in name)]))"
+    )
+    said = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1])
+    broker, backend, late, prefetch, transport, tasks = said
+    assert broker.endswith("/CELERY_BROKER_URL")
+    assert backend.endswith("/CELERY_RESULT_BACKEND")
+    assert (late, prefetch, tasks) == (True, 1, ["execute_job", "resume_job"])
+    settings = yaml.safe_load(CELERY)
+    assert transport["visibility_timeout"] > settings["run_monitoring"]["max_runtime_seconds"]
+
+
+def missing_settings(home, text):
+    (home / "dagster.yaml").write_text(text)
+    return [one.said for one in dagster_settings.examine(Environment({"DAGSTER_HOME": str(home)})) if one.level != "ok"]
+
+
+def test_the_settings_load_and_lack_nothing(home, tmp_path):
+    dagster_instance_config(str(home))
+    assert missing_settings(home, CELERY) == []
+    ours = VALUES["additionalInstanceConfig"]
+    # What the chart writes beside them.
+    text = yaml.safe_dump(ours | {"run_coordinator": {"module": "dagster", "class": "QueuedRunCoordinator"}})
+    assert missing_settings(home, text) == []
+    dagster_instance_config(str(home))
+    assert not VALUES["dagsterDaemon"]["runMonitoring"]["enabled"], "its block would stand there twice"
+    assert not VALUES["dagsterDaemon"]["runRetries"]["enabled"]
+
+
+def test_pods_have_limits_secrets_and_no_rights():
+    launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    pods = {re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", name): value
+            for name, value in launcher["runK8sConfig"].items()}  # fmt: skip
+    checked = process_config(DagsterK8sJobConfig.config_type_run_launcher(), {
+        "service_account_name": "dagster", "instance_config_map": "dagster-instance", "run_k8s_config": pods,
+        "image_pull_policy": launcher["imagePullPolicy"],
+    })  # fmt: skip
+    assert checked.success, checked.errors
+    (code,) = VALUES["dagster-user-deployments"]["deployments"]
+    assert set(code) <= set(CODE_LOCATION)
+    assert code["includeConfigInLaunchedRuns"] == {"enabled": True}
+    assert code["envSecrets"] == [{"name": "connector"}]
+    assert code["podSecurityContext"]["runAsNonRoot"]
+    assert f"--uid {code['podSecurityContext']['runAsUser']}" in IMAGE
+    assert code["resources"]["limits"].keys() == pods["container_config"]["resources"]["limits"].keys() == {"memory"}
+    assert shlex.join(code["codeServerArgs"]) in unit("code")["ExecStart"][0]
+    assert set(VALUES) <= set(CHART)
+
+
+def test_the_chart_is_of_the_librarys_version():
+    (version,) = re.findall(r"(?m)^dagster==(\S+)$", (ROOT / "constraints.txt").read_text())
+    for name in ("README.md", "kubernetes/values.yaml"):
+        assert set(re.findall(r"--version (\S+)", (DEPLOY / name).read_text())) == {version}
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 def test_systemd_understands_the_units(tmp_path):
-    for name in UNITS:
+    for name in (*UNITS, "worker"):
         text = (DEPLOY / "systemd" / f"connector-{name}.service").read_text()
         (tmp_path / f"connector-{name}.service").write_text(re.sub(rf"{INSTALLED}/\.venv/bin/\S+", "/bin/true", text))
     done = subprocess.run(
