@@ -12,6 +12,7 @@ from connector.errors import ConnectorError, RejectedError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.openpanel.client import OpenPanel
 from connector.openpanel.reports.config import Questions
+from connector.openpanel.reports.control import idle_filters
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment
 
@@ -65,6 +66,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         yield ok(ABOUT, f"the credentials work: {count:,} events today in project {client.project_id}.")
         yield clock_skew(f"{ABOUT} clock", client.last_headers)
         yield from _timezone(client)
+        yield from _filters(client, env)
         yield _limits(client)
         yield _server(client)
 
@@ -74,6 +76,23 @@ def _timezone(client: OpenPanel) -> Iterator[Finding]:
         client.verify_timezone()
     except ConnectorError as error:
         yield failed("OPENPANEL_TIMEZONE", error)
+
+
+def _filters(client: OpenPanel, env: Environment) -> Iterator[Finding]:
+    """Findings about filters that change nothing; none about a file that was refused before."""
+    try:
+        questions = Questions.from_environment(env, dimensions=DIMENSIONS)
+        for one in idle_filters(client.reports, questions, datetime.now(UTC).date()):
+            yield warn(
+                _REPORTS,
+                f"{one.place} has {one.filter.name} {one.filter.operator} {', '.join(one.filter.value)}".rstrip()
+                + ", which changed nothing in the last seven days.",
+                "check its name and value: the server ignores what it does not know; nothing, if all events match.",
+            )
+    except SettingsError:
+        return
+    except ConnectorError as error:
+        yield failed(_REPORTS, error)
 
 
 def _reports(env: Environment) -> Finding:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.soak import kills, matrix, schedules
+from tests.soak import borders, kills, matrix, schedules
 from tests.soak.stages import TARGETS, staged
 
 
@@ -42,10 +42,13 @@ def _matrix(seconds: float, seed: int) -> dict[str, Any]:
                 figures["doubled"] += outcome.doubled
                 figures["violations"] += [f"{cell}: {text}" for text in outcome.violations]
         shutil.rmtree(folder / str(number), ignore_errors=True)
-    return figures
+    beside = borders.run(lambda: time.monotonic() < until)
+    for name in ("unfinished", "lost", "doubled", "violations"):
+        figures[name] += beside[name]
+    return figures | {"borders": beside["kinds"]}
 
 
-# Seconds; with what is around it, less than twenty minutes.
+# Seconds; with what is around it, less than twenty minutes. Situations at the borders come last, and take two of them.
 MATRIX_MOST = 18 * 60.0
 
 _PARTS = {"matrix": _matrix, "kills": kills.run, "schedules": schedules.run}
@@ -98,6 +101,8 @@ def _report(told: dict[str, Any], killed: dict[str, Any], played: dict[str, Any]
         "  kinds of fault": told.get("faults", 0),
         "  ended in the exact rows": told.get("survived", 0),
         "  ended in a clear error, old rows in place": told.get("told", 0),
+        **{f"{kind}: situations": of["cells"] for kind, of in told.get("borders", {}).items()},
+        "  ended as promised": sum(of["kept"] for of in told.get("borders", {}).values()),
         "kills (SIGKILL, SIGTERM)": killed.get("kills", 0),
         "deaths inside the process": played.get("deaths", 0),
         "partitions landed by several runs at once": killed.get("races", 0),

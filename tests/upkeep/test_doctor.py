@@ -69,6 +69,30 @@ def test_a_healthy_place_gets_no_advice(doctor, tmp_path):
     assert vendors | {"warehouse", "spool disk", "request budget", "timezone", "dagster"} <= about
 
 
+def test_a_filter_that_changes_nothing_is_told(doctor, well, tmp_path, monkeypatch):
+    """Asked with and without each filter; one that changes the answer, and questions without events, are not told."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    for number, country in enumerate(("SE", "SE", "NO")):
+        well.add(f"e{number}", at=f"{yesterday}T1{number}:00:00Z", country=country, session_id=f"s{number}", path="/a")
+    file = tmp_path / "reports.yaml"
+    file.write_text("""
+charts:
+  swedes:
+    series:
+      - {event: screen_view, filters: [{name: country, value: SE}, {name: path, operator: contains, value: /}]}
+      - {event: nothing, filters: [{name: country, value: SE}]}
+insights: {filters: [{name: path, operator: startsWith, value: /a}]}
+""")
+    monkeypatch.setenv("OPENPANEL_REPORTS", str(file))
+    code, found = doctor()
+    told = [one["said"] for one in found if one["level"] == "warn"]
+    assert told == [
+        "charts.swedes.series.screen_view.filters has path contains /, which changed nothing in the last seven days.",
+        "insights.filters has path startsWith /a, which changed nothing in the last seven days.",
+    ]
+    assert code == 0
+
+
 def test_days_that_never_landed(doctor, well, monkeypatch):
     """Days after the first landed one, also if nothing runs any more; those of the last two nights have time."""
     today = datetime.now(UTC).date()
