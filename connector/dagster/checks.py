@@ -30,6 +30,7 @@ RECENT, ASKED = "newest_day_is_recent", "every_question_was_asked"
 STANDS, TOLD_APART = "landed_rows_are_there", "keys_are_told_apart"
 # Yesterday is landed during the night; the day before it is the newest until then.
 RECENT_DAYS = 2
+BLOCKING = {KEY, COUNT, STANDS}
 # Executed alone, checks look at so many days of a table.
 NEWEST = 30
 
@@ -95,9 +96,7 @@ def check_results(
             moved,
             f"{_of_days(facts)}: rows and dropped twins are what the vendor announced.",
             "land these days again before you build on them",
-            blocking=True,
-            numbers={"rows": _rows(facts), "vendor minus landed": sum(apart.values())},
-            days=facts,
+            {"rows": _rows(facts), "vendor minus landed": sum(apart.values()), "partition": listed(facts)},
         )
     if stream.may_be_cut:
         cut = [f"{receipt.day}: {warning}" for receipt in receipts for warning in receipt.warnings]
@@ -107,8 +106,7 @@ def check_results(
             cut,
             f"{_of_days(facts)}: no list was cut by the vendor.",
             "narrow the list with filters, or take the numbers from openpanel.events",
-            numbers={"lists cut": len(cut)},
-            days=facts,
+            {"lists cut": len(cut), "partition": listed(facts)},
         )
     if questions_of(stream):
         yield _asked(stream, key, warehouse)
@@ -124,7 +122,7 @@ def _asked(stream: Stream, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetCh
         f"All {len(configured)} configured {stream.name} have rows.",
         "land days again: what was configured since the last landing is not in them, and an event that never happened "
         "has no rows",
-        numbers={"configured": len(configured), "never asked": len(never)},
+        {"configured": len(configured), "never asked": len(never)},
     )
 
 
@@ -146,7 +144,7 @@ def lookup_check_results(stream: Stream, key: dg.AssetKey, warehouse: Warehouse)
         [f"{facts.rows} current rows, {facts.keys} keys"] if facts.rows != facts.keys or facts.keyless else [],
         f"{facts.rows:,} current rows, each with a key of its own.",
         "land the list again; if it repeats, the vendor reuses ids",
-        numbers={"rows": facts.rows},
+        {"rows": facts.rows},
     )
 
 
@@ -189,9 +187,7 @@ def file_check_results(
         gone,
         f"{_of_days(facts)}: the rows that were landed are there.",
         "land these days again before you build on them",
-        blocking=True,
-        numbers={"rows": _rows(facts), "landed minus there": sum(landed.values()) - _rows(facts)},
-        days=facts,
+        {"rows": _rows(facts), "landed minus there": sum(landed.values()) - _rows(facts), "partition": listed(facts)},
     )
     shared = [f"{day}: {fact.rows - fact.keys}" for day, fact in facts.items() if fact.rows != fact.keys]
     yield _result(
@@ -200,8 +196,7 @@ def file_check_results(
         shared,
         f"{_of_days(facts)}, each with a key of its own.",
         "rows of one key that differ are kept, both are real; count rows, not keys, on these days",
-        numbers={"rows that share a key": sum(fact.rows - fact.keys for fact in facts.values())},
-        days=facts,
+        {"rows that share a key": sum(fact.rows - fact.keys for fact in facts.values()), "partition": listed(facts)},
     )
     yield _surprises(key, facts, strangers)
     yield _recent(stream, key, warehouse)
@@ -232,9 +227,11 @@ def _unique(key: dg.AssetKey, facts: Mapping[date, DayFacts]) -> dg.AssetCheckRe
         [str(day) for day, fact in facts.items() if fact.rows != fact.keys or fact.keyless],
         f"{_of_days(facts)}, each with a key of its own.",
         "land these days again; if it repeats, the vendor reuses keys",
-        blocking=True,
-        numbers={"rows": _rows(facts), "rows without a key of their own": _rows(facts) - _keys(facts)},
-        days=facts,
+        {
+            "rows": _rows(facts),
+            "rows without a key of their own": _rows(facts) - _keys(facts),
+            "partition": listed(facts),
+        },
     )
 
 
@@ -246,9 +243,12 @@ def _surprises(key: dg.AssetKey, facts: Mapping[date, DayFacts], strangers: Iter
         [str(day) for day, fact in facts.items() if fact.extras],
         f"{_of_days(facts)}, and every field has its column.",
         "read _extra of these days; a field that stays deserves a column in the catalogue",
-        numbers={"rows with extras": extras, "share with extras": extras / max(_rows(facts), 1)},
-        days=facts,
-        fields=", ".join(sorted(set(strangers))),
+        {
+            "rows with extras": extras,
+            "share with extras": extras / max(_rows(facts), 1),
+            "fields": ", ".join(sorted(set(strangers))),
+            "partition": listed(facts),
+        },
     )
 
 
@@ -266,7 +266,7 @@ def _recent(stream: Stream, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetC
         if newest and not is_old
         else "This table was landed for the first time less than two nights ago.",
         "land the missing days, and see whether the nightly schedule is switched on",
-        numbers={"days old": (today - newest).days} if newest else {},
+        {"days old": (today - newest).days} if newest else {},
     )
 
 
@@ -283,26 +283,23 @@ def _keys(facts: Mapping[date, DayFacts]) -> int:
 
 
 def _result(
-    name: str,
-    key: dg.AssetKey,
-    failing: Sequence[str],
-    well: str,
-    what_to_do: str,
-    *,
-    numbers: Mapping[str, float],
-    days: Iterable[date] = (),
-    blocking: bool = False,
-    **more: Any,
+    name: str, key: dg.AssetKey, failing: Sequence[str], well: str, what_to_do: str, about: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """One result: a sentence, numbers that plot, and the partitions it is about."""
-    about: dict[str, Any] = {"to look at": len(failing), **numbers, **more, "partition": listed(days)}
+    """One result: a sentence, numbers that plot, and the partitions it is about.
+
+    Args:
+        failing: what fails, one text each.
+        well: the sentence if nothing does.
+        about: numbers and texts; empty texts are left out.
+    """
+    shown: dict[str, Any] = {"to look at": len(failing), **about}
     if failing:
-        about |= {"what to do": what_to_do, "days": "; ".join(failing[:20])}
+        shown |= {"what to do": what_to_do, "days": "; ".join(failing[:20])}
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=key,
         passed=not failing,
-        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if name in BLOCKING else dg.AssetCheckSeverity.WARN,
         description=f"{len(failing)} to look at: {what_to_do}." if failing else well,
-        metadata={name: value for name, value in about.items() if value != ""},
+        metadata={name: value for name, value in shown.items() if value != ""},
     )

@@ -29,7 +29,6 @@ from dagster_dbt import (
 from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
-from connector.catalogue.userpilot import LOOKUPS
 from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
@@ -173,8 +172,8 @@ def model_assets(
         timezone=timezone,
     )
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
-    lookups = [names.key(stream.of(instance)) for stream in LOOKUPS]
-    whole = after_any([*build.days(translator), *lookups], partitioned_with=landed) if automatic else None
+    updated = [*build.days(translator), *build.read_whole(translator)]
+    whole = after_any(updated, partitioned_with=landed) if automatic else None
     shared = {"pool": pool, "retry_policy": retry_policy}
     return [
         build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
@@ -214,6 +213,22 @@ class _Build:
         models = (node for node in self.known["nodes"].values() if node["resource_type"] == "model")
         return [translator(None).get_asset_key(node) for node in models if BY_DAY in node["tags"]]
 
+    def read_whole(self, translator: type[ModelTranslator]) -> list[dg.AssetKey]:
+        """Landed tables that models built whole read; their landing asks for a build. A view has nothing to build."""
+        whole = {
+            name: node
+            for name, node in self.known["nodes"].items()
+            if node["resource_type"] == "model" and BY_DAY not in node["tags"]
+        }
+        found, waiting = dict[str, None](), [one for one in whole.values() if one["config"]["materialized"] != "view"]
+        for node in waiting:
+            for name in node["depends_on"]["nodes"]:
+                if name in self.known["sources"]:
+                    found[name] = None
+                elif name in whole and whole[name] not in waiting:
+                    waiting.append(whole[name])
+        return [translator(None).get_asset_key(self.known["sources"][name]) for name in found]
+
     def by_day(self, translator: ModelTranslator, start_date: date, shared: Mapping[str, Any]) -> dg.AssetsDefinition:
         @dbt_assets(
             manifest=self.known,
@@ -229,7 +244,7 @@ class _Build:
             variables = {**self.variables, **days, **self.zone.variables(context)}
             yield from _build(context, self.client, variables, self.target.warehouse())
 
-        return _by_day
+        return _by_day.map_asset_specs(self.target.located)
 
     def whole(self, translator: ModelTranslator, shared: Mapping[str, Any]) -> dg.AssetsDefinition:
         @dbt_assets(
@@ -244,7 +259,7 @@ class _Build:
             variables = {**self.variables, **self.zone.variables(context)}
             yield from _build(context, self.client, variables, self.target.warehouse())
 
-        return _whole
+        return _whole.map_asset_specs(self.target.located)
 
 
 @dataclass(frozen=True)

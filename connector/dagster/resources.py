@@ -151,8 +151,9 @@ class WarehouseResource(DuckDBResource):
         table = str(spec.metadata.get("dagster/table_name", ""))
         with suppress(SettingsError):
             warehouse = self.warehouse()
-            where = {"dagster/table_name": f"{warehouse.catalog}.{table}", "dagster/uri": warehouse.uri}
-            return spec.merge_attributes(metadata=where) if table.count(".") == 1 else spec
+            name = f"{warehouse.catalog}.{table}" if table.count(".") == 1 else table
+            where = {"dagster/table_name": name, "dagster/uri": warehouse.uri, "dagster/storage_kind": "duckdb"}
+            return spec.merge_attributes(metadata=where)
         return spec
 
     @property

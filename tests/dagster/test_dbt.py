@@ -1,5 +1,6 @@
 """Models below the landed tables: which days they ask for, what they report and wait for, and how to do without."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -181,6 +182,57 @@ def test_lineage_runs_from_the_landed_table_to_the_mart(defs):
     assert graph.get(dg.AssetKey(["marts", "sessions"])).freshness_policy
     sensor = next(one for one in defs.sensors if one.name == "models_sensor")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def landed_below(nodes, name):
+    """The landed tables and models by day that a model reads, directly or through models built whole."""
+    for below in nodes[name]["depends_on"]["nodes"]:
+        if below.startswith("source.") or "by_day" in nodes[below]["tags"]:
+            yield below.split(".")[-1]
+        else:
+            yield from landed_below(nodes, below)
+
+
+def named(condition):
+    """The assets that a condition looks at."""
+    if key := getattr(condition, "key", None):
+        yield key.path[-1]
+    for part in condition.children:
+        yield from named(part)
+
+
+def test_every_model_is_asked_for_by_each_table_it_reads(manifest, defs):
+    """A mart whose table lands in another run than the events must not stay a night behind."""
+    nodes = json.loads(Path(manifest).read_text())["nodes"]
+    graph, seen = defs.resolve_asset_graph(), 0
+    for name, node in nodes.items():
+        if node["resource_type"] != "model" or node["config"]["materialized"] == "view":
+            continue
+        condition = graph.get(dg.AssetKey([node["config"]["schema"], node["name"]])).automation_condition
+        reads = set(landed_below(nodes, name)) if "by_day" not in node["tags"] else {"events"}
+        assert reads <= set(named(condition)), name
+        seen += 1
+    assert seen > 10
+
+
+def test_what_the_vendor_counted_asks_for_the_comparison(clockwork):
+    clockwork.landed(dg.AssetKey(["openpanel", "insights_metrics"]), FIRST)
+    assert dg.AssetKey(["marts", "vendor_comparison"]) in clockwork.tick()
+
+
+def test_a_sample_that_only_a_view_reads_builds_nothing(clockwork):
+    clockwork.landed(dg.AssetKey(["openpanel", "insights_live"]))
+    assert clockwork.tick() == {}
+
+
+def test_every_model_is_named_with_its_database_and_where_it_is(defs, tmp_path):
+    for asset in defs.assets:
+        for spec in asset.specs if isinstance(asset, dg.AssetsDefinition) else ():
+            if spec.key.path[-1] != "export_job" and spec.key.path[0] in ("marts", "staging", "intermediate"):
+                schema, table = spec.key.path
+                assert spec.metadata["dagster/table_name"] == f"warehouse.{schema}.{table}"
+                assert spec.metadata["dagster/storage_kind"] == "duckdb"
+                assert spec.metadata["dagster/uri"] == (tmp_path / "warehouse.duckdb").as_uri()
 
 
 def test_models_can_be_left_out(manifest, monkeypatch):
