@@ -4,9 +4,10 @@
     so DuckDB reads only the parts of a table that hold these days.
 
     `ahead`: by how many days the condition reaches past the last day, such as for the later steps of a funnel.
+    `behind`: likewise before the first day, such as for who was active within a month.
 #}
-{% macro days_to_build(day_column='day', ahead=0) -%}
-    {{ day_column }} between {{ first_day() }} and {{ last_day() }}{{ " + " ~ ahead if ahead }}
+{% macro days_to_build(day_column='day', ahead=0, behind=0) -%}
+    {{ day_column }} between {{ first_day() }}{{ " - " ~ behind if behind }} and {{ last_day() }}{{ " + " ~ ahead if ahead }}
 {%- endmacro %}
 
 
@@ -31,19 +32,34 @@
 
     A model's meta names the landed tables that it reads (`landed`), and by how many days a row may look ahead
     (`reach_days`). A funnel that was entered on Monday may be completed on Tuesday, so a landing of Tuesday also
-    builds Monday. `of_sessions`: days of sessions that were computed again are built, too.
+    builds Monday. `memory_days` is how many days it looks back: who was active on Tuesday is among the active ones of
+    four weeks, so a landing of Tuesday also builds the days after it, and a day without rows may have some of its own.
+    `of_sessions`: days of sessions that were computed again are built, too. `of_first_days`: likewise days that were
+    somebody's first one, or are it now.
 #}
 {% macro days_of_run(anew) -%}
     {%- set meta = config.get('meta') or {} -%}
-    {%- set reach = meta.get('reach_days', 0) -%}
+    {%- set reach, memory = meta.get('reach_days', 0), meta.get('memory_days', 0) -%}
     {%- set first, last = dates_of_run() -%}
     {%- set receipts = adapter.get_relation(this.database, var('connector_schema', 'connector'), 'landings') -%}
     {%- if anew or (receipts is none and not first) -%}
         {{ landed_days(meta.get('landed', [])) }}
     {%- elif first -%}
-        select unnest(generate_series(date '{{ first }}' - {{ reach }}, date '{{ last }}', interval 1 day))::date as day
+        select unnest(
+            generate_series(date '{{ first }}' - {{ reach }}, date '{{ last }}' + {{ memory }}, interval 1 day)
+        )::date as day
     {%- else -%}
-        {{ days_landed_since(receipts, meta.get('landed', []), reach) }}
+        {{ days_landed_since(receipts, meta.get('landed', []), reach, memory) }}
+    {%- endif -%}
+    {%- if memory %}
+        union
+        {{ days_between(meta.get('landed', []), anew) }}
+    {%- endif -%}
+    {%- if not anew and meta.get('of_first_days') %}
+        union
+        select unnest(first_days) as day
+        from {{ ref('int_first_activity') }}
+        where built_at > {{ last_build() }}
     {%- endif -%}
     {%- if not anew and meta.get('of_sessions') %}
         union
@@ -86,15 +102,39 @@
 {%- endmacro %}
 
 
+{# A query for the days without rows between those that have some: all of them, or those after the newest built one. #}
+{% macro days_between(tables, anew) -%}
+    select unnest(generate_series(ends.first_day, ends.last_day, interval 1 day))::date as day
+    from (
+        select
+            {{ "min(day)" if anew else "(select max(day) + 1 from " ~ this ~ ")" }} as first_day,
+            max(day) as last_day
+        from (
+            {%- for table in tables -%}
+                {%- set schema, name = table.split('.') -%}
+                {%- set found = adapter.get_relation(this.database, var(schema ~ '_schema', schema), name) -%}
+                {%- if found is not none -%}
+                    select min(_day) as day from {{ found }}
+                    union all
+                    select max(_day) as day from {{ found }}
+                    union all
+                {% endif -%}
+            {%- endfor -%}
+            select null::date as day
+        )
+    ) as ends
+{%- endmacro %}
+
+
 {# A query for the days that were landed, by the receipts, after this model last built them. #}
-{% macro days_landed_since(receipts, tables, reach) -%}
+{% macro days_landed_since(receipts, tables, reach, memory=0) -%}
     select landed.day
     from (
         select
             receipts.day - back.days::integer as day,
             max(receipts.landed_at) as landed_at
         from {{ receipts }} as receipts
-        cross join range(0, {{ reach + 1 }}) as back (days)
+        cross join range({{ 0 - memory }}, {{ reach + 1 }}) as back (days)
         where
             receipts.status = 'landed'
             and receipts.table_name in (
