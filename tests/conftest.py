@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("new", print_blob=True)
 hypothesis.settings.load_profile("same")
 
 # Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.
-LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py")
+LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py", "test_workers.py")
 
 
 OURS = ("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "DUCKLAKE_", "MOTHERDUCK_", "PG", "AWS_")

@@ -42,6 +42,7 @@ def build_definitions(
     userpilot: UserpilotResource | None = None,
     warehouse: WarehouseResource | None = None,
     lookback_days: int | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
     export_options: Mapping[str, Any] | None = None,
     reexport_days: int = 3,
     tell: Tell | None = None,
@@ -61,6 +62,7 @@ def build_definitions(
             projects can be merged into one code location.
         openpanel, userpilot, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
         lookback_days: see :func:`openpanel_nightly_schedule`.
+        backfill_policy: how many days one run of a backfill of OpenPanel takes; see :func:`openpanel_assets`.
         export_options: of every export of Userpilot, see :func:`userpilot_assets`.
         reexport_days: days before yesterday that are exported again every night.
         tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
@@ -79,6 +81,7 @@ def build_definitions(
             openpanel=openpanel,
             warehouse=warehouse,
             lookback_days=lookback_days,
+            backfill_policy=backfill_policy,
         ),
         userpilot_definitions(
             start_date=start_date,
@@ -119,6 +122,7 @@ def openpanel_definitions(
     openpanel: OpenPanelResource | None = None,
     warehouse: WarehouseResource | None = None,
     lookback_days: int | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
 ) -> dg.Definitions:
     """One OpenPanel project alone; arguments as for :func:`build_definitions`.
 
@@ -140,6 +144,7 @@ def openpanel_definitions(
         translator=translator,
         openpanel=openpanel,
         warehouse=warehouse or WarehouseResource(),
+        backfill_policy=backfill_policy,
     )
     events = [asset for asset in assets if name_of(asset) == EVENTS.name]
     prefix = f"openpanel_{instance}" if instance else "openpanel"

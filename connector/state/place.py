@@ -22,13 +22,16 @@ def of_machine(folder: Path | None = None) -> State:
     return in_database("machine") or FileState(machine_folder(folder))
 
 
-def of_folder(folder: Path) -> State:
+def of_folder(folder: Path, *, scope: str = "") -> State:
     """What belongs to one folder of the spool: the ledger of exports, or the journals of Track.
+
+    Args:
+        scope: what all machines call the folder; its name if left out.
 
     Raises:
         SettingsError: CONNECTOR_SHARED_STATE is malformed.
     """
-    return in_database(folder.name) or FileState(folder)
+    return in_database(scope or folder.name) or FileState(folder)
 
 
 def folders(parent: Path, name: str) -> list[Path]:

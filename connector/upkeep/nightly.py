@@ -21,9 +21,9 @@ from connector.openpanel.reports.config import Questions, streams
 from connector.openpanel.settings import OpenPanelSettings
 from connector.settings import Environment, Settings, environment
 from connector.spool import no_room
+from connector.state.place import of_folder
 from connector.stream import Page, Receipt, Stream
 from connector.sync import sync_days
-from connector.system.files import locked, private_folder
 from connector.userpilot import doctor as userpilot_doctor
 from connector.userpilot.client import Userpilot
 from connector.userpilot.exports.due import LOOKBACK, exports_due
@@ -117,10 +117,8 @@ def nightly(
 
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
-    file = settings.spool_dir / "nightly.lock"
     try:
-        private_folder(settings.spool_dir)
-        with locked(file):
+        with of_folder(settings.spool_dir, scope="spool").locked("nightly"):
             yield
     except TimeoutError:
         raise InProgressError(

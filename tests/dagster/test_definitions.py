@@ -200,6 +200,12 @@ def test_a_day_may_be_a_text_and_one_table_needs_no_list():
     assert asset.partitions_def.start.date() == date(2026, 3, 1)
 
 
+def test_days_of_a_backfill_can_be_shared_out_to_several_runs():
+    made = build_definitions(backfill_policy=dg.BackfillPolicy.multi_run(7))
+    events = made.resolve_asset_graph().get(dg.AssetKey(["openpanel", "events"]))
+    assert events.backfill_policy == dg.BackfillPolicy.multi_run(7)
+
+
 def test_live_visitors_alone_are_sampled_every_hour():
     live = openpanel_definitions(tables=["insights_live", "insights_metrics"])
     assert {schedule.name for schedule in live.schedules} == {"openpanel_nightly", "openpanel_intraday"}

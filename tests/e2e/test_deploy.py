@@ -164,7 +164,8 @@ ADDRESSES = {"DAGSTER_POSTGRES_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND
 def test_a_worker_has_what_the_code_server_has():
     own, code = unit("worker"), unit("code")
     assert own["EnvironmentFile"] == code["EnvironmentFile"]
-    assert environment("code") == environment("worker") | {"WAREHOUSE": f"{STATE}/warehouse.duckdb"}
+    assert own["StateDirectory"] == code["StateDirectory"]
+    assert environment("worker") == environment("code")
     service = WORKERS["worker"]
     assert shlex.join(service["command"]) == in_container(own["ExecStart"][0])
     assert service["extends"] == {"file": "compose.yaml", "service": "code"}

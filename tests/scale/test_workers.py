@@ -20,7 +20,7 @@ from dagster import DagsterInstance, RunsFilter
 from connector import Warehouse
 from connector.sandbox import OpenPanel, serve, vendor_variables
 from dagster_project.local import local_dagster
-from tests.kinds import closed_lakes, place
+from tests.kinds import new_lake
 from tests.postgres import free_port, open_folder, ordinary_user
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def stubborn(vendor, days):
 
 
 @pytest.fixture
-def variables(stubborn, postgres, redis, tmp_path, monkeypatch):
+def variables(stubborn, postgres, redis, tmp_path, monkeypatch, request):
     """What every machine has; in this process, too, because Dagster's settings name variables."""
     with serve(stubborn) as url:
         given = {
@@ -88,7 +88,7 @@ def variables(stubborn, postgres, redis, tmp_path, monkeypatch):
             "DAGSTER_POSTGRES_URL": postgres.database(),
             "CELERY_BROKER_URL": redis,
             "CELERY_RESULT_BACKEND": redis,
-            "WAREHOUSE": place("postgres", tmp_path, monkeypatch),
+            "WAREHOUSE": new_lake("postgres", tmp_path, monkeypatch, request),
             "START_DATE": FIRST.isoformat(),
             "CONNECTOR_DBT": "off",
         }
@@ -165,7 +165,6 @@ def test_days_of_a_killed_worker_land_on_the_other(vendor, stubborn, days, varia
         said = [entry.message for entry in instance.all_logs(victim.run_id)]
     with Warehouse(variables["WAREHOUSE"]).read() as connection:
         landed = dict(connection.execute("select _day, count(*) from openpanel.events group by 1").fetchall())
-    closed_lakes()
     assert landed == {day: len({row["id"] for row in vendor.rows(day)}) for day in days}
     assert any("does not answer" in line for line in said), "it was found by asking the worker"
     assert runs == {"SUCCESS": len(days), "FAILURE": 1}

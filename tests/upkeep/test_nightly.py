@@ -28,7 +28,7 @@ from connector.dagster import (
 )
 from connector.openpanel.reports.config import asked_for, streams
 from connector.sandbox import READ, USERPILOT_KEY, OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
-from connector.system.files import locked
+from connector.state.place import of_folder
 
 START = date(2026, 3, 2)
 REPORTS = """
@@ -272,9 +272,10 @@ def test_a_vendor_that_is_down_costs_a_few_requests_and_is_named_with_its_variab
     assert lines[0]["error"] == "TransientError"
 
 
-def test_two_at_once_are_one(settings, tmp_path, clock, capsys):
-    (tmp_path / "spool").mkdir()
-    with locked(tmp_path / "spool" / "nightly.lock"):
+def test_two_at_once_are_one(settings, tmp_path, clock, capsys, each_state):
+    """With a database also on two machines, whose folders have different names."""
+    folder = tmp_path / ("spool" if each_state == "files" else "of another machine")
+    with of_folder(folder, scope="spool").locked("nightly"):
         assert main(["nightly"]) == IN_PROGRESS
     assert "is under way" in capsys.readouterr().err
 
