@@ -8,7 +8,7 @@ from typing import Literal
 
 from connector.errors import ConnectorError, SettingsError
 from connector.redaction import excerpt
-from connector.settings import Environment
+from connector.settings import DEFAULTS, Environment
 from connector.warehouse.connection import Warehouse
 
 Level = Literal["ok", "warn", "fail"]
@@ -49,18 +49,21 @@ def failed(about: str, error: ConnectorError) -> Finding:
     return fail(about, error.what.rstrip(".") + ".", error.next_step)
 
 
-def variables(env: Environment, names: Iterable[str], *, secret: Iterable[str] = ()) -> Iterator[Finding]:
-    """A finding for each variable: whether it is set, and its value unless it is secret."""
+def variables(
+    env: Environment, names: Iterable[str], *, secret: Iterable[str] = (), defaults: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """A finding for each variable: whether it is set, its value unless it is secret, else its default."""
     for name in names:
         value = env.values.get(name, "").strip()
         shown = f"is set, {len(value)} characters" if name in secret else f"is {excerpt(value, 80)!r}"
-        yield ok(name, f"{shown}." if value else "is not set; its default is used.")
+        default = (defaults or {}).get(name)
+        yield ok(name, f"{shown}." if value else f"is not set; {default} is used." if default else "is not set.")
 
 
 def own_name(env: Environment, schema: str) -> Iterator[Finding]:
     """A finding if the warehouse's file has the name of a schema in it, which DuckDB cannot tell apart."""
     try:
-        Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")).must_not_be_named(schema)
+        Warehouse(env.text("WAREHOUSE", DEFAULTS["WAREHOUSE"])).must_not_be_named(schema)
     except SettingsError as error:
         yield failed(error.variable, error)
 

@@ -21,6 +21,7 @@ import msgspec
 from connector.errors import SettingsError
 from connector.redaction import conceal, excerpt
 
+DEFAULTS = {"WAREHOUSE": "warehouse.duckdb", "START_DATE": "2024-01-01", "SPOOL_DIR": ".spool"}
 _YES = {"1", "true", "yes", "on"}
 Shape = TypeVar("Shape")
 
@@ -188,9 +189,9 @@ class Settings:
     def load(cls, env: Environment | None = None) -> "Settings":
         env = env or environment()
         return cls(
-            warehouse=env.text("WAREHOUSE", "warehouse.duckdb"),
-            start_date=env.day("START_DATE", "2024-01-01"),
-            spool_dir=env.folder("SPOOL_DIR", ".spool"),
+            warehouse=env.text("WAREHOUSE", DEFAULTS["WAREHOUSE"]),
+            start_date=env.day("START_DATE", DEFAULTS["START_DATE"]),
+            spool_dir=env.folder("SPOOL_DIR", DEFAULTS["SPOOL_DIR"]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Everything Dagster shows, gathered once. Settings come from the environment; see the README's table."""
+"""Everything Dagster shows, gathered once. Settings come from the environment; see docs/settings.md."""
 
 import dagster as dg
 

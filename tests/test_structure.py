@@ -23,6 +23,7 @@ MANY_PARAMETERS = {
     "connector/dagster/openpanel/assets.py:openpanel_assets": "a public builder",
     "connector/dagster/openpanel/drift.py:openpanel_drift_sensor": "a public builder",
     "connector/dagster/openpanel/track.py:track_asset": "a public builder",
+    "connector/dagster/upkeep.py:prune_schedule": "a public builder",
     "connector/dagster/userpilot/assets.py:userpilot_assets": "a public builder",
     "connector/dagster/userpilot/export_sensor.py:userpilot_export_sensor": "a public builder",
     "connector/dagster/userpilot/schedules.py:userpilot_nightly_export_schedule": "a public builder",

@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from connector.cli.days import not_negative
 from connector.cli.output import DONE, FAILED, say, say_result
@@ -34,6 +35,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shar
         "--files-days", type=not_negative, default=4.0, metavar="DAYS", help="age of waiting export files"
     )
     verb.add_argument("--receipts-days", type=not_negative, default=400.0, metavar="DAYS", help="age of receipts")
+    verb.add_argument("--builds-days", type=not_negative, default=4.0, metavar="DAYS", help="age of builds of models")
+    verb.add_argument(
+        "--dbt-target", type=Path, default=Path("sql/target"), metavar="FOLDER", help="where builds of models lie"
+    )
     verb.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
     verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     verb.set_defaults(run=run_prune)
@@ -83,7 +88,7 @@ def run_forget(options: argparse.Namespace) -> int:
 
 
 def run_prune(options: argparse.Namespace) -> int:
-    from connector.upkeep.prune import prune
+    from connector.upkeep.prune import prune, prune_builds
     from connector.warehouse.connection import Warehouse
 
     settings, dry = Settings.load(), bool(options.dry_run)
@@ -94,6 +99,7 @@ def run_prune(options: argparse.Namespace) -> int:
         receipts_days=options.receipts_days,
         dry_run=dry,
     )
+    pruned.append(prune_builds(options.dbt_target, older_than_days=options.builds_days, dry_run=dry))
     for one in pruned:
         text = f"{one.what}  {one.count} {'to remove' if dry else 'removed'}"
         say_result(text, {**asdict(one), "dry_run": dry} if options.json else None)

@@ -32,7 +32,7 @@ from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
-from connector.dagster.runs import RETRIES, TIMEZONE_TAG, days_of
+from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, days_of
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import SettingsError
 from connector.settings import environment
@@ -174,7 +174,7 @@ def model_assets(
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
     updated = [*build.days(translator), *build.read_whole(translator)]
     whole = after_any(updated, partitioned_with=landed) if automatic else None
-    shared = {"pool": pool, "retry_policy": retry_policy}
+    shared = {"pool": pool, "retry_policy": retry_policy, "op_tags": {PROJECT_TAG: str(project_dir)}}
     return [
         build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
         build.whole(translator(whole), shared),

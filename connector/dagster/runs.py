@@ -23,6 +23,8 @@ ALLOW_DROP_TAG = "connector/allow_drop"
 ALLOW_UNDATED_TAG = "connector/allow_undated"
 # On the op of every asset of ours, whatever a translator calls the asset: the table it lands.
 TABLE_TAG = "connector/table"
+# Likewise, of models: the folder of their dbt project.
+PROJECT_TAG = "connector/dbt_project"
 # Likewise: the timezone of the organization it is of.
 TIMEZONE_TAG = "connector/timezone"
 # Set by the intraday schedule: read only what is newer than the landed rows.

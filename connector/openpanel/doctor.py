@@ -13,7 +13,7 @@ from connector.health import Finding, clock_skew, failed, ok, own_name, variable
 from connector.openpanel.client import OpenPanel
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.reports.control import idle_filters
-from connector.openpanel.settings import OpenPanelSettings
+from connector.openpanel.settings import DEFAULTS, OpenPanelSettings
 from connector.settings import Environment
 
 ABOUT = "openpanel"
@@ -37,7 +37,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
         return
-    yield from variables(env, _NAMES, secret=(_SECRET,))
+    yield from variables(env, _NAMES, secret=(_SECRET,), defaults=DEFAULTS)
     yield _reports(env)
     yield from own_name(env, ABOUT)
     try:

@@ -8,6 +8,8 @@ from connector.settings import Environment, Secret, environment
 if TYPE_CHECKING:
     from connector.privacy.policy import Privacy
 
+DEFAULTS = {"OPENPANEL_API_URL": "https://api.openpanel.dev", "OPENPANEL_TIMEZONE": "UTC"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenPanelSettings:
@@ -34,10 +36,10 @@ class OpenPanelSettings:
 
         env = env or environment()
         return cls(
-            api_url=env.url("OPENPANEL_API_URL", "https://api.openpanel.dev"),
+            api_url=env.url("OPENPANEL_API_URL", DEFAULTS["OPENPANEL_API_URL"]),
             client_id=env.text("OPENPANEL_CLIENT_ID"),
             client_secret=env.secret("OPENPANEL_CLIENT_SECRET"),
             project_id=env.text("OPENPANEL_PROJECT_ID"),
-            timezone=env.timezone("OPENPANEL_TIMEZONE", "UTC"),
+            timezone=env.timezone("OPENPANEL_TIMEZONE", DEFAULTS["OPENPANEL_TIMEZONE"]),
             privacy=Privacy.from_environment(env),
         )

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     with serve_userpilot(other, chosen.port + 1, chosen.host) as (api, files):
         print(f"Userpilot sandbox on {api}, its files on {files}: {loaded} sample events of the same people.")
         print(f"  API key {USERPILOT_KEY}")
-        for name, value in vendor_variables(openpanel=base, userpilot=api).items():
+        trial = {**vendor_variables(openpanel=base, userpilot=api), "START_DATE": first.isoformat()}
+        for name, value in trial.items():
             print(f"{name}={value}", flush=True)
         run(vendor.app, chosen.host, chosen.port)
 

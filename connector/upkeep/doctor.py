@@ -23,7 +23,7 @@ from connector.http.webhook import VARIABLE as WEBHOOK
 from connector.http.webhook import Webhook
 from connector.openpanel import doctor as openpanel
 from connector.privacy.policy import Privacy
-from connector.settings import Environment, Settings, environment
+from connector.settings import DEFAULTS, Environment, Settings, environment
 from connector.state.kinds import VARIABLE
 from connector.state.place import in_database
 from connector.upkeep import dagster_settings
@@ -79,7 +79,7 @@ def _settings(env: Environment) -> tuple[Settings | None, list[Finding]]:
     for name, read in _READERS.items():
         try:
             read(env)
-            found += variables(env, [name])
+            found += variables(env, [name], defaults=DEFAULTS)
         except SettingsError as error:
             found.append(failed(name, error))
     try:
@@ -89,9 +89,9 @@ def _settings(env: Environment) -> tuple[Settings | None, list[Finding]]:
 
 
 _READERS: Mapping[str, Callable[[Environment], object]] = {
-    "WAREHOUSE": lambda env: Warehouse(env.text("WAREHOUSE", "warehouse.duckdb")),
-    "START_DATE": lambda env: env.day("START_DATE", "2024-01-01"),
-    "SPOOL_DIR": lambda env: env.folder("SPOOL_DIR", ".spool"),
+    "WAREHOUSE": lambda env: Warehouse(env.text("WAREHOUSE", DEFAULTS["WAREHOUSE"])),
+    "START_DATE": lambda env: env.day("START_DATE", DEFAULTS["START_DATE"]),
+    "SPOOL_DIR": lambda env: env.folder("SPOOL_DIR", DEFAULTS["SPOOL_DIR"]),
     "CONNECTOR_DBT": lambda env: env.switch("CONNECTOR_DBT"),
 }
 

@@ -4,6 +4,7 @@ Some things stay at any age: files of a running process, journals with outcomes 
 newest receipts of every day, and every receipt whose landing still has rows.
 """
 
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from connector.warehouse.sql import literal, quoted
 # The vendor forgets an export after three days. Files that were not landed by then need a new export.
 FILES_DAYS = 4.0
 RECEIPTS_DAYS = 400.0
+# What a build of models leaves: its own manifest, compiled SQL and log, some megabytes each.
+BUILDS_DAYS = 4.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,23 @@ def prune(
         Pruned("files of exports that were not landed", len(exports)),
         *prune_receipts(warehouse, older_than_days=receipts_days, dry_run=dry_run),
     ]
+
+
+def prune_builds(target: Path, *, older_than_days: float = BUILDS_DAYS, dry_run: bool = False) -> Pruned:
+    """Remove what dagster-dbt left of old builds in a dbt project's ``target`` folder; the prepared manifest stays.
+
+    Args:
+        target: the folder; it may be missing.
+        older_than_days: age of a build's folder.
+    """
+    limit, gone = time.time() - older_than_days * 86_400, 0
+    for folder in target.glob("models_*-*-*"):
+        with suppress(OSError):
+            if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < limit:
+                gone += 1
+                if not dry_run:
+                    shutil.rmtree(folder)
+    return Pruned("folders of old builds of models", gone)
 
 
 def prune_files(spool_dir: Path, *, older_than_days: float = FILES_DAYS, dry_run: bool = False) -> list[Pruned]:

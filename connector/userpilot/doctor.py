@@ -6,7 +6,7 @@ from connector.errors import ConnectorError, SettingsError
 from connector.health import Finding, clock_skew, failed, ok, own_name, variables, warn
 from connector.settings import Environment
 from connector.userpilot.client import Userpilot
-from connector.userpilot.settings import UserpilotSettings
+from connector.userpilot.settings import API_URL, UserpilotSettings
 
 ABOUT = "userpilot"
 _SECRET = "USERPILOT_API_KEY"  # noqa: S105  a variable's name
@@ -26,7 +26,9 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     if not is_configured(env):
         yield ok(ABOUT, "is not configured.")
         return
-    yield from variables(env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,))
+    yield from variables(
+        env, ("USERPILOT_API_URL", _SECRET), secret=(_SECRET,), defaults={"USERPILOT_API_URL": API_URL}
+    )
     yield from own_name(env, ABOUT)
     try:
         client = Userpilot.from_settings(UserpilotSettings.load(env))

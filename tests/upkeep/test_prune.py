@@ -4,8 +4,12 @@ import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
+import dagster as dg
 import pytest
+import time_machine
 
 from connector import EVENTS
 from connector.cli.main import main
@@ -168,8 +172,6 @@ def test_nothing_to_prune_is_no_failure(tmp_path, monkeypatch):
 
 
 def test_the_nightly_job_prunes_and_waits_to_be_switched_on(history, warehouse, tmp_path, query):
-    import dagster as dg
-
     from connector.dagster import WarehouseResource, prune_schedule
 
     store = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), spool_dir=str(tmp_path / "spool"))
@@ -177,3 +179,67 @@ def test_the_nightly_job_prunes_and_waits_to_be_switched_on(history, warehouse, 
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert schedule.job.execute_in_process().success
     assert query("select count(*) from connector.landings") == [(3,)]
+
+
+def built(folder, days):
+    folder.mkdir(parents=True)
+    (folder / "dbt.log").write_text("x")
+    before = time.time() - days * 86_400
+    os.utime(folder, (before, before))
+    return folder
+
+
+def test_old_builds_of_models_go_and_the_prepared_manifest_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WAREHOUSE", str(tmp_path / "none.duckdb"))
+    monkeypatch.setenv("SPOOL_DIR", str(tmp_path / "none"))
+    target = tmp_path / "sql" / "target"
+    old, young = built(target / "models_by_day-597a2c6-2f62f1a", 5), built(target / "models_whole-597a2c6-cb94e8c", 3)
+    kept = built(target / "compiled", 50)
+    (target / "manifest.json").write_text("{}")
+    assert main(["prune", "--dbt-target", str(target), "--dry-run"]) == 0
+    assert old.exists()
+    assert main(["prune", "--dbt-target", str(target)]) == 0
+    assert "folders of old builds of models  1 removed" in capsys.readouterr().out
+    assert not old.exists()
+    assert young.exists()
+    assert kept.exists()
+    assert (target / "manifest.json").exists()
+
+
+def test_the_job_removes_compute_logs_of_old_runs_of_ours_alone(tmp_path):
+    from connector.dagster.runs import TABLE_TAG
+    from connector.dagster.upkeep import _of_ours, _prune_logs
+
+    @dg.asset(op_tags={TABLE_TAG: "openpanel.events"})
+    def ours():
+        print("a line of ours")
+
+    @dg.asset
+    def theirs():
+        print("a line of theirs")
+
+    @dg.job
+    def plain():
+        """A job of the user's without any asset."""
+
+    defs = dg.Definitions(
+        assets=[ours, theirs],
+        jobs=[plain, *(dg.define_asset_job(f"{name}_job", selection=[name]) for name in ("ours", "theirs"))],
+        executor=dg.in_process_executor,
+    )
+    with dg.instance_for_test() as instance:
+        runs = {}
+        for name, back in (("ours", 40), ("theirs", 40), ("young", 20)):
+            with time_machine.travel(datetime.now(UTC) - timedelta(days=back)):
+                job = defs.resolve_job_def("theirs_job" if name == "theirs" else "ours_job")
+                runs[name] = job.execute_in_process(instance=instance).run_id
+            folder = Path(instance.storage_directory()) / runs[name]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "compute.out").write_text("x")
+        assets, jobs = _of_ours(SimpleNamespace(repository_def=defs.get_repository_def()))
+        assert ([asset.key.path[-1] for asset in assets], jobs) == (["ours"], ["ours_job"])
+        assert _prune_logs(instance, jobs, 30) == 1
+        there = {
+            name: (Path(instance.storage_directory()) / run / "compute.out").exists() for name, run in runs.items()
+        }
+    assert there == {"ours": False, "theirs": True, "young": True}

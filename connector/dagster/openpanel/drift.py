@@ -132,7 +132,7 @@ class _Drift:
             due = datetime.fromisoformat(cursor.pass_started).astimezone(UTC) + self.pause
             if now < due:
                 return dg.SkipReason(
-                    f"all of the last {self.horizon_days} days were asked; again at {due:%Y-%m-%d %H:%M} UTC"
+                    f"every landed day of the last {self.horizon_days} was asked; again at {due:%Y-%m-%d %H:%M} UTC"
                 )
         last = now.date() - timedelta(days=1)
         first = date.fromisoformat(cursor.next) if cursor.next else last - timedelta(days=self.horizon_days - 1)

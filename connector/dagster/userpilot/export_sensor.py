@@ -101,19 +101,17 @@ def userpilot_export_sensor(
         name: with ``_landing`` and ``_asking`` in place of ``_export_sensor`` also of the jobs that it runs.
         interval_seconds: between two ticks.
     """
-    translator = translator or ConnectorTranslator()
     by_table = {table_of(asset): asset for asset in assets}
     asking, landing = by_table[f"{events.schema}.export_job"], by_table[events.table]
-    source, target = userpilot or UserpilotResource(), warehouse or WarehouseResource()
-    prefix = name.removesuffix("_export_sensor")
+    source, prefix = userpilot or UserpilotResource(), name.removesuffix("_export_sensor")
     setup = _Setup(
-        asking=request_key(translator, events),
-        landing=translator.key(events),
+        asking=request_key(translator or ConnectorTranslator(), events),
+        landing=landing.key,
         asking_job=f"{prefix}_asking",
         landing_job=f"{prefix}_landing",
         partitions=landing.partitions_def,
         ops={one.key: one.op.name for one in (asking, landing)},
-        target=target,
+        target=warehouse or WarehouseResource(),
     )
 
     @dg.sensor(
@@ -134,7 +132,7 @@ def userpilot_export_sensor(
             with source.client() as client:
                 from connector.userpilot.exports.run import Exports
 
-                tick.step_all(Exports(client, target.spool_path, stream=events))
+                tick.step_all(Exports(client, setup.target.spool_path, stream=events))
         except SettingsError as error:
             # Whose exports these are is not known without the key: the lines are read again in the next tick.
             return dg.SensorResult(

@@ -311,7 +311,7 @@ class Exports:
                 raise LostError(
                     f"the export is lost: {job.problem or job.state}",
                     where=request.where,
-                    next_step="ask for the days again; the sensor does it by itself.",
+                    next_step="ask for the days again; in Dagster the export sensor does that.",
                 )
             return self._land(job, warehouse, allow_drop=allow_drop, allow_undated=allow_undated)
         except InProgressError:
