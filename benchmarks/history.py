@@ -42,6 +42,14 @@ _MOVED = {
         "internal_event_id": _OF_WEEK.format("internal_event_id"),
         "inserted_at": "inserted_at + to_days($week * 7)",
     },
+    # The vendor's overview of as many copies.
+    "openpanel.insights_metrics": {
+        "date": "date + $week::integer * 7",
+        **{
+            name: f"{name} * {COPIES['openpanel.events']}"
+            for name in ("unique_visitors", "total_sessions", "total_screen_views", "total_revenue")
+        },
+    },
 }
 
 
@@ -76,8 +84,6 @@ def repeat_week(path: Path, days: int) -> None:
             connection.execute(f"delete from {table}")
             day = "day" if table == "connector.landings" else "_day"
             moved = {day: f"{day} + $week::integer * 7", **_MOVED.get(table, {})}
-            if table == "openpanel.insights_metrics":
-                moved["date"] = "date + $week::integer * 7"
             values = ", ".join(f'{value} as "{name}"' for name, value in moved.items())
             for offset in range(days):
                 connection.execute(

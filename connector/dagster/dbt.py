@@ -5,9 +5,7 @@ parses nothing. Which days a model rebuilds is decided by the models (``sql/macr
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
@@ -20,8 +18,6 @@ from dagster._check import CheckError
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
-    DbtCliInvocation,
-    DbtCliResource,
     DbtProject,
     dbt_assets,
 )
@@ -30,6 +26,7 @@ from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
+from connector.dagster.dbt_run import PACKAGE, Dbt, build_models
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, days_of
@@ -37,15 +34,11 @@ from connector.dagster.translator import ConnectorTranslator
 from connector.errors import SettingsError
 from connector.settings import environment
 from connector.stream import Stream
-from connector.warehouse.connection import Warehouse
-from connector.warehouse.sql import literal, quoted
+from connector.warehouse.sql import quoted
 
 POOL = "dbt"
-PACKAGE = "openpanel_userpilot"
 # Models of one day carry this tag; all others are built whole.
 BY_DAY = "by_day"
-# Every model whose rows belong to a day says so in this column.
-DAY = "day"
 # Morning reports read the marts at nine; a mart is stale when its last build is older than that night.
 FRESH_AT = "0 9 * * *"
 
@@ -163,7 +156,7 @@ def model_assets(
     target, names = warehouse or WarehouseResource(), landed_by or ConnectorTranslator()
     build = _Build(
         known=of_instance(at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target), instance, names),
-        client=DbtCliResource(
+        client=Dbt(
             project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
         ),
         target=target,
@@ -186,7 +179,7 @@ class _Build:
     """The dbt project of one instance, and how its models are built."""
 
     known: Mapping[str, Any]
-    client: DbtCliResource
+    client: Dbt
     target: WarehouseResource
     names: ConnectorTranslator
     instance: str
@@ -241,8 +234,8 @@ class _Build:
         )
         def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
             days = {"min_date": context.partition_keys[0], "max_date": context.partition_keys[-1]}
-            variables = {**self.variables, **days, **self.zone.variables(context)}
-            yield from _build(context, self.client, variables, self.target.warehouse())
+            variables = {**self.variables, **self.zone.variables(context)}
+            yield from build_models(context, self.client, self.known, variables, days, self.target.warehouse())
 
         return _by_day.map_asset_specs(self.target.located)
 
@@ -257,7 +250,7 @@ class _Build:
         )
         def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
             variables = {**self.variables, **self.zone.variables(context)}
-            yield from _build(context, self.client, variables, self.target.warehouse())
+            yield from build_models(context, self.client, self.known, variables, {}, self.target.warehouse())
 
         return _whole.map_asset_specs(self.target.located)
 
@@ -360,90 +353,3 @@ def _move(node: dict[str, Any], schema: str) -> None:
     if node.get("relation_name"):
         node["relation_name"] = node["relation_name"].replace(f".{quoted(node['schema'])}.", f".{quoted(schema)}.", 1)
     node["schema"] = schema
-
-
-def _build(
-    context: dg.AssetExecutionContext, client: DbtCliResource, variables: Mapping[str, str], warehouse: Warehouse
-) -> Iterator[Any]:
-    """Run and test the selected models; report rows, columns and lineage when dbt has let go of the warehouse."""
-    arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables)]
-    # A test that looks at several models runs when all of them were built: others may not exist yet.
-    arguments += ["--indirect-selection", "cautious"]
-    with _named(warehouse):
-        invocation = client.cli(arguments, context=context)
-        _stay_in_memory(invocation.adapter)
-        try:
-            events = list(invocation.stream().fetch_column_metadata())
-        finally:
-            _let_go(invocation.adapter)
-    counts = _rows(warehouse, invocation, context)
-    for event in events:
-        key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
-        if key in counts:
-            total, by_day = counts[key]
-            if not by_day:
-                event = event.with_metadata({**event.metadata, "dagster/row_count": total})
-            for day, rows in by_day.items():
-                context.add_asset_metadata(
-                    {"dagster/partition_row_count": rows}, asset_key=key, partition_key=day.isoformat()
-                )
-        yield event
-
-
-def _rows(
-    warehouse: Warehouse, invocation: DbtCliInvocation, context: dg.AssetExecutionContext
-) -> dict[dg.AssetKey, tuple[int, dict[date, int]]]:
-    """Rows of each selected model: of each day of this run where rows have a day, else of all."""
-    days = [date.fromisoformat(key) for key in context.partition_keys] if context.has_partition_key_range else []
-    if not days and context.has_partition_key:
-        days = [date.fromisoformat(context.partition_key)]
-    found: dict[dg.AssetKey, tuple[int, dict[date, int]]] = {}
-    with warehouse.read() as connection:
-        for node in invocation.manifest["nodes"].values():
-            is_model = node["resource_type"] == "model"
-            key = invocation.dagster_dbt_translator.get_asset_key(node) if is_model else None
-            if key is None or key not in context.selected_asset_keys:
-                continue
-            table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
-            if days and DAY in node["columns"]:
-                rows = connection.execute(
-                    f"select {DAY}, count(*) from {table} where list_contains({literal(days)}, {DAY}) group by {DAY}"
-                ).fetchall()
-                found[key] = (0, dict.fromkeys(days, 0) | dict(rows))
-            else:
-                row = connection.execute(f"select count(*) from {table}").fetchone()
-                found[key] = (row[0] if row else 0, {})
-    return found
-
-
-@contextmanager
-def _named(warehouse: Warehouse) -> Iterator[None]:
-    """The profile reads WAREHOUSE, and dbt runs in the project's folder, where a relative path is another file."""
-    with warehouse.building() as variables:
-        before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-def _stay_in_memory(adapter: Any) -> None:
-    """For columns and lineage dagster-dbt opens the profile's path read-only, and of ``:memory:`` it makes a file."""
-    credentials = getattr(getattr(adapter, "config", None), "credentials", None)
-    if Path(getattr(credentials, "path", "")).name == ":memory:":
-        credentials.path = ":memory:"  # type: ignore[union-attr]
-        credentials.config_options.pop("access_mode", None)  # type: ignore[union-attr]
-
-
-def _let_go(adapter: Any) -> None:
-    """Close the connection that reading columns opened in this process; the next landing here needs the file."""
-    if adapter is None:
-        return
-    manager = adapter.connections
-    adapter.cleanup_connections()
-    environment = manager._ENV  # dbt-duckdb keeps it for the life of the process and offers no other way
-    manager.close_all_connections()
-    if environment is not None:
-        environment.close()

@@ -74,7 +74,9 @@
 
 {# min_date and max_date, or twice nothing. Refuses half a range. #}
 {% macro dates_of_run() -%}
-    {%- set first, last = var('min_date', none), var('max_date', none) -%}
+    {#- Dagster says them in the environment: dbt parses the whole project again when a variable has another value. -#}
+    {%- set first = var('min_date', none) or env_var('CONNECTOR_MIN_DATE', '') -%}
+    {%- set last = var('max_date', none) or env_var('CONNECTOR_MAX_DATE', '') -%}
     {%- if (first and not last) or (last and not first) -%}
         {{ exceptions.raise_compiler_error(
             "min_date and max_date are given together, and only " ~ ('min_date' if first else 'max_date')

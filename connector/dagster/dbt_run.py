@@ -1,0 +1,229 @@
+"""One run of dbt below Dagster: starts it without parsing what has not changed, and reports rows, columns and lineage.
+
+What dagster-dbt does by itself before and after each run costs more than the models of a day: it asks a process for
+dbt's version, prepares an adapter of its own, parses the project whenever the dates change, reads every model's columns
+again, and watches dbt in a loop that keeps a core busy.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource
+from packaging.version import Version
+from pydantic import PrivateAttr
+
+from connector.warehouse.connection import Warehouse
+from connector.warehouse.sql import literal, quoted
+
+PACKAGE = "openpanel_userpilot"
+# Every model whose rows belong to a day says so in this column.
+DAY = "day"
+# What stays the same from run to run while the project does: taken from the last one.
+_KEPT = ("dagster/column_schema", "dagster/column_lineage")
+_PROJECT = "dbt project"
+_PARSED = "partial_parse.msgpack"
+
+
+class Dbt(DbtCliResource):
+    """dbt's command line, prepared for a run as far as that run needs it."""
+
+    _reads_columns: bool = PrivateAttr(default=True)
+
+    def without_columns(self) -> "Dbt":
+        """The same without an adapter in this process, which is for reading columns alone."""
+        other = self.model_copy()
+        other._reads_columns = False
+        return other
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        found = shutil.which(self.dbt_executable)
+        # Of the dbt beside this Python the package knows; asking a process for it takes two seconds.
+        if found and Path(found).parent == Path(sys.executable).parent:
+            return Version(version("dbt-core"))
+        return super()._cli_version
+
+    def _initialize_dbt_core_adapter(self, args: Any) -> Any:
+        return super()._initialize_dbt_core_adapter(args) if self._reads_columns else None
+
+
+def build_models(
+    context: dg.AssetExecutionContext,
+    client: Dbt,
+    manifest: Mapping[str, Any],
+    variables: Mapping[str, str],
+    days: Mapping[str, str],
+    warehouse: Warehouse,
+) -> Iterator[Any]:
+    """Run and test the selected models; report rows, columns and lineage when dbt has let go of the warehouse.
+
+    Args:
+        days: ``min_date`` and ``max_date`` of a run by day; empty otherwise.
+    """
+    if days and _reads_dates_as_variables(manifest):
+        variables, days = {**variables, **days}, {}
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    arguments += ["--vars", json.dumps(variables, sort_keys=True)] if variables else []
+    # A test that looks at several models runs when all of them were built: others may not exist yet.
+    arguments += ["--indirect-selection", "cautious"]
+    fingerprint = _fingerprint(manifest, variables)
+    known = _known_columns(context, fingerprint)
+    told = all(key in known for key in context.selected_asset_keys)
+    project = Path(client.project_dir).absolute()
+    target = project / "target" / f"{context.op_execution_context.op.name}-{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+    dates = {f"CONNECTOR_{name.upper()}": day for name, day in days.items()}
+    with (
+        warehouse.building() as place,
+        _environment({**place, **dates}),
+        _parsed_before(project, target, [warehouse.url, variables]),
+    ):
+        invocation = (client.without_columns() if told else client).cli(arguments, context=context, target_path=target)
+        _stay_in_memory(invocation.adapter)
+        try:
+            stream = invocation.stream()
+            # First all of it: read as they come, they would keep this process busy for as long as dbt runs.
+            events = list(stream)
+            if not told:
+                events = list(type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata())
+        finally:
+            _let_go(invocation.adapter)
+    counts = _rows(warehouse, invocation, context)
+    for event in events:
+        key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
+        if key is not None:
+            event = event.with_metadata({**event.metadata, **known.get(key, {}), _PROJECT: fingerprint})
+        if key in counts:
+            total, by_day = counts[key]
+            if not by_day:
+                event = event.with_metadata({**event.metadata, "dagster/row_count": total})
+            for day, rows in by_day.items():
+                context.add_asset_metadata(
+                    {"dagster/partition_row_count": rows}, asset_key=key, partition_key=day.isoformat()
+                )
+        yield event
+
+
+def _reads_dates_as_variables(manifest: Mapping[str, Any]) -> bool:
+    """Whether a model or macro that is not ours reads ``min_date``: it then has to be a variable, as documented.
+
+    dbt parses the whole project again whenever a variable differs, so our own models read days from the environment.
+    """
+    theirs = [
+        one.get("raw_code") or one.get("macro_sql") or ""
+        for one in (*manifest["nodes"].values(), *manifest["macros"].values())
+        if one["package_name"] != PACKAGE
+    ]
+    return any("min_date" in text for text in theirs)
+
+
+def _fingerprint(manifest: Mapping[str, Any], variables: Mapping[str, str]) -> str:
+    """Changes when the columns of a model, or what they are made from, may have changed."""
+    nodes = [
+        [name, one.get("raw_code"), one.get("columns"), one.get("relation_name")]
+        for kind in ("nodes", "sources")
+        for name, one in sorted(manifest[kind].items())
+    ]
+    macros = [[name, one["macro_sql"]] for name, one in sorted(manifest["macros"].items())]
+    text = json.dumps([nodes, macros, variables], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _known_columns(context: dg.AssetExecutionContext, fingerprint: str) -> dict[dg.AssetKey, dict[str, Any]]:
+    """Columns and lineage of the selected models, as their last build of the same project reported them."""
+    found: dict[dg.AssetKey, dict[str, Any]] = {}
+    for key in context.selected_asset_keys:
+        event = context.instance.get_latest_materialization_event(key)
+        known = event.asset_materialization.metadata if event and event.asset_materialization else {}
+        if known.get(_PROJECT) == dg.MetadataValue.text(fingerprint):
+            found[key] = {name: known[name] for name in _KEPT if name in known}
+    return found
+
+
+@contextmanager
+def _parsed_before(project: Path, target: Path, what: Any) -> Iterator[None]:
+    """Give dbt the project as an earlier run with the same variables and warehouse parsed it, and keep what it parses.
+
+    dbt itself looks whether it still fits. A project in a folder that cannot be written is parsed in each run.
+    """
+    name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    kept, given = project / "target" / f"parsed-{name}.msgpack", target / _PARSED
+    with suppress(OSError):
+        target.mkdir(parents=True, exist_ok=True)
+        if kept.exists():
+            shutil.copy2(kept, given)
+    yield
+    with suppress(OSError):
+        if not kept.exists() or kept.stat().st_mtime < given.stat().st_mtime:
+            half = kept.with_suffix(f".{uuid.uuid4().hex[:8]}")
+            shutil.copy2(given, half)
+            half.replace(kept)
+
+
+def _rows(
+    warehouse: Warehouse, invocation: DbtCliInvocation, context: dg.AssetExecutionContext
+) -> dict[dg.AssetKey, tuple[int, dict[date, int]]]:
+    """Rows of each selected model: of each day of this run where rows have a day, else of all."""
+    days = [date.fromisoformat(key) for key in context.partition_keys] if context.has_partition_key_range else []
+    if not days and context.has_partition_key:
+        days = [date.fromisoformat(context.partition_key)]
+    found: dict[dg.AssetKey, tuple[int, dict[date, int]]] = {}
+    with warehouse.read() as connection:
+        for node in invocation.manifest["nodes"].values():
+            is_model = node["resource_type"] == "model"
+            key = invocation.dagster_dbt_translator.get_asset_key(node) if is_model else None
+            if key is None or key not in context.selected_asset_keys:
+                continue
+            table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
+            if days and DAY in node["columns"]:
+                rows = connection.execute(
+                    f"select {DAY}, count(*) from {table} where list_contains({literal(days)}, {DAY}) group by {DAY}"
+                ).fetchall()
+                found[key] = (0, dict.fromkeys(days, 0) | dict(rows))
+            else:
+                row = connection.execute(f"select count(*) from {table}").fetchone()
+                found[key] = (row[0] if row else 0, {})
+    return found
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """What dbt reads from the environment. It runs in the project's folder, where a relative path is another file."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def _stay_in_memory(adapter: Any) -> None:
+    """For columns and lineage dagster-dbt opens the profile's path read-only, and of ``:memory:`` it makes a file."""
+    credentials = getattr(getattr(adapter, "config", None), "credentials", None)
+    if Path(getattr(credentials, "path", "")).name == ":memory:":
+        credentials.path = ":memory:"  # type: ignore[union-attr]
+        credentials.config_options.pop("access_mode", None)  # type: ignore[union-attr]
+
+
+def _let_go(adapter: Any) -> None:
+    """Close the connection that reading columns opened in this process; the next landing here needs the file."""
+    if adapter is None:
+        return
+    manager = adapter.connections
+    adapter.cleanup_connections()
+    environment = manager._ENV  # dbt-duckdb keeps it for the life of the process and offers no other way
+    manager.close_all_connections()
+    if environment is not None:
+        environment.close()
