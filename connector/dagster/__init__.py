@@ -6,6 +6,7 @@ Nothing below this folder imports Dagster; nothing in it speaks HTTP or SQL.
 from connector.dagster.alerts import Alert, connector_alerts
 from connector.dagster.definitions import build_definitions, openpanel_definitions, userpilot_definitions
 from connector.dagster.failures import as_dagster_failure
+from connector.dagster.models import models_definitions
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
 from connector.dagster.openpanel.lists import openpanel_lists_schedule
@@ -32,6 +33,7 @@ __all__ = [
     "build_definitions",
     "connector_alerts",
     "maintain_schedule",
+    "models_definitions",
     "openpanel_assets",
     "openpanel_definitions",
     "openpanel_drift_sensor",

@@ -26,7 +26,7 @@ from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
-from connector.dagster.dbt_run import PACKAGE, Dbt, build_models
+from connector.dagster.dbt_run import PACKAGE, Dbt, ModelRun
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, days_of
@@ -126,11 +126,13 @@ def model_assets(
     profiles_dir: Path | None = None,
     warehouse: WarehouseResource | None = None,
     instance: str = "",
+    prefix: str = "",
     timezone: str = "",
     translator: type[ModelTranslator] = ModelTranslator,
     landed_by: ConnectorTranslator | None = None,
     automatic: bool = True,
     dbt_executable: str = "dbt",
+    keep_artifacts: bool = True,
     pool: str = POOL,
     retry_policy: dg.RetryPolicy | None = RETRIES,
 ) -> list[dg.AssetsDefinition]:
@@ -144,25 +146,31 @@ def model_assets(
         warehouse: where the models are, for counting rows; the WAREHOUSE variable if left out.
         instance: name of a second project; the models hang below its landings, and their keys, groups and schemas carry
             its name (``marts_shop``). A model of your own that reads ours is of one instance: give it a dbt project.
+        prefix: begins the names of schemas, keys and groups: ``product`` gives ``product_marts/sessions``.
         timezone: the organization's. If left out, that of the landed OpenPanel tables in the same code location, or
             OPENPANEL_TIMEZONE of the run.
         translator: a class, made once with each condition.
         landed_by: names the assets of the landed tables; the translator that was given to ``build_definitions``.
         automatic: False leaves out automation conditions.
         dbt_executable: the dbt to run.
+        keep_artifacts: keep what a run of dbt writes, below the project; False removes it with the run.
         pool: the concurrency pool of both runs.
         retry_policy: of a build that failed, for instance because the warehouse was kept locked.
     """
     target, names = warehouse or WarehouseResource(), landed_by or ConnectorTranslator()
     build = _Build(
-        known=of_instance(at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target), instance, names),
+        known=of_instance(
+            at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target), instance, names, prefix
+        ),
         client=Dbt(
             project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
         ),
         target=target,
         names=names,
         instance=instance,
+        prefix=prefix,
         timezone=timezone,
+        keep_artifacts=keep_artifacts,
     )
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
     updated = [*build.days(translator), *build.read_whole(translator)]
@@ -183,19 +191,22 @@ class _Build:
     target: WarehouseResource
     names: ConnectorTranslator
     instance: str
+    prefix: str
     timezone: str
+    keep_artifacts: bool
 
-    @property
-    def suffix(self) -> str:
-        return f"_{self.instance}" if self.instance else ""
+    def named(self, name: str) -> str:
+        """A name in Dagster, between the prefix and the instance."""
+        return "_".join(part for part in (self.prefix, name, self.instance) if part)
 
     @property
     def variables(self) -> dict[str, str]:
-        """The dbt variables that name the instance's schemas; none for the default instance."""
+        """The dbt variables that name the schemas; none for the default instance without a prefix."""
+        prefix = {"schema_prefix": self.prefix} if self.prefix else {}
         if not self.instance:
-            return {}
+            return prefix
         schemas = {f"{stream.vendor}_schema": stream.of(self.instance).schema for stream in (EVENTS, EXPORTED)}
-        return {**schemas, "instance": self.instance}
+        return {**prefix, **schemas, "instance": self.instance}
 
     @property
     def zone(self) -> "_Zone":
@@ -226,7 +237,7 @@ class _Build:
         @dbt_assets(
             manifest=self.known,
             select=f"tag:{BY_DAY}",
-            name=f"models_by_day{self.suffix}",
+            name=self.named("models_by_day"),
             partitions_def=days_of(EVENTS, start_date, "UTC"),
             backfill_policy=dg.BackfillPolicy.single_run(),
             dagster_dbt_translator=translator,
@@ -235,7 +246,7 @@ class _Build:
         def _by_day(context: dg.AssetExecutionContext) -> Iterator[Any]:
             days = {"min_date": context.partition_keys[0], "max_date": context.partition_keys[-1]}
             variables = {**self.variables, **self.zone.variables(context)}
-            yield from build_models(context, self.client, self.known, variables, days, self.target.warehouse())
+            yield from self._run(context, variables, days)
 
         return _by_day.map_asset_specs(self.target.located)
 
@@ -244,15 +255,23 @@ class _Build:
             manifest=self.known,
             select="fqn:*",
             exclude=f"tag:{BY_DAY}",
-            name=f"models_whole{self.suffix}",
+            name=self.named("models_whole"),
             dagster_dbt_translator=translator,
             **shared,
         )
         def _whole(context: dg.AssetExecutionContext) -> Iterator[Any]:
             variables = {**self.variables, **self.zone.variables(context)}
-            yield from build_models(context, self.client, self.known, variables, {}, self.target.warehouse())
+            yield from self._run(context, variables, {})
 
         return _whole.map_asset_specs(self.target.located)
+
+    def _run(
+        self, context: dg.AssetExecutionContext, variables: Mapping[str, str], days: Mapping[str, str]
+    ) -> Iterator[Any]:
+        kept = Path(self.client.project_dir).absolute() / "target" if self.keep_artifacts else None
+        parsed = kept or self.target.spool_path / "models"
+        run = ModelRun(self.client, self.known, self.target.warehouse(), kept, parsed)
+        yield from run.build(context, variables, days)
 
 
 @dataclass(frozen=True)
@@ -316,7 +335,9 @@ def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[st
     return manifest
 
 
-def of_instance(manifest: dict[str, Any], instance: str, names: ConnectorTranslator) -> dict[str, Any]:
+def of_instance(
+    manifest: dict[str, Any], instance: str, names: ConnectorTranslator, prefix: str = ""
+) -> dict[str, Any]:
     """The manifest as if it had been parsed for this instance, each landed table's asset by the name it has in Dagster.
 
     It is prepared once; ``sql/dbt_project.yml`` says the same of the schemas when a run parses with these variables.
@@ -342,10 +363,14 @@ def of_instance(manifest: dict[str, Any], instance: str, names: ConnectorTransla
     for node in manifest["nodes"].values():
         is_ours = node["package_name"] == PACKAGE and node["resource_type"] == "model"
         # A schema that the caller's project configures is the caller's, in a run as well.
-        if instance and is_ours and node["config"]["schema"] == node["fqn"][1]:
-            node["config"]["schema"] += f"_{instance}"
-            _move(node, f"{node['schema']}_{instance}")
+        if is_ours and node["config"]["schema"] == node["fqn"][1]:
+            node["config"]["schema"] = _around(node["config"]["schema"], prefix, instance)
+            _move(node, _around(node["schema"], prefix, instance))
     return manifest
+
+
+def _around(schema: str, prefix: str, instance: str) -> str:
+    return "_".join(part for part in (prefix, schema, instance) if part)
 
 
 def _move(node: dict[str, Any], schema: str) -> None:

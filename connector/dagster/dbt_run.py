@@ -12,11 +12,13 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -24,6 +26,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource
 from packaging.version import Version
 from pydantic import PrivateAttr
 
+from connector.system.files import private_folder
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.sql import literal, quoted
 
@@ -59,60 +62,86 @@ class Dbt(DbtCliResource):
         return super()._initialize_dbt_core_adapter(args) if self._reads_columns else None
 
 
-def build_models(
-    context: dg.AssetExecutionContext,
-    client: Dbt,
-    manifest: Mapping[str, Any],
-    variables: Mapping[str, str],
-    days: Mapping[str, str],
-    warehouse: Warehouse,
-) -> Iterator[Any]:
-    """Run and test the selected models; report rows, columns and lineage when dbt has let go of the warehouse.
+@dataclass(frozen=True)
+class ModelRun:
+    """What every run of a project's models shares.
 
-    Args:
-        days: ``min_date`` and ``max_date`` of a run by day; empty otherwise.
+    Attributes:
+        manifest: of the models, as Dagster knows them.
+        artifacts: the folder below which dbt keeps what each run made; None keeps nothing.
+        parsed: the folder in which the parsed project is kept for the next run.
     """
-    if days and _reads_dates_as_variables(manifest):
-        variables, days = {**variables, **days}, {}
-    arguments = ["build", "--exclude-resource-type", "unit_test"]
-    arguments += ["--vars", json.dumps(variables, sort_keys=True)] if variables else []
+
+    client: Dbt
+    manifest: Mapping[str, Any]
+    warehouse: Warehouse
+    artifacts: Path | None
+    parsed: Path
+
+    def build(
+        self, context: dg.AssetExecutionContext, variables: Mapping[str, str], days: Mapping[str, str]
+    ) -> Iterator[Any]:
+        """Run and test the selected models; report rows, columns and lineage when dbt has let go of the warehouse.
+
+        Args:
+            days: ``min_date`` and ``max_date`` of a run by day; empty otherwise.
+        """
+        if days and _reads_dates_as_variables(self.manifest):
+            variables, days = {**variables, **days}, {}
+        fingerprint = _fingerprint(self.manifest, variables)
+        known = _known_columns(context, fingerprint)
+        told = all(key in known for key in context.selected_asset_keys)
+        with ExitStack() as stack:
+            target = self.artifacts or Path(stack.enter_context(TemporaryDirectory(prefix="connector-models-")))
+            name = f"{context.op_execution_context.op.name}-{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+            client = self.client.without_columns() if told else self.client
+            with self._prepared(target / name, variables, days):
+                invocation = client.cli(_arguments(variables), context=context, target_path=target / name)
+                events = _events(invocation, with_columns=not told)
+            counts = _rows(self.warehouse, invocation, context)
+            for event in events:
+                key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
+                if key is not None:
+                    event = event.with_metadata({**event.metadata, **known.get(key, {}), _PROJECT: fingerprint})
+                if key in counts:
+                    total, by_day = counts[key]
+                    if not by_day:
+                        event = event.with_metadata({**event.metadata, "dagster/row_count": total})
+                    for day, rows in by_day.items():
+                        context.add_asset_metadata(
+                            {"dagster/partition_row_count": rows}, asset_key=key, partition_key=day.isoformat()
+                        )
+                yield event
+
+    @contextmanager
+    def _prepared(self, target: Path, variables: Mapping[str, str], days: Mapping[str, str]) -> Iterator[None]:
+        """The warehouse held as dbt needs it, dates and place in the environment, and the project parsed before."""
+        dates = {f"CONNECTOR_{name.upper()}": day for name, day in days.items()}
+        with (
+            self.warehouse.building() as place,
+            _environment({**place, **dates}),
+            _parsed_before(self.parsed, target, [self.warehouse.url, variables]),
+        ):
+            yield
+
+
+def _arguments(variables: Mapping[str, str]) -> list[str]:
     # A test that looks at several models runs when all of them were built: others may not exist yet.
-    arguments += ["--indirect-selection", "cautious"]
-    fingerprint = _fingerprint(manifest, variables)
-    known = _known_columns(context, fingerprint)
-    told = all(key in known for key in context.selected_asset_keys)
-    project = Path(client.project_dir).absolute()
-    target = project / "target" / f"{context.op_execution_context.op.name}-{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
-    dates = {f"CONNECTOR_{name.upper()}": day for name, day in days.items()}
-    with (
-        warehouse.building() as place,
-        _environment({**place, **dates}),
-        _parsed_before(project, target, [warehouse.url, variables]),
-    ):
-        invocation = (client.without_columns() if told else client).cli(arguments, context=context, target_path=target)
-        _stay_in_memory(invocation.adapter)
-        try:
-            stream = invocation.stream()
-            # First all of it: read as they come, they would keep this process busy for as long as dbt runs.
-            events = list(stream)
-            if not told:
-                events = list(type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata())
-        finally:
-            _let_go(invocation.adapter)
-    counts = _rows(warehouse, invocation, context)
-    for event in events:
-        key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
-        if key is not None:
-            event = event.with_metadata({**event.metadata, **known.get(key, {}), _PROJECT: fingerprint})
-        if key in counts:
-            total, by_day = counts[key]
-            if not by_day:
-                event = event.with_metadata({**event.metadata, "dagster/row_count": total})
-            for day, rows in by_day.items():
-                context.add_asset_metadata(
-                    {"dagster/partition_row_count": rows}, asset_key=key, partition_key=day.isoformat()
-                )
-        yield event
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious"]
+    return [*arguments, "--vars", json.dumps(variables, sort_keys=True)] if variables else arguments
+
+
+def _events(invocation: DbtCliInvocation, *, with_columns: bool) -> list[Any]:
+    """All events of a run. Read as they come, they would keep this process busy for as long as dbt runs."""
+    _stay_in_memory(invocation.adapter)
+    try:
+        stream = invocation.stream()
+        events = list(stream)
+        if with_columns:
+            events = list(type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata())
+    finally:
+        _let_go(invocation.adapter)
+    return events
 
 
 def _reads_dates_as_variables(manifest: Mapping[str, Any]) -> bool:
@@ -152,14 +181,15 @@ def _known_columns(context: dg.AssetExecutionContext, fingerprint: str) -> dict[
 
 
 @contextmanager
-def _parsed_before(project: Path, target: Path, what: Any) -> Iterator[None]:
+def _parsed_before(folder: Path, target: Path, what: Any) -> Iterator[None]:
     """Give dbt the project as an earlier run with the same variables and warehouse parsed it, and keep what it parses.
 
     dbt itself looks whether it still fits. A project in a folder that cannot be written is parsed in each run.
     """
     name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    kept, given = project / "target" / f"parsed-{name}.msgpack", target / _PARSED
+    kept, given = folder / f"parsed-{name}.msgpack", target / _PARSED
     with suppress(OSError):
+        private_folder(folder)
         target.mkdir(parents=True, exist_ok=True)
         if kept.exists():
             shutil.copy2(kept, given)

@@ -12,6 +12,7 @@ from connector.catalogue.openpanel import DIMENSIONS, EVENTS
 from connector.catalogue.userpilot import EVENTS as EXPORTED_EVENTS
 from connector.catalogue.userpilot import LOOKUPS
 from connector.dagster.alerts import Tell, connector_alerts
+from connector.dagster.models import models_definitions
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
 from connector.dagster.openpanel.lists import openpanel_lists_schedule, snapshots_of
@@ -46,6 +47,8 @@ def build_definitions(
     export_options: Mapping[str, Any] | None = None,
     reexport_days: int = 3,
     tell: Tell | None = None,
+    models: bool = False,
+    models_prefix: str = "",
 ) -> dg.Definitions:
     """Assets, jobs, schedules and sensors of one OpenPanel project and one Userpilot environment.
 
@@ -66,6 +69,7 @@ def build_definitions(
         export_options: of every export of Userpilot, see :func:`userpilot_assets`.
         reexport_days: days before yesterday that are exported again every night.
         tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
+        models, models_prefix: also the package's dbt models; see :func:`connector.dagster.models.models_definitions`.
 
     Raises:
         SettingsError: START_DATE is not a date, a chart asks for what the server does not know, timezones differ ...
@@ -93,7 +97,19 @@ def build_definitions(
             reexport_days=reexport_days,
         ),
     )
-    return dg.Definitions.merge(found, _upkeep(found, instance, warehouse, tell))
+    found = dg.Definitions.merge(found, _upkeep(found, instance, warehouse, tell))
+    if not models:
+        return found
+    return dg.Definitions.merge(
+        found,
+        models_definitions(
+            start_date=start_date,
+            prefix=models_prefix,
+            instance=instance,
+            translator=translator,
+            warehouse=warehouse,
+        ),
+    )
 
 
 def _upkeep(

@@ -159,19 +159,8 @@ def _misfits(columns: Iterable[TypedColumn], places: Mapping[str, str]) -> str:
     )
 
 
-def _columns(model: TypedModel) -> list[tuple[str, str]]:
-    """Every column with DuckDB's spelling of its type."""
-    base = [
-        (name, "TIMESTAMP WITH TIME ZONE" if kind == "TIMESTAMPTZ" else kind)
-        for name, (kind, _) in BASE[model.vendor].items()
-    ]
-    own = [(one.name, one.type) for one in model.columns]
-    last = [(MISFITS, "JSON"), (model.properties, "JSON"), (BUILT, "TIMESTAMP WITH TIME ZONE")]
-    return [*base, *own, *last]
-
-
 def _entry(model: TypedModel) -> dict[str, Any]:
-    """The model's YAML: every column described, and tests that look at the days of the run."""
+    """The model's YAML: every column described, and tests, which look at the days that a run built."""
     columns: list[dict[str, Any]] = [
         {"name": name, "data_type": kind, "description": about} for name, (kind, about) in BASE[model.vendor].items()
     ]
@@ -195,7 +184,7 @@ def _entry(model: TypedModel) -> dict[str, Any]:
             f"{PACKAGE}.holds": {
                 "name": f"{model.name}_values_fit",
                 "arguments": {"condition": f"{MISFITS} is null"},
-                "config": {"severity": "warn", "where": _OF_THE_RUN},
+                "config": {"severity": "warn"},
             }
         }
     ]
@@ -206,7 +195,6 @@ def _entry(model: TypedModel) -> dict[str, Any]:
                 f"{PACKAGE}.unique_together": {
                     "name": f"{model.name}_events_are_listed_once",
                     "arguments": {"columns": ["event_id"]},
-                    "config": {"where": _OF_THE_RUN},
                 }
             },
         )
@@ -216,13 +204,6 @@ def _entry(model: TypedModel) -> dict[str, Any]:
         "data_tests": tests,
         "columns": columns,
     }
-
-
-# With the dates of a run its days; an event stands on one day, so a day shows what all would.
-_OF_THE_RUN = (
-    "day between '{{ var('min_date', none) or '0001-01-01' }}'::date "
-    "and '{{ var('max_date', none) or '9999-12-31' }}'::date"
-)
 
 
 def _lines(parts: Iterable[str], indent: int) -> str:

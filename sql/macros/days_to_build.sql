@@ -43,7 +43,7 @@
     {%- set first, last = dates_of_run() -%}
     {%- set receipts = adapter.get_relation(this.database, var('connector_schema', 'connector'), 'landings') -%}
     {%- if anew or (receipts is none and not first) -%}
-        {{ landed_days(meta.get('landed', [])) }}
+        select landed.day from ({{ landed_days(meta.get('landed', [])) }}) as landed
     {%- elif first -%}
         select unnest(
             generate_series(date '{{ first }}' - {{ reach }}, date '{{ last }}' + {{ memory }}, interval 1 day)

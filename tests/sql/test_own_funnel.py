@@ -10,7 +10,7 @@ from .project import PROJECT, dbt, equal, frame
 
 STEPS = ["screen_view", {"event": "report_exported", "where": "properties ->> '/format' = 'csv'"}, "screen_view"]
 MODEL = f"""
-{{{{ config(materialized='incremental', tags='by_day', incremental_strategy='replace_days', meta={{
+{{{{ config(materialized='by_day', tags='by_day', meta={{
     'landed': ['openpanel.events'], 'reach_days': 1
 }}) }}}}
 {{{{ openpanel_userpilot.funnel_of({json.dumps(STEPS)}, within_hours=24, by='user') }}}}

@@ -4,8 +4,9 @@ A component is the arguments of a builder and nothing more. Credentials are give
 read when a run needs them: a value written into YAML would be shown by the UI.
 """
 
+from connector.dagster.components.models import ConnectorModelsComponent
 from connector.dagster.components.openpanel import OpenPanelComponent
 from connector.dagster.components.upkeep import UpkeepComponent
 from connector.dagster.components.userpilot import UserpilotComponent
 
-__all__ = ["OpenPanelComponent", "UpkeepComponent", "UserpilotComponent"]
+__all__ = ["ConnectorModelsComponent", "OpenPanelComponent", "UpkeepComponent", "UserpilotComponent"]

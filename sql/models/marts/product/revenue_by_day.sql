@@ -16,7 +16,13 @@ payments as (
         visitor_id,
         revenue_cents
     from {{ ref('stg_openpanel__events') }}
-    where revenue_cents <> 0 and ({{ days_to_build() }} or day in (select changed_days.day from changed_days))
+    where revenue_cents <> 0 and {{ days_to_build() }}
+),
+
+visits as (
+    select *
+    from {{ ref('sessions') }}
+    where first_day <= {{ last_day() }} and last_day >= {{ first_day() }}
 )
 
 select
