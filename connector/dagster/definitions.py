@@ -75,27 +75,19 @@ def build_definitions(
         SettingsError: START_DATE is not a date, a chart asks for what the server does not know, timezones differ ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
+    both: dict[str, Any] = {
+        "start_date": start_date, "instance": instance, "translator": translator, "warehouse": warehouse,
+    }  # fmt: skip
     found = dg.Definitions.merge(
         openpanel_definitions(
-            start_date=start_date,
+            **both,
             questions=questions,
             timezone=timezone,
-            instance=instance,
-            translator=translator,
             openpanel=openpanel,
-            warehouse=warehouse,
             lookback_days=lookback_days,
             backfill_policy=backfill_policy,
         ),
-        userpilot_definitions(
-            start_date=start_date,
-            options=export_options,
-            instance=instance,
-            translator=translator,
-            userpilot=userpilot,
-            warehouse=warehouse,
-            reexport_days=reexport_days,
-        ),
+        userpilot_definitions(**both, options=export_options, userpilot=userpilot, reexport_days=reexport_days),
     )
     found = dg.Definitions.merge(found, _upkeep(found, instance, warehouse, tell))
     if not models:
