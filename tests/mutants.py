@@ -230,6 +230,16 @@ MUTANTS = (
     Mutant("jobs with the code location's executor", "asset_job", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor)", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets))", "tests/dagster/test_other_definitions.py"),
     Mutant("a file that ends early is whole", "prove_whole", "while packed and stream.read(BLOCK):\n    pass", "pass", "tests/userpilot/exports/test_download.py"),
     Mutant("a label that fits no bucket is a zero", "bucket_maps", "[way for way in ways if valued <= way[1].keys()]", "ways[:1]", "tests/openpanel/reports/test_chart_answer.py"),
+    Mutant("a lake is written without its lock", "Lake.write", "self.lock(lock_wait=lock_wait, where=where)", "contextlib.nullcontext(lambda: None)", "tests/scale/test_lakes.py -k first_landings"),
+    Mutant("a lost lock commits", "Warehouse.transaction", "writing.must_hold()", "pass", "tests/scale/test_upkeep.py -k lock_was_lost"),
+    Mutant("a doubled day is not looked for", "Transaction._prove", "found[day] != (rows, 0)", "False", "tests/scale/test_lakes.py -k without_the_lock"),
+    Mutant("a moved lake is written elsewhere", "usable", "files.path != stored.data_path", "False", "tests/warehouse/test_lake_places.py"),
+    Mutant("two lakes share a folder", "usable", "files.must_be_free(root)", "pass", "tests/warehouse/test_lake_places.py"),
+    Mutant("a password in the name of a lake", "PostgresLake.__init__", "given.pop('password', '')", "given.get('password', '')", "tests/warehouse/test_lake_places.py"),
+    Mutant("a file of something else becomes a lake", "SqliteLake.look", "'ducklake_metadata' not in tables", "False", "tests/warehouse/test_lake_places.py"),
+    Mutant("a copied day is believed", "_same", "(one.rows, one.checksum) == (other.rows, other.checksum)", "one.rows == other.rows", "tests/scale/test_same_answers.py -k arrives_otherwise"),
+    Mutant("files keep deleted rows", "settled", "_rewrite(db)", "pass", "tests/scale/test_upkeep.py -k forgotten_person"),
+    Mutant("a reader's snapshot expires", "maintained", "now - keep", "now", "tests/scale/test_upkeep.py -k forgotten_person"),
 )  # fmt: skip
 
 
