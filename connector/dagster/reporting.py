@@ -87,9 +87,9 @@ def report(
     """Each day's numbers and picture at its partition; what the whole run did in the run's log alone."""
     if stream.days == "none":
         return
-    pictures = pictures_of(stream, [receipt.day for receipt in receipts], target)
+    pictures, table = pictures_of(stream, [receipt.day for receipt in receipts], target), table_metadata(stream, target)
     for receipt in receipts:
-        numbers = pictures.get(receipt.day, {}) | day_metadata(receipt)
+        numbers = pictures.get(receipt.day, {}) | day_metadata(receipt) | table
         context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=receipt.day.isoformat())
     if len(receipts) > 1:
         context.log.info(

@@ -133,7 +133,7 @@ def _landed_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:
             return
         receipts = _land(context, stream, source, target, made.timezone)
         report(context, stream, receipts, target)
-        shown = table_metadata(stream, target) | (sample_metadata(receipts) if stream.days == "none" else {})
+        shown = sample_metadata(receipts) | table_metadata(stream, target) if stream.days == "none" else {}
         yield dg.MaterializeResult(asset_key=key, metadata=shown)
         yield from selected(context, check_results(stream, key, receipts, target.warehouse()))
         yield from selected(context, listed_results(stream, key, target))

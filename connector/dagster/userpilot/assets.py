@@ -239,7 +239,7 @@ def _events_asset(made: _Made) -> dg.AssetsDefinition:
             return
         receipts = list(_landed(context, made, config))
         _report_days(context, made, receipts)
-        yield dg.MaterializeResult(asset_key=key, metadata=table_metadata(stream, made.warehouse))
+        yield dg.MaterializeResult(asset_key=key)
         landed = {day.day: day.landed for receipt in receipts for day in receipt.days}
         strangers = {name for receipt in receipts for name in receipt.strangers}
         yield from selected(context, file_check_results(stream, key, landed, strangers, warehouse))
@@ -303,6 +303,7 @@ def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Seque
     asked = set(context.partition_keys)
     landed = [(receipt, day) for receipt in receipts for day in receipt.days if day.day.isoformat() in asked]
     pictures = pictures_of(made.events, [day.day for _, day in landed], made.warehouse)
+    table = table_metadata(made.events, made.warehouse)
     for receipt, day in landed:
         numbers = pictures.get(day.day, {}) | {
             "dagster/partition_row_count": day.landed,
@@ -321,7 +322,7 @@ def _report_days(context: dg.AssetExecutionContext, made: _Made, receipts: Seque
             numbers["warnings"] = "; ".join(receipt.warnings)
         if receipt.strangers and day.misfits:
             numbers["undeclared fields"] = ", ".join(sorted(receipt.strangers))
-        context.add_asset_metadata(numbers, asset_key=context.asset_key, partition_key=day.day.isoformat())
+        context.add_asset_metadata(numbers | table, asset_key=context.asset_key, partition_key=day.day.isoformat())
 
 
 def _lookup_asset(stream: Stream, made: _Made) -> dg.AssetsDefinition:

@@ -83,6 +83,7 @@ def test_a_range_is_one_run_with_each_days_own_numbers(vendor, filled, assets, i
     assert counts == {"2026-03-04": 4, "2026-03-05": 5, "2026-03-06": 6}
     for numbers in metadata(result).values():
         assert numbers["dagster/row_count"] == 15  # of the table
+        assert next(iter(numbers)) == "the day", "the picture comes first"
         assert numbers["announced by vendor"] == numbers["dagster/partition_row_count"]
         assert not [name for name in numbers if "in run" in name]
 
