@@ -93,7 +93,7 @@ class ModelRun:
         told = all(key in known for key in context.selected_asset_keys)
         with ExitStack() as stack:
             target = self.artifacts or Path(stack.enter_context(TemporaryDirectory(prefix="connector-models-")))
-            name = f"{context.op_execution_context.op.name}-{context.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+            name = f"{context.op_execution_context.op.name}-{context.run.run_id[:8]}-{uuid.uuid4().hex[:8]}"
             client = self.client.without_columns() if told else self.client
             with self._prepared(target / name, variables, days):
                 invocation = client.cli(_arguments(variables), context=context, target_path=target / name)

@@ -13,6 +13,7 @@ from unittest.mock import patch
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.execution.api import create_execution_plan
 
 from connector import EVENTS, SettingsError, Warehouse
 from connector.dagster import ConnectorTranslator, WarehouseResource, build_definitions
@@ -71,6 +72,18 @@ class Clockwork:
                     set(found_in.expensively_compute_partition_keys()) if found_in.is_partitioned else None
                 )
         return asked
+
+    @contextmanager
+    def landing(self, key, day):
+        """A run is under way that lands this, and then has landed it."""
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+        run = self.instance.create_run_for_job(
+            job, asset_selection=frozenset({key}), status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/partition": str(day)}, execution_plan=create_execution_plan(job),
+        )  # fmt: skip
+        yield
+        self.landed(key, day)
+        self.instance.report_run_canceled(run)
 
     def landed(self, key, day=None):
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day and str(day)))
@@ -163,6 +176,25 @@ def test_new_names_reach_the_marts_without_building_days(clockwork):
     asked = clockwork.tick()
     assert dg.AssetKey(["marts", "flow_adoption"]) in asked
     assert not MARTS_BY_DAY & set(asked)
+
+
+def test_what_lands_at_once_is_built_once(clockwork):
+    """Events, lookups and reports of a night: one build by day, and one of the others when the last report is there."""
+    reports = dg.AssetKey(["openpanel", "insights_metrics"])
+    with clockwork.landing(reports, LATE):
+        clockwork.landed(OPENPANEL, LATE)
+        clockwork.landed(dg.AssetKey(["userpilot", "flows"]))
+        by_day = clockwork.tick()
+        assert set(by_day) >= MARTS_BY_DAY
+        for key in by_day:
+            clockwork.landed(key, LATE)
+        assert clockwork.tick() == {}
+    asked = clockwork.tick()
+    assert {dg.AssetKey(["marts", name]) for name in ("people", "flow_adoption", "vendor_comparison")} <= set(asked)
+    assert not MARTS_BY_DAY & set(asked)
+    for key in asked:
+        clockwork.landed(key)
+    assert clockwork.tick() == {}
 
 
 def test_a_day_that_is_not_whole_builds_nothing_until_it_is(clockwork):
