@@ -121,6 +121,8 @@ def proxy(variable: str, value: str) -> Proxy:
             next_step='run: pip install "httpx[socks]"; or set HTTPS_PROXY and HTTP_PROXY to an http:// proxy, which '
             "come first; or name the vendors' hosts in NO_PROXY.",
         )
+    if found["port"] and not 0 < int(found["port"]) < 2**16:  # the network stack would take the rest of a division
+        raise _malformed(variable)
     where = found["host"] + (f":{found['port']}" if found["port"] else "")
     try:
         httpx.URL(url := f"{kind}://{where}")

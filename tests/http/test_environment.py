@@ -69,6 +69,8 @@ WRONG_PROXIES = [
     "ftp://127.0.0.1:21",
     f"http://user:{PASSWORD}@host:notaport",
     f"http://user:{PASSWORD}@host:99999999",
+    f"http://user:{PASSWORD}@127.0.0.1:65536",  # would be port 0, and 99999 another one of this machine
+    f"http://user:{PASSWORD}@127.0.0.1:0",
     f"http://user:{PASSWORD}@",
     f"http://user:{PASSWORD}@ho st:1",
     f"user:{PASSWORD}@[::1",
