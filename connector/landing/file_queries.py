@@ -167,12 +167,14 @@ def _from_text(column: Column, sent: str | None) -> str:
 def _moment(sent: str) -> str:
     """A moment from its text, NULL for a text that is none. Without an offset it is UTC, as the connection is set to.
 
-    Ten digits are seconds since 1970, thirteen milliseconds, sixteen microseconds; see ``EPOCH`` in ``fit.py``.
+    Ten digits are seconds since 1970, thirteen milliseconds, sixteen microseconds; see ``EPOCH`` in ``fit.py``. Words
+    that DuckDB knows as moments, such as ``epoch``, are none.
     """
     micros = f"try_cast(rpad({sent}, 16, '0') as bigint)"
     return (
         f"case when length({sent}) in (10, 13, 16) and regexp_full_match({sent}, '[0-9]*') "
-        f"then make_timestamp({micros})::timestamptz else try_cast({sent} as timestamptz) end"
+        f"then make_timestamp({micros})::timestamptz when ltrim({sent}) between '0' and ':' "
+        f"then try_cast({sent} as timestamptz) end"
     )
 
 

@@ -21,7 +21,7 @@ from connector.privacy.hashing import REMEMBERED, Hash
 from connector.privacy.rules import EXTRA, Rule, Segments, folded, segments
 from connector.records.cells import lines_of, row_of
 from connector.records.files import BOM, DAMAGED, LONGEST_RECORD, check_header, unpacked
-from connector.records.fit import refitted
+from connector.records.fit import healed, refitted
 from connector.records.lines import LARGEST_ARRAY
 from connector.records.members import is_whole, members, objects, unrepeated
 from connector.redaction import excerpt
@@ -193,7 +193,11 @@ class Protector:
             document = line + stream.read(LARGEST_ARRAY)
             if len(document) > LARGEST_ARRAY:
                 raise ValueError(f"one array of more than {LARGEST_ARRAY // 2**20} MiB")
-            write(msgspec.json.encode([self.record(row) for row in objects(document)]))
+            try:
+                rows = objects(document)
+            except msgspec.DecodeError:
+                rows = objects(healed(document))
+            write(msgspec.json.encode([self.record(row) for row in rows]))
         elif start:
             self._copy_csv(lines, write, source, where)
 
@@ -202,7 +206,7 @@ class Protector:
         while line := lines.readline(LONGEST_RECORD):
             try:
                 if line.strip():
-                    write(msgspec.json.encode(self.record(members(line.removeprefix(BOM)))))
+                    write(msgspec.json.encode(self.record(_members(line.removeprefix(BOM)))))
             except (msgspec.DecodeError, RecursionError) as fault:
                 raise ValueError(f"line {number}: {fault}") from None
             write(b"\n")  # also for a blank line: later messages name lines
@@ -273,6 +277,14 @@ class Protector:
                 if (after := self._inside(inside, node)) is not inside:
                     return msgspec.Raw(msgspec.json.encode(bytes(after).decode()))
         return raw
+
+
+def _members(line: bytes) -> _Raws:
+    """The members of a record; half an emoji, which no UTF-8 can hold, is mended as it is without rules."""
+    try:
+        return members(line)
+    except msgspec.DecodeError:
+        return members(healed(line))
 
 
 _Decision = tuple[_Act, "_Node | None"]

@@ -70,7 +70,8 @@ def document(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         if key in found:
             earlier.setdefault(repeated(key), []).append(found[key])
         found[key] = value
-    return found | earlier
+    # A record may hold a field of that name itself.
+    return found | {name: [*([found[name]] if name in found else []), *values] for name, values in earlier.items()}
 
 
 def _told_apart(pairs: Iterable[tuple[str, msgspec.Raw]]) -> dict[str, msgspec.Raw]:

@@ -104,6 +104,15 @@ def test_the_last_value_of_a_repeated_key_lands_and_the_earlier_ones_are_kept(la
     assert json.loads(extra) == kept
 
 
+@pytest.mark.parametrize("rules", [None, {"drop": ["user_agent"]}], ids=["without rules", "with rules"])
+@pytest.mark.parametrize("array", [False, True], ids=["lines", "an array"])
+def test_half_an_emoji_keeps_no_export_from_landing(land, names, rules, array):
+    """A text that was cut inside a pair; no UTF-8 can hold the half."""
+    cut = A.replace(b'"a"', b'"a\\ud83d"')
+    land(b"[" + cut.strip() + b"," + B + b"]" if array else cut + B, rules=rules)
+    assert names() == ["a\ufffd", "b"]
+
+
 def test_an_object_inside_a_json_column_stays_the_text_that_was_sent(land, query):
     land(b'{"inserted_at":"2026-03-03T01:00:00Z","metadata":{"a":1,"a":{"b":1,"b":2}}}\n')
     assert query("select metadata::varchar, _extra from userpilot.events") == [('{"a":1,"a":{"b":1,"b":2}}', None)]
@@ -147,7 +156,8 @@ def test_the_line_is_right_far_into_a_file(land):
         land(MARK + A * 9000 + b"nothing\n" + A)
 
 
-TIMES = ["2026-02-29", "2026-03-03T10:00:60Z", "infinity", "-infinity", "", "yesterday", "2026-13-01T00:00:00Z", "0"]
+TIMES = ["2026-02-29", "2026-03-03T10:00:60Z", "infinity", "-infinity", "", "yesterday", "2026-13-01T00:00:00Z", "0",
+         "epoch", "-2026-03-03T01:00:00Z"]  # fmt: skip
 
 
 @pytest.mark.parametrize("time", TIMES)
