@@ -75,9 +75,8 @@ def build_definitions(
         SettingsError: START_DATE is not a date, a chart asks for what the server does not know, timezones differ ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
-    both: dict[str, Any] = {
-        "start_date": start_date, "instance": instance, "translator": translator, "warehouse": warehouse,
-    }  # fmt: skip
+    both: dict[str, Any] = {"start_date": start_date, "instance": instance, "translator": translator}
+    both["warehouse"] = warehouse
     found = dg.Definitions.merge(
         openpanel_definitions(
             **both,
@@ -89,19 +88,10 @@ def build_definitions(
         ),
         userpilot_definitions(**both, options=export_options, userpilot=userpilot, reexport_days=reexport_days),
     )
-    found = dg.Definitions.merge(found, _upkeep(found, instance, warehouse, tell))
-    if not models:
-        return found
-    return dg.Definitions.merge(
-        found,
-        models_definitions(
-            start_date=start_date,
-            prefix=models_prefix,
-            instance=instance,
-            translator=translator,
-            warehouse=warehouse,
-        ),
-    )
+    parts = [found, _upkeep(found, instance, warehouse, tell)]
+    if models:
+        parts.append(models_definitions(**both, prefix=models_prefix))
+    return dg.Definitions.merge(*parts)
 
 
 def _upkeep(
