@@ -282,3 +282,19 @@ def test_a_catalogue_of_an_older_format_is_refused_and_then_migrated_with_its_ro
     with lake.write() as connection:
         connection.execute("insert into openpanel.events values ('c', '2026-03-01')")
     assert ask("select count(*) from openpanel.events") == [(2,)]
+
+
+def test_the_job_is_on_for_a_lake_and_off_for_a_file(lake, spool, tmp_path, monkeypatch):
+    import dagster as dg
+
+    from connector.dagster import WarehouseResource, maintain_schedule
+
+    landed(lake, spool, FIRST, 3)
+    schedule = maintain_schedule(keep_hours=0.0)
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    done = schedule.job.execute_in_process()
+    assert done.success
+    with lake.read() as connection:
+        assert connection.execute("select count(*) from ducklake_snapshots('warehouse')").fetchone() == (1,)
+    of_file = maintain_schedule(warehouse=WarehouseResource(database=str(tmp_path / "w.duckdb")))
+    assert of_file.default_status == dg.DefaultScheduleStatus.STOPPED
