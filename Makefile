@@ -94,6 +94,7 @@ dev: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.growth
 
 # What others install, and the list of all that comes with it.
 wheel: install

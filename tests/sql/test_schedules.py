@@ -41,10 +41,10 @@ def schedule(sample, manifest, folder, seed, count):
 
     def build(*arguments, **dates):
         variables = {**VARIABLES, "openpanel_timezone": zone, **dates}
-        dbt("run", "--exclude", "config.materialized:view", "--no-write-json", *arguments,
+        dbt("run", "--exclude", "staging", "--no-write-json", *arguments,
             warehouse=path, variables=variables, manifest=manifest)  # fmt: skip
 
-    dbt("run", "--select", "config.materialized:view", warehouse=path, variables=VARIABLES, manifest=manifest)
+    dbt("run", "--select", "staging", warehouse=path, variables=VARIABLES, manifest=manifest)
     for _ in range(chance.randint(3, 5)):
         with duckdb.connect(str(path)) as connection:
             for world in made:
