@@ -134,7 +134,7 @@ def test_every_python_snippet_runs(snippet, environment, landed, tmp_path):
 
 
 def test_every_component_in_yaml_is_one_that_loads():
-    from connector.dagster.components import OpenPanelComponent, UserpilotComponent
+    from connector.dagster.components import ConnectorModelsComponent, OpenPanelComponent, UserpilotComponent
 
     found = [block for _, block in blocks("yaml") if "connector.dagster.components" in block]
     assert found
@@ -142,9 +142,8 @@ def test_every_component_in_yaml_is_one_that_loads():
 
     for block in found:
         document = yaml.safe_load(block)
-        component = {"OpenPanelComponent": OpenPanelComponent, "UserpilotComponent": UserpilotComponent}[
-            document["type"].rsplit(".", 1)[1]
-        ]
+        known = (ConnectorModelsComponent, OpenPanelComponent, UserpilotComponent)
+        component = {one.__name__: one for one in known}[document["type"].rsplit(".", 1)[1]]
         assert set(document["attributes"]) <= set(component.model_fields)
 
 

@@ -153,15 +153,13 @@ def model_assets(
         landed_by: names the assets of the landed tables; the translator that was given to ``build_definitions``.
         automatic: False leaves out automation conditions.
         dbt_executable: the dbt to run.
-        keep_artifacts: keep what a run of dbt writes, below the project; False removes it with the run.
+        keep_artifacts: False removes what a run of dbt writes below the project with the run.
         pool: the concurrency pool of both runs.
         retry_policy: of a build that failed, for instance because the warehouse was kept locked.
     """
     target, names = warehouse or WarehouseResource(), landed_by or ConnectorTranslator()
     build = _Build(
-        known=of_instance(
-            at_warehouse(json.loads(manifest.read_text(encoding="utf-8")), target), instance, names, prefix
-        ),
+        known=of_instance(at_warehouse(_read(manifest), target), instance, names, prefix),
         client=Dbt(
             project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
         ),
@@ -180,6 +178,11 @@ def model_assets(
         build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
         build.whole(translator(whole), shared),
     ]
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+    return document
 
 
 @dataclass(frozen=True)

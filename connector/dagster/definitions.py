@@ -47,8 +47,7 @@ def build_definitions(
     export_options: Mapping[str, Any] | None = None,
     reexport_days: int = 3,
     tell: Tell | None = None,
-    models: bool = False,
-    models_prefix: str = "",
+    models: bool | str = False,
 ) -> dg.Definitions:
     """Assets, jobs, schedules and sensors of one OpenPanel project and one Userpilot environment.
 
@@ -58,40 +57,37 @@ def build_definitions(
 
     Args:
         start_date: the first partition; START_DATE if left out.
-        questions: charts, funnels, dimensions and filters, or a YAML file that holds them; the file named by
-            OPENPANEL_REPORTS if left out.
+        questions: charts, funnels, dimensions and filters, or their YAML file; that of OPENPANEL_REPORTS if left out.
         timezone: the organization's; that of ``openpanel``, or OPENPANEL_TIMEZONE, if left out.
-        instance: name of a second project; its asset keys, schema and schedules carry it, so that several
-            projects can be merged into one code location.
+        instance: name of a second project, for its keys, schema and schedules, so that both can be merged.
         openpanel, userpilot, warehouse: resources; they are bound to the assets, so nothing of the caller's can clash.
         lookback_days: see :func:`openpanel_nightly_schedule`.
         backfill_policy: how many days one run of a backfill of OpenPanel takes; see :func:`openpanel_assets`.
         export_options: of every export of Userpilot, see :func:`userpilot_assets`.
         reexport_days: days before yesterday that are exported again every night.
         tell: called with every alert; see :func:`connector.dagster.alerts.connector_alerts`.
-        models, models_prefix: also the package's dbt models; see :func:`connector.dagster.models.models_definitions`.
+        models: also the package's dbt models; a text is their prefix, see :func:`models_definitions`.
 
     Raises:
         SettingsError: START_DATE is not a date, a chart asks for what the server does not know, timezones differ ...
     """
     Privacy.from_environment(environment())  # rules that cannot be kept are told when the code location loads
-    both: dict[str, Any] = {"start_date": start_date, "instance": instance, "translator": translator}
-    both["warehouse"] = warehouse
-    found = dg.Definitions.merge(
+    shared: dict[str, Any] = {
+        "start_date": start_date, "instance": instance, "translator": translator, "warehouse": warehouse
+    }  # fmt: skip
+    landed = dg.Definitions.merge(
         openpanel_definitions(
-            **both,
             questions=questions,
             timezone=timezone,
             openpanel=openpanel,
             lookback_days=lookback_days,
             backfill_policy=backfill_policy,
+            **shared,
         ),
-        userpilot_definitions(**both, options=export_options, userpilot=userpilot, reexport_days=reexport_days),
+        userpilot_definitions(options=export_options, userpilot=userpilot, reexport_days=reexport_days, **shared),
     )
-    parts = [found, _upkeep(found, instance, warehouse, tell)]
-    if models:
-        parts.append(models_definitions(**both, prefix=models_prefix))
-    return dg.Definitions.merge(*parts)
+    below = models_definitions(prefix="" if models is True else models, **shared) if models else dg.Definitions()
+    return dg.Definitions.merge(landed, _upkeep(landed, instance, warehouse, tell), below)
 
 
 def _upkeep(
