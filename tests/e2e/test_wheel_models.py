@@ -103,7 +103,8 @@ def test_the_wheel_holds_the_project_and_a_manifest_without_a_path_of_this_machi
     assert len([node for node in json.loads(manifest)["nodes"].values() if node["resource_type"] == "model"]) > 40
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_models_as_components_are_built_below_landings_beside_marts_of_their_own(run):
     run("create-dagster", "project", "shop", "--no-uv-sync")
     assert "ConnectorModelsComponent" in run("dg", "list", "components")
