@@ -94,5 +94,4 @@ def test_variables_that_are_named_are_explained():
         if "sandbox" not in name and not name.startswith("deploy/"):  # whose own variables its page explains
             named = set(re.findall(r"\b((?:OPENPANEL|USERPILOT|CONNECTOR)_[A-Z]+(?:_[A-Z]+)*)\b", text(name)))
             examples = {one for one in named if one.endswith(("_SHOP", "_EU"))}
-            named -= {"CONNECTOR_LAKE_LOCK"}  # a schema
             assert named - examples <= explained, f"{name}: {named - examples - explained}"

@@ -33,7 +33,7 @@ from connector.warehouse.sql import text
 # The default file's catalog has this name as well, so prepared manifests and people's queries stay the same.
 CATALOG = "warehouse"
 # Set for processes whose parent holds for them what must be held while dbt builds.
-HELD = "CONNECTOR_LAKE_LOCK"
+HELD = "_CONNECTOR_LAKE_LOCK"
 # The Parquet writer holds a row group in memory, and a landing has 144 MB.
 OPTIONS = {"parquet_row_group_size": "20000", "parquet_compression": "zstd"}
 

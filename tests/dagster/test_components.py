@@ -61,8 +61,10 @@ def test_what_a_code_location_needs_once_is_a_component_of_its_own(load):
     defs = load(UpkeepComponent, name="ours", broken_hours=2)
     assert {sensor.name for sensor in defs.sensors} == {"ours_alerts", "ours_alerts_broken"}
     assert "for 2 hours" in next(sensor.description for sensor in defs.sensors if sensor.name == "ours_alerts_broken")
-    (schedule,) = defs.schedules
-    assert (schedule.name, schedule.default_status) == ("ours_prune_nightly", dg.DefaultScheduleStatus.STOPPED)
+    assert {schedule.name: schedule.default_status for schedule in defs.schedules} == {
+        "ours_prune_nightly": dg.DefaultScheduleStatus.STOPPED,
+        "ours_maintain_schedule": dg.DefaultScheduleStatus.STOPPED,  # this warehouse is a file
+    }
     assert not keys(defs)
 
 
