@@ -4,6 +4,8 @@
 -- late:   yes; a late event moves a first day back, an event that is gone moves it on
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key=['audience', 'member_id']) }}
 
+{% set dates = dates_of_run() %}
+
 with
 
 {% if is_incremental() %}
@@ -31,8 +33,8 @@ with
                 and known.first_day = active.day
         where
             known.first_day is not null
-            {% if var('min_date', none) and var('max_date', none) %}
-                and known.first_day between date '{{ var("min_date") }}' and date '{{ var("max_date") }}'
+            {% if dates[0] %}
+                and known.first_day between date '{{ dates[0] }}' and date '{{ dates[1] }}'
             {% endif %}
     ),
 
