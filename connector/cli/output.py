@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from connector.userpilot.exports.job import Job
 
 
+_LOG = logging.getLogger("connector")  # `log.py` shows its lines
+
 DONE, FAILED, WRONG_ARGUMENTS, IN_PROGRESS = 0, 1, 2, 75
 
 
@@ -59,15 +61,13 @@ def say_result(line: str, fields: Mapping[str, object] | None = None) -> None:
     """One result: ``fields`` as JSON if there are any, else the line, unless only errors are told."""
     if fields is not None:
         say(json.dumps(fields, default=str))
-    elif logging.getLogger("connector").isEnabledFor(logging.INFO):
+    elif _LOG.isEnabledFor(logging.INFO):
         say(line)
 
 
 def say_line(line: str) -> None:
     """A line about the work, beside its results."""
-    from connector.cli.log import log
-
-    log.info("%s", line)
+    _LOG.info("%s", line)
 
 
 def say_receipt(receipt: Receipt, *, as_json: bool) -> None:
@@ -86,8 +86,6 @@ def error_fields(error: ConnectorError) -> dict[str, str]:
 
 def say_error(error: ConnectorError, *, as_json: bool) -> None:
     """Tell an error on standard error, and with ``--json`` on standard output as well."""
-    from connector.cli.log import log
-
     if as_json:
         say(json.dumps(error_fields(error)))
-    log.error("%s: %s", type(error).__name__, error, extra={"fields": error_fields(error)})
+    _LOG.error("%s: %s", type(error).__name__, error, extra={"fields": error_fields(error)})

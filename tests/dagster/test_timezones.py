@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -18,7 +19,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from connector import SettingsError, Warehouse
-from connector.catalogue.reports import Chart, Series
+from connector.catalogue.reports import Chart, Funnel, Series
 from connector.dagster import (
     OpenPanelResource,
     WarehouseResource,
@@ -38,6 +39,7 @@ from tests.sql.conftest import sample  # noqa: F401  the fixture
 
 ZONES = ("UTC", "America/New_York", "Europe/Stockholm", "Asia/Kolkata")
 FIRST = date(2026, 3, 1)
+FUNNEL = Funnel(name="bought", steps=("screen_view", "purchase"))
 VIEWS = Questions(charts=(Chart(name="views", series=(Series(event="screen_view"),)),))
 REPORTS = ["charts", "funnels", "insights_breakdowns", "insights_metrics", "insights_pages"]
 NIGHT = datetime(2026, 3, 4, 3, tzinfo=UTC)
@@ -97,7 +99,7 @@ def test_every_job_of_a_schedule_or_sensor_can_be_made(zone, daemon):
 
 
 def test_events_and_reports_have_a_nightly_schedule_each_where_their_days_differ(zone):
-    defs = build_definitions(timezone=zone)
+    defs = build_definitions(timezone=zone, questions=replace(VIEWS, funnels=(FUNNEL,)))
     keys = {
         schedule.name: sorted(key.path[-1] for key in resolved.asset_layer.executable_asset_keys)
         for schedule in defs.schedules
