@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent
 DAY = date(2026, 3, 4)
 
 # The same examples in every run, so that red means that something changed; `make fuzz` draws new ones.
-hypothesis.settings.register_profile("same", derandomize=True, database=None)
-hypothesis.settings.register_profile("new", print_blob=True)
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("new", print_blob=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 # Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.

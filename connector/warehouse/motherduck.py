@@ -99,8 +99,8 @@ class MotherDuck(Kind):
             for statement in self._statements():
                 connection.execute(statement)
         except duckdb.Error as fault:
-            said = excerpt(str(fault), 200)
-            if any(words in said.lower() for words in ("token", "auth", "no database", "not found", "does not exist")):
+            said, raw = excerpt(str(fault), 200), str(fault).lower()
+            if any(words in raw for words in ("token", "auth", "no database", "not found", "does not exist")):
                 raise RejectedError(
                     f"{self.url} cannot be opened: {said}",
                     where=where,
