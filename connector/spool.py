@@ -4,7 +4,6 @@ A spool belongs to one reading of one day, and its folder is locked while it is 
 left by a process that died; the next reading removes it. This module does not know what is in the files.
 """
 
-import os
 import shutil
 import time
 import uuid
@@ -17,7 +16,7 @@ import msgspec
 
 from connector.errors import ContractError, TransientError
 from connector.stream import Page, Stream
-from connector.system.files import locked, private, private_folder
+from connector.system.files import locked, private, private_folder, write_whole
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -179,7 +178,7 @@ def spool_pages(
         rules=rules,
     )
     try:
-        _write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))
+        write_whole(folder / _MANIFEST, msgspec.json.encode(manifest))
     except OSError as fault:
         raise no_room(fault, stream.partition(day)) from None
     return Spool(folder, manifest)
@@ -192,15 +191,6 @@ def _write(folder: Path, name: str, page: Page, where: str) -> Part:
     except OSError as fault:
         raise no_room(fault, where) from None
     return Part(name, page.rows, len(page.body))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "wb", opener=private) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
 def no_room(fault: OSError, where: str) -> TransientError:

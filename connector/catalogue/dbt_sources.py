@@ -17,6 +17,8 @@ from connector.catalogue.own import Table
 from connector.catalogue.tables import tables
 from connector.stream import Column
 
+# The name of our dbt project, which stands before its macros where they are called from another one.
+PACKAGE = "openpanel_userpilot"
 _MADE = "Made by `python -m connector.sources`"
 _NOTE = f"{_MADE}; a test compares it with the catalogue."
 HEADER = f"# {_NOTE}\n"

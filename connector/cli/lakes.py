@@ -18,7 +18,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shar
     )
     verb.add_argument(
         "--keep-hours", type=float, default=24.0, metavar="HOURS",
-        help="how long replaced rows stay readable; 0 only when nobody reads or writes",
+        help="how long replaced rows stay readable; 0 only without readers and writers",
     )  # fmt: skip
     verb.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     verb.set_defaults(run=run_maintain)

@@ -25,7 +25,7 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
         return CheckRunHealthResult(WorkerStatus.FAILED, lost) if lost and now.status == WorkerStatus.RUNNING else now
 
     def _lost(self, task_id: str) -> str:
-        """How the worker of a task that has begun lost it; empty if it has it, or if nobody knows which it is."""
+        """How the worker of a task that has begun lost it; empty if it has it, or if it is not known which it is."""
         info = self.celery.AsyncResult(task_id).info
         worker = info.get("hostname") if isinstance(info, dict) else None
         if worker is None:

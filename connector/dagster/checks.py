@@ -1,6 +1,6 @@
 """What is true of a landed day, as asset checks with a sentence that says what to do.
 
-They look at the table itself, not at what the landing believes: in the step that landed the days, and when somebody
+They look at the table itself, not at what the landing believes: in the step that landed the days, and when a person
 executes them alone, over the days that were landed last. Nothing is repaired here.
 """
 

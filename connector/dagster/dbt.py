@@ -22,11 +22,12 @@ from dagster_dbt import (
     dbt_assets,
 )
 
+from connector.catalogue.dbt_sources import PACKAGE
 from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
-from connector.dagster.dbt_run import PACKAGE, Dbt, ModelRun
+from connector.dagster.dbt_run import Dbt, ModelRun
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, days_of

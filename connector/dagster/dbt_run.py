@@ -26,11 +26,11 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource
 from packaging.version import Version
 from pydantic import PrivateAttr
 
+from connector.catalogue.dbt_sources import PACKAGE
 from connector.system.files import private_folder
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.sql import literal, quoted
 
-PACKAGE = "openpanel_userpilot"
 # Every model whose rows belong to a day says so in this column.
 DAY = "day"
 # What stays the same from run to run while the project does: taken from the last one.

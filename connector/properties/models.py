@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connector.catalogue.dbt_sources import as_yaml
+from connector.catalogue.dbt_sources import PACKAGE, as_yaml
 from connector.errors import SettingsError
 from connector.properties.plan import BASE, BUILT, MISFITS, TypedColumn, TypedModel
 from connector.warehouse.sql import quoted, text
 
-PACKAGE = "openpanel_userpilot"
 MADE = "Made by `connector models`"
 # A value as its type, NULL if it does not fit. A cast alone would round 1.5 to 2 and read nan as a number.
 _WHOLE, _DAY = "[-+]?[0-9]+([.]0*)?", "[0-9]{4}-[0-9]{2}-[0-9]{2}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from connector.state.kinds import Content, Held
-from connector.system.files import locked, private, private_folder, unusable
+from connector.system.files import locked, private, private_folder, unusable, write_whole
 
 
 class FileState:
@@ -60,13 +60,7 @@ class _File:
             return None
 
     def write(self, content: bytes, *, durable: bool = True) -> None:
-        unfinished = self._path.with_suffix(".unfinished")
-        with open(unfinished, "wb", opener=private) as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(unfinished, self._path)
+        write_whole(self._path, content, durable=durable)
 
     def append(self, content: bytes, *, durable: bool = True) -> None:
         with open(self._path, "ab", opener=private) as file:

@@ -116,7 +116,7 @@ class PostgresState:
         return connection
 
     def _refuse_pools(self, connection: Connection) -> None:
-        """A pool hands one of its server's processes to whoever asks; the one it names at first is none of them."""
+        """A pool gives its clients processes of the server in turn; the one it names at first is none of them."""
         if _one(connection, "select pg_backend_pid()") != connection.info.backend_pid:
             raise SettingsError(
                 VARIABLE,

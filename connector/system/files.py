@@ -29,6 +29,21 @@ def private_folder(folder: Path) -> None:
         one.mkdir(mode=0o700, exist_ok=True)
 
 
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a private file: wholly, or not at all if the process is killed.
+
+    Args:
+        durable: whether it must also survive the death of the machine.
+    """
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb", opener=private) as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
 @contextmanager
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Hold a lock against every other process and thread. The system frees it when its holder dies.

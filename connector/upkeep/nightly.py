@@ -148,6 +148,11 @@ class _Night:
         at = landed.days.get(day) if landed and not self.again else None
         return at is not None and at >= since
 
+    def is_listed(self, table: str) -> bool:
+        """Whether a list was landed today already."""
+        today = self.now.date()
+        return self.is_done(table, today, end_of(today - timedelta(days=1), "UTC"))
+
 
 class _Panel:
     """OpenPanel's part of a night."""
@@ -196,10 +201,8 @@ class _Panel:
             ]
             older += missed(missing, lambda _: (), before=window[0])
         plan += [(stream, between(first, last)) for first, last, streams_ in older for stream in streams_]
-        today = night.now.date()
-        midnight = end_of(today - timedelta(days=1), "UTC")
-        lists = [stream for stream in chosen if stream.days == "none"]
-        plan += [(stream, [today]) for stream in lists if not night.is_done(stream.table, today, midnight)]
+        lists = [stream for stream in chosen if stream.days == "none" and not night.is_listed(stream.table)]
+        plan += [(stream, [night.now.date()]) for stream in lists]
         return [(stream, days) for stream, days in plan if days]
 
     def _days(self, client: OpenPanel, stream: Stream, days: Sequence[date]) -> Iterator[Outcome]:
@@ -330,11 +333,10 @@ class _Pilot:
 
     def _lookups(self, exports: Exports) -> Iterator[Outcome]:
         """Every lookup that this night has not landed yet."""
-        night, today = self._night, self._night.now.date()
-        midnight, strikes = end_of(today - timedelta(days=1), "UTC"), 0
+        night, strikes = self._night, 0
         for result in sync_lookups(
             exports.client,
-            [stream for stream in LOOKUPS if not night.is_done(stream.table, today, midnight)],
+            [stream for stream in LOOKUPS if not night.is_listed(stream.table)],
             warehouse=night.warehouse,
             spool_dir=night.settings.spool_dir,
         ):

@@ -1,6 +1,6 @@
 """The one way to the warehouse, whatever kind it is: a DuckDB file, a lake, or MotherDuck.
 
-``WAREHOUSE`` says which; only the modules of this folder know what that means. Everybody else asks for a connection
+``WAREHOUSE`` says which; only the modules of this folder know what that means. All others ask for a connection
 that reads or writes, and closes it soon.
 """
 
@@ -55,7 +55,7 @@ class Warehouse:
 
     def __init__(self, url: str | Path, *, lock_wait: float = LOCK_WAIT) -> None:
         self._kind, self._lock_wait = kind_of(str(url)), lock_wait
-        self.name = getattr(self._kind, "name", self._kind.url)
+        self.name = self._kind.name
         for schema in _RESERVED_NAMES:
             self.must_not_be_named(schema)
 
@@ -206,7 +206,7 @@ class Warehouse:
 
         Args:
             keep: how long an older version stays readable after it was replaced. Shorter than any reading takes, it
-                breaks readers; zero is right only when nobody reads.
+                breaks readers; zero is right only without readers.
             now: the moment to count from.
 
         Returns:

@@ -1,6 +1,6 @@
 """DuckDB's extensions that lakes need: from the wheels of the extra ``lake``, else from where DuckDB keeps its own.
 
-Nothing is downloaded here: a run must not depend on somebody's server, nor on what that serves today.
+Nothing is downloaded here: a run must not depend on another's server, nor on what that serves today.
 """
 
 from importlib import metadata, util

@@ -60,7 +60,7 @@ class File(Kind):
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self._name = name
         try:
             # Absolute, because DuckDB reads the prefix of a name such as sqlite:x as the extension that opens it.
             self._path = Path(name).expanduser().absolute()
@@ -80,6 +80,10 @@ class File(Kind):
         self.environment = {"WAREHOUSE": self.url}
         # The file's name up to the first dot.
         self.catalog = self._path.name.lstrip(".").partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def uri(self) -> str:

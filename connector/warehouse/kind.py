@@ -77,6 +77,11 @@ class Kind(ABC):
     place: Path | None = None
 
     @property
+    def name(self) -> str:
+        """The place as messages show it, without secrets."""
+        return self.url
+
+    @property
     def uri(self) -> str:
         """The place as a URI, without secrets."""
         return self.url
@@ -135,7 +140,7 @@ class Kind(ABC):
         return None
 
     def maintain(self, *, keep: timedelta, lock_wait: float, now: datetime | None = None) -> list[Done]:
-        """Remove old versions of rows that nobody has been able to read for ``keep``, and what dead writers left."""
+        """Remove old versions of rows that have been unreadable for ``keep``, and what dead writers left."""
         return []
 
     def migrate(self, *, moved: bool, lock_wait: float) -> str:

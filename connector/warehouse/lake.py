@@ -1,6 +1,6 @@
 """A lake: rows in Parquet files, and a catalogue in a database that says which files are which snapshot (DuckLake).
 
-Readers see one snapshot and wait for nobody. Writers take a lock of ours, because DuckLake 1.0 lets two first landings
+Readers see one snapshot and never wait. Writers take a lock of ours, because DuckLake 1.0 lets two first landings
 of a day both commit. What the two kinds of catalogue do differently is in their own modules.
 
 One DuckDB is kept for each lake and process, and every use gets a cursor of it: loading the extensions costs half a CPU
@@ -108,7 +108,7 @@ class Lake(Kind):
 
     @contextlib.contextmanager
     def write(self, *, lock_wait: float, where: str) -> Iterator[Writing]:
-        self._open()  # before the lock: nobody should wait for extensions to be loaded
+        self._open()  # before the lock: no other writer should wait for extensions to be loaded
         with private_files(), self.lock(lock_wait=lock_wait, where=where) as must_hold:
             opened = self._open(create=True)
             assert opened is not None

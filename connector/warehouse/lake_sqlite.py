@@ -132,7 +132,7 @@ class SqliteLake(Lake):
     def maintain(self, *, keep: timedelta, lock_wait: float, now: datetime | None = None) -> list[Done]:
         done = super().maintain(keep=keep, lock_wait=lock_wait, now=now)
         if any(one.count for one in done):
-            with contextlib.suppress(subprocess.TimeoutExpired):  # somebody reads for long: another time
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a reader takes long: another time
                 subprocess.run(
                     [sys.executable, "-c", _VACUUM, str(self._file)], check=False, capture_output=True, timeout=60
                 )

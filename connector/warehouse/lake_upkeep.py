@@ -19,7 +19,7 @@ ORPHANS_AFTER = timedelta(days=1)
 # A table of so many files, and not more bytes than that, is written anew as few.
 MANY_FILES = 40
 SMALL_TABLE = 64 * 2**20
-# With more snapshots than these, some of them so old, nobody maintains the lake.
+# With more snapshots than these, some of them so old, the lake is not maintained.
 MANY_SNAPSHOTS = 40
 OLD_SNAPSHOTS = timedelta(days=3)
 

@@ -1,4 +1,4 @@
-"""MotherDuck: DuckDB as somebody's service. No lock of ours reaches it, so conflicts are retried and days looked at.
+"""MotherDuck: DuckDB as a service. No lock of ours reaches it, so conflicts are retried and days looked at.
 
 Nothing of this ran against an account; docs/warehouse.md says what was tried in its place.
 """

@@ -35,7 +35,7 @@
     builds Monday. `memory_days` is how many days it looks back: who was active on Tuesday is among the active ones of
     four weeks, so a landing of Tuesday also builds the days after it, and a day without rows may have some of its own.
     `of_sessions`: days of sessions that were computed again are built, too. `of_first_days`: likewise days that were
-    somebody's first one, or are it now.
+    a person's first one, or are it now.
 #}
 {% macro days_of_run(anew) -%}
     {%- set meta = config.get('meta') or {} -%}

@@ -37,7 +37,7 @@ def openpanel_lists_schedule(
 
 
 def listed_specs(stream: Stream, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The check of a list of everybody or everything that events name; none for other streams."""
+    """The check of a list of all people or groups that events name; none for other streams."""
     if stream.name not in _SNAPSHOTS:
         return []
     about = f"Every known id that landed events name is in the list of {stream.name}; numbers of both sides."

@@ -108,7 +108,7 @@ class InsightsLists:
         yield row
 
     def _profiles(self, request: Request, ask: Ask) -> Answer:
-        """Known people and everybody that events name."""
+        """Known people and all that events name."""
         given = Given(request.params, self.state.wording)
         name, email = given.text("name"), given.text("email")
         order = given.choice("sortOrder", ["asc", "desc"], "desc")
@@ -135,7 +135,7 @@ class InsightsLists:
         yield row
 
     def _seen_only(self, project: Project) -> list[Profile]:
-        """A profile for everybody whom events name and nobody identified: anonymous where it is the device's id."""
+        """A profile for each unidentified person that events name: anonymous where it is the device's id."""
         before, version, found = self._seen.get(project.id, (None, -1, []))
         if before is not project or version != project.events.version:
             made: dict[str, Profile] = {}

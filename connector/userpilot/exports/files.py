@@ -10,7 +10,7 @@ import msgspec
 
 from connector.errors import BusyError
 from connector.spool import no_room
-from connector.system.files import locked, private_folder
+from connector.system.files import locked, private_folder, write_whole
 from connector.userpilot.exports.job import Job
 
 FILES_KEPT = 4 * 86_400.0
@@ -99,10 +99,7 @@ def write_names(folder: Path, job: Job) -> None:
     """
     try:
         private_folder(folder)
-        unfinished = folder / "files.unfinished"
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(json.dumps(list(job.files)), encoding="utf-8")
-        unfinished.replace(folder / "files.json")
+        write_whole(folder / "files.json", json.dumps(list(job.files)).encode(), durable=False)
     except OSError as fault:
         raise no_room(fault, job.request.where) from None
 

@@ -1,7 +1,7 @@
 -- Who is new, who stays, who comes back and who is lost.
 -- grain:  one row per audience and UTC day, from the first to the newest day with activity
 -- key:    audience, day
--- late:   yes; a landed day replaces its row and those of the 28 days after it, and of days on which somebody no longer
+-- late:   yes; a landed day replaces its row and those of the 28 days after it, and of days on which a person no longer
 --         is new, or is new now
 {{ config(materialized='by_day', tags='by_day', meta={
     'landed': ['openpanel.events', 'userpilot.events'], 'memory_days': 28, 'of_first_days': true
@@ -9,7 +9,7 @@
 
 with
 
--- Every day of the calendar: somebody may be lost on a day without activity.
+-- Every day of the calendar: a person may be lost on a day without activity.
 days as (
     select
         begun.audience,
