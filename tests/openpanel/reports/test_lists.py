@@ -5,48 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from connector import ContractError, IncompleteError, RejectedError, SettingsError, Warehouse, sync_day
+from connector import ContractError, IncompleteError, RejectedError, SettingsError
 from connector.catalogue.openpanel import USUAL
 from connector.openpanel.reports.config import ON_REQUEST_ONLY, Questions, streams
 from connector.sandbox import OpenPanel as Vendor
-from connector.sandbox import serve
-from tests.factories import openpanel_client
 
 DAY = date(2026, 3, 4)
 STOCKHOLM = "Europe/Stockholm"
-
-
-class Place:
-    """A vendor, a client and a warehouse, and one way to land."""
-
-    def __init__(self, vendor, url, folder, **options):
-        self.vendor, self.folder = vendor, folder
-        self.client = openpanel_client(url, **options)
-        self.warehouse = Warehouse(folder / "w.duckdb")
-
-    def land(self, name, day=DAY):
-        stream = next(one for one in streams() if one.name == name)
-        return sync_day(self.client, stream, day, warehouse=self.warehouse, spool_dir=self.folder / "s", pauses=())
-
-    def query(self, sql):
-        with self.warehouse.read() as connection:
-            return connection.execute(sql).fetchall()
-
-
-@pytest.fixture
-def place(tmp_path):
-    made = []
-
-    def make(vendor, **options):
-        context = serve(vendor.app)
-        here = Place(vendor, context.__enter__(), tmp_path, **options)
-        made.append((context, here))
-        return here
-
-    yield make
-    for context, here in made:
-        here.client.close()
-        context.__exit__(None, None, None)
 
 
 def at(second):

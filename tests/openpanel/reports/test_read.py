@@ -11,51 +11,13 @@ import pytest
 from connector import EVENTS, ContractError, OpenPanel, RejectedError, Warehouse, sync_day
 from connector.catalogue.openpanel import DIMENSIONS
 from connector.catalogue.reports import Chart, Filter, Funnel, Series
-from connector.http.budget import SharedBudget, Unlimited
+from connector.http.budget import Unlimited
 from connector.openpanel.reports.config import Questions, streams
-from connector.sandbox import READ, ROOT, serve
+from connector.sandbox import READ, ROOT
 from connector.sandbox import OpenPanel as Vendor
 
 DAY = date(2026, 3, 4)
 STOCKHOLM = "Europe/Stockholm"
-
-
-class Place:
-    """A vendor, a client and a warehouse, and one way to land."""
-
-    def __init__(self, vendor, url, folder, timezone="UTC", who=READ, project="demo"):
-        self.vendor, self.folder = vendor, folder
-        self.client = OpenPanel(
-            url=url, client_id=who.id, client_secret=who.secret, project_id=project, timezone=timezone,
-            budget=SharedBudget(url, folder=folder / "budget"),
-        )  # fmt: skip
-        self.warehouse = Warehouse(folder / "w.duckdb")
-
-    def land(self, name, day=DAY, questions=None, **options):
-        stream = next(one for one in streams(questions) if one.name == name)
-        return sync_day(
-            self.client, stream, day, warehouse=self.warehouse, spool_dir=self.folder / "s", pauses=(), **options
-        )
-
-    def query(self, sql):
-        with self.warehouse.read() as connection:
-            return connection.execute(sql).fetchall()
-
-
-@pytest.fixture
-def place(tmp_path):
-    made = []
-
-    def make(vendor, **options):
-        context = serve(vendor.app)
-        here = Place(vendor, context.__enter__(), tmp_path, **options)
-        made.append((context, here))
-        return here
-
-    yield make
-    for context, here in made:
-        here.client.close()
-        context.__exit__(None, None, None)
 
 
 def visit(vendor, at, session, *, views=1, **fields):
@@ -220,7 +182,7 @@ def test_a_server_that_ignores_the_cursor_is_not_looped_over(place, pages):
 def test_a_read_client_of_another_project_is_refused_before_insights_answer(week, place):
     """Insights answer such a client with its own project's numbers and status 200."""
     week.add_project("other")
-    here = place(week, project="other")
+    here = place(week, project_id="other")
     with pytest.raises(RejectedError, match="OPENPANEL_PROJECT_ID"):
         here.land("insights_metrics")
     assert all("/insights/" not in request.path for request in week.requests)
@@ -522,7 +484,7 @@ def test_aggregates_agree_with_the_landed_events_across_a_clock_change(place):
 
     total = vendor.load(rows())
     assert total > 3000
-    here = place(vendor, timezone=STOCKHOLM, who=ROOT)
+    here = place(vendor, timezone=STOCKHOLM, client_id=ROOT.id, client_secret=ROOT.secret)
     utc_days = [date(2026, 10, 23) + timedelta(days=n) for n in range(5)]
     questions = Questions(
         charts=(
