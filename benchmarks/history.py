@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from connector.userpilot.exports.request import Options, Request
 
 FIRST = date(2026, 3, 2)
 WEEK = 7
+# Days whose rows are committed at once: a commit of its own for each of thousands of days takes longer than the rows.
+PER_COMMIT = 28
 # Copies of the sample's day: about 100,000 events of OpenPanel and 60,000 of Userpilot.
 COPIES = {"openpanel.events": 100, "userpilot.events": 124}
+TABLES = (*COPIES, "connector.landings", "openpanel.insights_metrics")
 # A column's value in a later week and another copy; all others are as in the sample.
 _OF_WEEK = "left({0}, -12) || printf('%06x%06x', $week, copy)"
 _OF_COPY = "if({0} = '', '', {0} || '-' || copy)"
@@ -34,19 +38,19 @@ _MOVED = {
         "device_id": f"if(device_id = '', '', {_OF_WEEK.format('device_id')})",
         # Anonymous visitors are their device.
         "profile_id": f"if(profile_id = device_id, {_OF_WEEK.format('device_id')}, {_OF_COPY.format('profile_id')})",
-        "created_at": "created_at + to_days($week * 7)",
+        "created_at": "created_at + to_days($days)",
     },
     "userpilot.events": {
         "user_id": _OF_COPY.format("user_id"),
         "company_id": _OF_COPY.format("company_id"),
         "internal_event_id": _OF_WEEK.format("internal_event_id"),
-        "inserted_at": "inserted_at + to_days($week * 7)",
+        "inserted_at": "inserted_at + to_days($days)",
     },
     # The vendor's overview of as many copies.
     "openpanel.insights_metrics": {
-        "date": "date + $week::integer * 7",
+        "date": "date + $days::integer",
         **{
-            name: f"{name} * {COPIES['openpanel.events']}"
+            name: f"{name} * $times"
             for name in ("unique_visitors", "total_sessions", "total_screen_views", "total_revenue")
         },
     },
@@ -55,42 +59,64 @@ _MOVED = {
 
 def landed_week(path: Path) -> None:
     """Land the sample's week of both vendors as a deployment does."""
-    last = FIRST + timedelta(days=WEEK - 1)
     vendor, pilot = Vendor(), Pilot(seconds_to_complete=0.0)
-    vendor.load_sample(FIRST, last)
-    pilot.load_sample(FIRST, last)
+    for one in (vendor, pilot):
+        one.load_sample(FIRST, FIRST + timedelta(days=WEEK - 1))
+    land_week(path, vendor, pilot, FIRST)
+
+
+def land_week(path: Path, vendor: Vendor, pilot: Pilot, first: date) -> None:
+    """Land seven days of these vendors."""
+    last = first + timedelta(days=WEEK - 1)
     spool, warehouse = path.parent / "spool", Warehouse(path)
     with (
         serve(vendor.app) as url,
-        OpenPanel(url=url, client_id=READ.id, client_secret=READ.secret, project_id="demo") as client,
+        OpenPanel(url=url, client_id=READ.id, client_secret=READ.secret or "", project_id="demo") as client,
     ):
         for offset in range(WEEK):
             for stream in (EVENTS, INSIGHTS_METRICS):
-                sync_day(client, stream, FIRST + timedelta(days=offset), warehouse=warehouse, spool_dir=spool)
+                sync_day(client, stream, first + timedelta(days=offset), warehouse=warehouse, spool_dir=spool)
     with serve_userpilot(pilot) as (api, _), Userpilot(url=api, api_key=USERPILOT_KEY) as exporter:
         exports = Exports(exporter, spool)
-        for job in exports.wait(Request.checked(FIRST, last, Options.of({}), today=datetime.now(UTC).date())):
+        for job in exports.wait(Request.checked(first, last, Options.of({}), today=datetime.now(UTC).date())):
             exports.land(job, warehouse=warehouse)
         for stream in LOOKUPS:
             sync_lookup(exporter, stream, warehouse=warehouse, spool_dir=spool)
 
 
-def repeat_week(path: Path, days: int) -> None:
-    """Replace the landed week by ``days`` days made from it, with a receipt for each; the first is ``FIRST``."""
+def repeat_week(path: Path, days: int, *, first: date = FIRST, copies: Mapping[str, int] = COPIES) -> None:
+    """Replace the landed week by ``days`` days made from it, with a receipt for each.
+
+    Args:
+        first: the first day.
+        copies: how many copies of the sample's day a day has, by table; one if left out.
+    """
+    moved_by = (first - FIRST).days
     with duckdb.connect(str(path)) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        for table in ("openpanel.events", "userpilot.events", "connector.landings", "openpanel.insights_metrics"):
+        for table in TABLES:
             connection.execute(f"create temp table week as from {table}")
             connection.execute(f"delete from {table}")
             day = "day" if table == "connector.landings" else "_day"
-            moved = {day: f"{day} + $week::integer * 7", **_MOVED.get(table, {})}
+            moved = {day: f"{day} + $days::integer", **_MOVED.get(table, {})}
             values = ", ".join(f'{value} as "{name}"' for name, value in moved.items())
+            insert = (
+                f"insert into {table} by name select * exclude (copy) replace ({values}) from week "
+                f"cross join range($copies) as copies (copy) where {day} = $day"
+            )
+            connection.execute("begin")
             for offset in range(days):
-                connection.execute(
-                    f"insert into {table} by name select * exclude (copy) replace ({values}) from week "
-                    f"cross join range({COPIES.get(table, 1)}) as copies (copy) where {day} = $day",
-                    {"week": offset // WEEK, "day": FIRST + timedelta(days=offset % WEEK)},
-                )
+                given = {
+                    "copies": copies.get(table, 1),
+                    "times": copies["openpanel.events"],
+                    "week": offset // WEEK,
+                    "days": offset // WEEK * WEEK + moved_by,
+                    "day": FIRST + timedelta(days=offset % WEEK),
+                }
+                connection.execute(insert, {name: value for name, value in given.items() if f"${name}" in insert})
+                if offset % PER_COMMIT == PER_COMMIT - 1:
+                    connection.execute("commit; begin")
+            connection.execute("commit")
             connection.execute("drop table week")
 
 

@@ -29,7 +29,7 @@ from pydantic import PrivateAttr
 from connector.catalogue.dbt_sources import PACKAGE
 from connector.system.files import private_folder
 from connector.warehouse.connection import Warehouse
-from connector.warehouse.sql import literal, quoted
+from connector.warehouse.sql import of_days, quoted
 
 # Every model whose rows belong to a day says so in this column.
 DAY = "day"
@@ -218,7 +218,7 @@ def _rows(
             table = f"{quoted(node['schema'])}.{quoted(node['alias'])}"
             if days and DAY in node["columns"]:
                 rows = connection.execute(
-                    f"select {DAY}, count(*) from {table} where list_contains({literal(days)}, {DAY}) group by {DAY}"
+                    f"select {DAY}, count(*) from {table} where {of_days(DAY, days)} group by {DAY}"
                 ).fetchall()
                 found[key] = (0, dict.fromkeys(days, 0) | dict(rows))
             else:

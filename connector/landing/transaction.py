@@ -13,7 +13,7 @@ import duckdb
 
 from connector.stream import Stream
 from connector.warehouse.connection import ConflictError, Warehouse
-from connector.warehouse.sql import literal, quoted_table
+from connector.warehouse.sql import literal, of_days, quoted_table
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Transaction:
             return
         rows = work.db.execute(
             f"select _day, count(*), count(*) filter (_load_id <> {literal(work.load_id)}) from {work.table} "
-            f"where list_contains({literal(list(work.replaced))}, _day) group by _day"
+            f"where {of_days('_day', list(work.replaced))} group by _day"
         ).fetchall()
         found = dict.fromkeys(work.replaced, (0, 0)) | {day: (count, others) for day, count, others in rows}
         if wrong := [day for day, rows in work.replaced.items() if found[day] != (rows, 0)]:

@@ -6,15 +6,17 @@ newest receipts of every day, and every receipt whose landing still has rows.
 
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from connector.spool import sweep
 from connector.system.files import locked
 from connector.userpilot.exports.files import prune_export_files
 from connector.warehouse.connection import Connection, MissingTableError, Warehouse, retry_conflicts
+from connector.warehouse.coverage import of_loads
 from connector.warehouse.sql import literal, quoted
 
 # The vendor forgets an export after three days. Files that were not landed by then need a new export.
@@ -121,12 +123,12 @@ def _prune_receipts(warehouse: Warehouse, limit: datetime, *, dry_run: bool) -> 
         }
         if "landings" not in made:
             return []
-        old = _unreferenced(connection, limit)
-        counts = [_delete(connection, "landings", f"list_contains({literal(old)}, load_id || ' ' || day)", dry_run)]
+        listed = f"(select unnest({literal(_unreferenced(connection, limit))}::varchar[]))"
+        counts = [_delete(connection, "landings", f"load_id || ' ' || day in {listed}", dry_run)]
         if "export_jobs" in made:
             gone = (
                 f"landed_at < {literal(limit)} and load_id not in (select load_id from connector.landings "
-                f"where not list_contains({literal(old)}, load_id || ' ' || day))"
+                f"where load_id || ' ' || day not in {listed})"
             )
             counts.append(_delete(connection, "export_jobs", gone, dry_run))
         # A count is not needed any more after a later landing.
@@ -146,22 +148,27 @@ def _unreferenced(connection: Connection, limit: datetime) -> list[str]:
         "row_number() over (partition by table_name, day, status order by landed_at desc, load_id) as last_of_kind) "
         f"where landed_at < {literal(limit)} and last_of_any > 1 and not (status = 'landed' and last_of_kind = 1)"
     ).fetchall()
-    by_table: dict[str, list[tuple[str, object]]] = {}
+    by_table: dict[str, list[tuple[str, date]]] = {}
     for table, load_id, day in rows:
         by_table.setdefault(table, []).append((load_id, day))
     found: list[str] = []
     for table, receipts in by_table.items():
-        loads = literal(sorted({load_id for load_id, _ in receipts}))
-        name = ".".join(quoted(part) for part in table.split(".", 1))
         try:
-            alive = connection.execute(
-                f"select distinct _load_id from {name} where list_contains({loads}, _load_id)"
-            ).fetchall()
+            living = _with_rows(connection, table, receipts)
         except MissingTableError:  # the table was dropped or renamed: nothing refers to its receipts
-            alive = []
-        living = {load_id for (load_id,) in alive}
-        found += [f"{load_id} {day}" for load_id, day in receipts if load_id not in living]
+            living = set()
+        found += [f"{load_id} {day}" for load_id, day in receipts if (load_id, day) not in living]
     return found
+
+
+def _with_rows(connection: Connection, table: str, receipts: Sequence[tuple[str, date]]) -> set[tuple[str, date]]:
+    """Those of these receipts (load id and day) of whose landing rows are left."""
+    name = ".".join(quoted(part) for part in table.split(".", 1))
+    rows = connection.execute(
+        f"select distinct _load_id from {name} where {of_loads(connection, table, receipts)}"
+    ).fetchall()
+    living = {load_id for (load_id,) in rows}
+    return {receipt for receipt in receipts if receipt[0] in living}
 
 
 def _delete(connection: Connection, table: str, condition: str, dry_run: bool) -> Pruned:

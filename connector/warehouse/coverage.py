@@ -12,7 +12,7 @@ from connector.catalogue.own import PROBES
 from connector.stream import Receipt, Stream
 from connector.warehouse.connection import Warehouse, retry_conflicts
 from connector.warehouse.own_tables import create_receipts, insert
-from connector.warehouse.sql import columns, literal, quoted, quoted_table
+from connector.warehouse.sql import columns, literal, of_days, quoted, quoted_table
 
 
 def newest_day(warehouse: Warehouse, stream: Stream) -> date | None:
@@ -191,7 +191,7 @@ def day_facts(warehouse: Warehouse, stream: Stream, days: Sequence[date]) -> dic
     with warehouse.read() as connection:
         rows = connection.execute(
             f"select _day, count(*), count(distinct ({key})), count(*) filter ({first} is null), count(_extra) "
-            f"from {quoted_table(stream)} where list_contains({literal(list(days))}, _day) group by _day"
+            f"from {quoted_table(stream)} where {of_days('_day', days)} group by _day"
         ).fetchall()
     return facts | {row[0]: DayFacts(*row[1:]) for row in rows}
 
@@ -308,15 +308,52 @@ def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[st
         found = {}
         for table in sorted(rules.keys() & tables):
             name = ".".join(quoted(part) for part in table.split("."))
+            # Of a day that was landed whole later, no row is left. A list keeps the rows that have not changed.
+            replaced = (
+                "select 1 from connector.landings as later where later.table_name = l.table_name and later.day = l.day "
+                "and later.status = 'landed' and not later.incremental and later.landed_at > l.landed_at"
+            )
+            loads = connection.execute(
+                f"select load_id, day from connector.landings as l where table_name = {literal(table)} "
+                f"and status = 'landed' and coalesce(rules, '') <> {literal(rules[table])} "
+                + ("" if keeps_history(connection, table) else f"and not exists ({replaced})")
+            ).fetchall()
+            if not loads:
+                continue
             row = connection.execute(
-                f"select sum(rows), min(first), max(last) from (select _load_id, count(*) as rows, min(_day) as first, "
-                f"max(_day) as last from {name} group by 1) join (select load_id, any_value(rules) as rules "
-                f"from connector.landings where table_name = {literal(table)} and status = 'landed' group by 1) "
-                f"on load_id = _load_id where coalesce(rules, '') <> {literal(rules[table])}"
+                f"select count(*), min(_day), max(_day) from {name} where {of_loads(connection, table, loads)}"
             ).fetchone()
             if row and row[0]:
                 found[table] = (int(row[0]), row[1], row[2])
     return found
+
+
+def keeps_history(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether a table is a list: a landing leaves its rows of earlier landings that have not changed."""
+    return "_current" in _columns(connection, table)
+
+
+def of_loads(connection: duckdb.DuckDBPyConnection, table: str, loads: Sequence[tuple[str, date]]) -> str:
+    """The condition that a row is of one of these landings (load id and day), at least one.
+
+    Reads their days only, not the history; of a list all rows, which are few.
+    """
+    ids = f"_load_id in (select unnest({literal(sorted({load_id for load_id, _ in loads}))}))"
+    if keeps_history(connection, table) or "_day" not in _columns(connection, table):
+        return ids
+    days = [day for _, day in loads]
+    return f"_day between {literal(min(days))} and {literal(max(days))} and {ids}"
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    schema, _, name = table.partition(".")
+    return {
+        column
+        for (column,) in connection.execute(
+            "select column_name from duckdb_columns() where database_name = current_database() "
+            f"and schema_name = {literal(schema)} and table_name = {literal(name)}"
+        ).fetchall()
+    }
 
 
 def _has_rules(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -1,6 +1,6 @@
 """Names and values as SQL text, quoted here for every module that writes statements. Runs no statement itself."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 
 from connector.stream import Stream
@@ -35,6 +35,12 @@ def literal(value: object) -> str:
             return f"[{', '.join(literal(item) for item in value)}]"
         case _:
             return text(str(value))
+
+
+def of_days(column: str, days: Collection[date]) -> str:
+    """The condition that a row is of one of these days, at least one: the range lets DuckDB skip all other parts."""
+    some = f"{column} between {literal(min(days))} and {literal(max(days))}"
+    return some if len(days) == 1 else f"{some} and list_contains({literal(sorted(days))}, {column})"
 
 
 def text(value: str) -> str:

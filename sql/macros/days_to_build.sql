@@ -159,13 +159,19 @@
 {#
     A query for the first and the last day of each slice of these days: days in a row, until they have this many landed
     rows. A slice of years would need more memory than a machine may have.
+
+    `after`: only days after this one.
 #}
-{% macro slices_of(days) -%}
+{% macro slices_of(days, after='') -%}
     {%- set meta = config.get('meta') or {} -%}
     {%- set first, last = dates_of_run() if not should_full_refresh() else (none, none) -%}
     with
 
-    days as (select distinct day from ({{ days }})),
+    days as (
+        select distinct day
+        from ({{ days }})
+        {% if after %}where day > date '{{ after }}'{% endif %}
+    ),
 
     landed as ({{ landed_days(meta.get('landed', []), first, last) }}),
 
