@@ -43,7 +43,10 @@
     {%- set first, last = dates_of_run() -%}
     {%- set receipts = adapter.get_relation(this.database, var('connector_schema', 'connector'), 'landings') -%}
     {%- if anew or (receipts is none and not first) -%}
-        select landed.day from ({{ landed_days(meta.get('landed', [])) }}) as landed
+        select unnest(
+            generate_series(landed.day - {{ reach }}, landed.day + {{ memory }}, interval 1 day)
+        )::date as day
+        from ({{ landed_days(meta.get('landed', [])) }}) as landed
     {%- elif first -%}
         select unnest(
             generate_series(date '{{ first }}' - {{ reach }}, date '{{ last }}' + {{ memory }}, interval 1 day)
@@ -63,7 +66,7 @@
     {%- endif -%}
     {%- if not anew and meta.get('of_sessions') %}
         union
-        {{ days_of_changed_sessions() }}
+        {{ days_of_changed_sessions(reach, memory) }}
     {%- endif -%}
     {%- if not anew and meta.get('built_by') == 'session' %}
         union

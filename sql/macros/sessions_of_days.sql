@@ -35,10 +35,10 @@
 
 {#
     A query for the days whose rows may change because a session was computed again since this model was last built:
-    every day of such a session.
+    every day of such a session, and as many days before and after it as the model reaches ahead and looks back.
 #}
-{% macro days_of_changed_sessions() -%}
-    select unnest(generate_series(first_day, last_day, interval 1 day))::date as day
+{% macro days_of_changed_sessions(reach=0, memory=0) -%}
+    select unnest(generate_series(first_day - {{ reach }}, last_day + {{ memory }}, interval 1 day))::date as day
     from {{ ref('sessions') }}
     where built_at > {{ last_build() }}
 {%- endmacro %}

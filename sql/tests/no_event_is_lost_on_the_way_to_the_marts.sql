@@ -3,12 +3,20 @@
 
 with
 
+-- Not count(distinct): over years it wants all ids in memory, where these rows go to a temporary folder.
+distinct_events as (
+    select distinct
+        day,
+        event_id
+    from {{ ref('stg_openpanel__events') }}
+    where {{ is_built(ref('daily_active')) }}
+),
+
 events as (
     select
         day,
-        count(distinct event_id) as openpanel_events
-    from {{ ref('stg_openpanel__events') }}
-    where {{ is_built(ref('daily_active')) }}
+        count(*) as openpanel_events
+    from distinct_events
     group by day
 ),
 

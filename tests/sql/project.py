@@ -19,9 +19,11 @@ MARTS = (
     "daily_active", "sessions", "funnel", "page_performance", "channel_performance", "feature_adoption",
     "flow_adoption", "people", "companies", "retention_cohorts", "vendor_comparison",
 )  # fmt: skip
+PRODUCT_MARTS = ("events_by_day", "active_users", "user_lifecycle", "retention_by_segment", "revenue_by_day")
 BY_DAY = ("daily_active", "sessions", "funnel", "page_performance", "channel_performance")
 DAYS = (
     "int_openpanel__session_days", "int_openpanel__user_days", "int_openpanel__company_days",
+    "int_openpanel__local_days",
     "int_userpilot__user_days", "int_userpilot__company_days", "int_userpilot__feature_days",
     "int_userpilot__content_days",
 )  # fmt: skip

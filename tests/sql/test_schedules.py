@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from .project import DAYS as PARTS
-from .project import MARTS, dbt, frame, in_order
+from .project import MARTS, PRODUCT_MARTS, dbt, frame, in_order
 from .schedules import empty_warehouse, worlds
 
 ZONES = ("UTC", "America/Los_Angeles", "Asia/Tokyo")
@@ -27,8 +27,13 @@ def manifest(sample):
 
 
 def everything(path):
-    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in PARTS}
-    for name in MARTS:
+    parts = (*PARTS, "int_activity_days")
+    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in parts}
+    # A member whose days are all gone stays known, without a first day.
+    found["int_first_activity"] = frame(
+        path, "select audience, member_id, first_day from intermediate.int_first_activity where first_day is not null"
+    )
+    for name in (*MARTS, *PRODUCT_MARTS):
         found[name] = frame(path, f"select columns(c -> c <> 'built_at') from marts.{name}")
     return {name: in_order(rows) for name, rows in found.items()}
 
@@ -45,7 +50,7 @@ def schedule(sample, manifest, folder, seed, count):
             warehouse=path, variables=variables, manifest=manifest)  # fmt: skip
 
     dbt("run", "--select", "staging", warehouse=path, variables=VARIABLES, manifest=manifest)
-    for _ in range(chance.randint(3, 5)):
+    for turn in range(chance.randint(3, 5)):
         with duckdb.connect(str(path)) as connection:
             for world in made:
                 for _ in range(chance.randint(1, 6)):
@@ -55,7 +60,9 @@ def schedule(sample, manifest, folder, seed, count):
             case 0:  # the days of some worlds, whether landed or not; the others' wait
                 first = chance.choice(made).first
                 build(min_date=str(first), max_date=str(first + timedelta(days=chance.choice((0, 2, 20)))))
-            case 1:  # the days between are landed and not yet built
+            case 1 if (
+                turn
+            ):  # the days between are landed and not yet built; before the first build it has nothing to read
                 build("--select", chance.choice(("int_openpanel__session_days", "sessions", "page_performance")))
             case 2:
                 zone = chance.choice(ZONES)

@@ -4,7 +4,7 @@
 -- late:   yes; a late event moves a first day back, an event that is gone moves it on
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key=['audience', 'member_id']) }}
 
-{% set dates = dates_of_run() %}
+{% set built = last_build() if is_incremental() %}
 
 with
 
@@ -16,8 +16,25 @@ with
             member_id,
             min(day) as first_day
         from {{ ref('int_activity_days') }}
-        where built_at > {{ last_build() }}
+        where built_at > {{ built }}
         group by audience, member_id
+    ),
+
+    -- Days that were built again since, or have become empty. Only a first day among them may not be one any more.
+    changed_days as (
+        select distinct first_day as day
+        from {{ this }}
+        where first_day not in (
+            select active.day
+            from {{ ref('int_activity_days') }} as active
+            where active.built_at <= {{ built }}
+        )
+    ),
+
+    active_then as (
+        select *
+        from {{ ref('int_activity_days') }}
+        where day in (select changed_days.day from changed_days)
     ),
 
     -- Members whose first day is no day of theirs any more: all of their days are read.
@@ -26,16 +43,19 @@ with
             known.audience,
             known.member_id
         from {{ this }} as known
-        anti join {{ ref('int_activity_days') }} as active
+        anti join active_then as active
             on
                 known.audience = active.audience
                 and known.member_id = active.member_id
                 and known.first_day = active.day
-        where
-            known.first_day is not null
-            {% if dates[0] %}
-                and known.first_day between date '{{ dates[0] }}' and date '{{ dates[1] }}'
-            {% endif %}
+        where known.first_day in (select changed_days.day from changed_days)
+    ),
+
+    -- A semi join picks the days of these few, so that no join needs memory for all members.
+    days_of_gone as (
+        select *
+        from {{ ref('int_activity_days') }}
+        where (audience, member_id) in (select (gone.audience, gone.member_id) from gone)
     ),
 
     moved as (
@@ -44,25 +64,39 @@ with
             gone.member_id,
             min(active.day) as first_day
         from gone
-        left join {{ ref('int_activity_days') }} as active
+        left join days_of_gone as active
             on gone.audience = active.audience and gone.member_id = active.member_id
         group by gone.audience, gone.member_id
     ),
 
-    found as (
+    changed as (
         select
             coalesce(moved.audience, fresh.audience) as audience,
             coalesce(moved.member_id, fresh.member_id) as member_id,
-            if(moved.member_id is null, least(known.first_day, fresh.first_day), moved.first_day) as first_day,
+            moved.member_id is not null as is_moved,
+            moved.first_day as moved_day,
+            fresh.first_day as fresh_day
+        from fresh
+        full join moved on fresh.audience = moved.audience and fresh.member_id = moved.member_id
+    ),
+
+    known_before as (
+        select *
+        from {{ this }}
+        where (audience, member_id) in (select (changed.audience, changed.member_id) from changed)
+    ),
+
+    found as (
+        select
+            changed.audience,
+            changed.member_id,
+            if(changed.is_moved, changed.moved_day, least(known.first_day, changed.fresh_day)) as first_day,
             known.member_id is not null as is_known,
             known.first_day as known_first_day,
             known.first_days as known_first_days
-        from fresh
-        full join moved on fresh.audience = moved.audience and fresh.member_id = moved.member_id
-        left join {{ this }} as known
-            on
-                coalesce(moved.audience, fresh.audience) = known.audience
-                and coalesce(moved.member_id, fresh.member_id) = known.member_id
+        from changed
+        left join known_before as known
+            on changed.audience = known.audience and changed.member_id = known.member_id
     )
 
     select

@@ -6,6 +6,20 @@
 
 with
 
+-- Not a list of each user's devices of all days, which grows with the days.
+devices_of_users as (
+    select
+        user_id,
+        count(*) as devices
+    from (
+        select distinct
+            user_id,
+            unnest(device_ids) as device_id
+        from {{ ref('int_openpanel__user_days') }}
+    ) as seen
+    group by user_id
+),
+
 openpanel as (
     select
         user_id,
@@ -14,7 +28,6 @@ openpanel as (
         count(*) as active_days,
         min(first_at) as first_at,
         max(last_at) as last_at,
-        len(list_distinct(flatten(array_agg(device_ids) filter (where device_ids is not null)))) as devices,
         arg_max(profile, day) filter (where profile is not null) as profile,
         arg_max(group_ids[1], day) filter (where len(group_ids) > 0) as company_id
     from {{ ref('int_openpanel__user_days') }}
@@ -23,10 +36,14 @@ openpanel as (
 
 openpanel_known as (
     select
-        *,
-        nullif(lower(trim(profile ->> 'email')), '') as email,
-        nullif(trim(concat_ws(' ', profile ->> 'firstName', profile ->> 'lastName')), '') as full_name
+        openpanel.*,
+        devices_of_users.devices,
+        nullif(lower(trim(openpanel.profile ->> 'email')), '') as email,
+        nullif(
+            trim(concat_ws(' ', openpanel.profile ->> 'firstName', openpanel.profile ->> 'lastName')), ''
+        ) as full_name
     from openpanel
+    left join devices_of_users on openpanel.user_id = devices_of_users.user_id
 ),
 
 userpilot as (

@@ -4,7 +4,7 @@
 -- organization's timezone.
 -- grain:  one row per project and local day of which the vendor's numbers and all events are landed
 -- key:    project_id, local_day
--- late:   yes; built whole
+-- late:   yes; built whole from days, because the newest landed day decides which days are whole
 {% set duration_percent = var('vendor_duration_tolerance_percent') %}
 {# Above this number of visitors the vendor estimates, to about one percent. #}
 {% set counted_exactly = 65536 %}
@@ -12,41 +12,6 @@
 {% set rounding = 0.011 %}
 
 with
-
-sessions_of_days as (
-    select * from {{ ref('sessions') }}
-),
-
-ours as (
-    select
-        project_id,
-        local_day,
-        count(*) as sessions,
-        count(distinct visitor_id) as visitors,
-        sum(page_views)::bigint as page_views,
-        {{ percent('count(*) filter (where is_bounce)', 'count(*)') }} as bounce_percent,
-        round(avg(duration_seconds) filter (where duration_seconds > 0), 2) as average_session_seconds,
-        sum(revenue_cents)::bigint as revenue_cents
-    from sessions_of_days
-    group by project_id, local_day
-),
-
--- The vendor keeps a new version of a session with every event. Until its store has merged the versions, it also counts
--- the visitors of earlier ones.
-unmerged as (
-    select
-        versions.project_id,
-        versions.local_day,
-        count(distinct versions.visitor_id) as visitors
-    from (
-        select
-            project_id,
-            local_day,
-            unnest(visitor_ids) as visitor_id
-        from sessions_of_days
-    ) as versions
-    group by versions.project_id, versions.local_day
-),
 
 -- A day of another timezone spans two UTC days, so the first and the last landed day do not give a whole one.
 landed as (
@@ -65,7 +30,7 @@ compared as (
         vendors.sessions as vendor_sessions,
         coalesce(ours.visitors, 0) as visitors,
         vendors.visitors as vendor_visitors,
-        coalesce(unmerged.visitors, 0) as unmerged_visitors,
+        coalesce(ours.unmerged_visitors, 0) as unmerged_visitors,
         coalesce(ours.page_views, 0) as page_views,
         vendors.page_views as vendor_page_views,
         ours.bounce_percent,
@@ -76,8 +41,8 @@ compared as (
         vendors.revenue_cents::bigint as vendor_revenue_cents
     from {{ ref('stg_openpanel__insights_metrics') }} as vendors
     inner join landed on vendors.day between landed.first_day and landed.last_day
-    left join ours on vendors.project_id = ours.project_id and vendors.day = ours.local_day
-    left join unmerged on vendors.project_id = unmerged.project_id and vendors.day = unmerged.local_day
+    left join {{ ref('int_openpanel__local_days') }} as ours
+        on vendors.project_id = ours.project_id and vendors.day = ours.day
 ),
 
 -- One row per metric, with the range in which the vendor's number agrees with ours.

@@ -22,11 +22,21 @@ cohorts as (
     group by member_id
 ),
 
+-- Only the columns that are asked for: a window over whole sessions would sort all of them.
 first_sessions as (
-    select *
+    select
+        user_id,
+        arg_min(
+            {
+                {%- for segment in var('retention_segments') %}
+                    '{{ segment }}': {{ segment }}::varchar{{ "," if not loop.last }}
+                {%- endfor %}
+            },
+            row(started_at, session_id)
+        ) as first_session
     from {{ ref('sessions') }}
     where user_id is not null
-    qualify row_number() over (partition by user_id order by started_at, session_id) = 1
+    group by user_id
 ),
 
 segments as (
@@ -35,7 +45,7 @@ segments as (
             cohorts.member_id,
             cohorts.cohort_week,
             '{{ segment }}' as segment,
-            coalesce(first_sessions.{{ segment }}::varchar, '(none)') as segment_value
+            coalesce(first_sessions.first_session['{{ segment }}'], '(none)') as segment_value
         from cohorts
         left join first_sessions on cohorts.member_id = first_sessions.user_id
         {{ "union all" if not loop.last }}
