@@ -95,6 +95,8 @@ dev: install
 bench: install
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.receipts
+	$(BIN)/python -m benchmarks.night
 
 # What others install, and the list of all that comes with it.
 wheel: install
