@@ -138,10 +138,30 @@ def _events(invocation: DbtCliInvocation, *, with_columns: bool) -> list[Any]:
         stream = invocation.stream()
         events = list(stream)
         if with_columns:
+            _name_databases(invocation)
             events = list(type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata())
     finally:
         _let_go(invocation.adapter)
     return events
+
+
+def _name_databases(invocation: DbtCliInvocation) -> None:
+    """Write the database into the compiled SQL of models that read landed tables.
+
+    Views leave it out, to survive a renamed file; dagster-dbt finds the columns above only under a table's whole name.
+    """
+    known = invocation.manifest
+    for node in known["nodes"].values():
+        sources = [known["sources"][name] for name in node["depends_on"]["nodes"] if name in known["sources"]]
+        compiled = invocation.target_path / "compiled" / node["package_name"] / node["original_file_path"]
+        if node["resource_type"] != "model" or not sources or not compiled.is_file():
+            continue
+        text = compiled.read_text(encoding="utf-8")
+        for source in sources:
+            whole = source["relation_name"]
+            table = whole.removeprefix(f"{quoted(source['database'])}.")
+            text = text.replace(whole, table).replace(table, whole)
+        compiled.write_text(text, encoding="utf-8")
 
 
 def _reads_dates_as_variables(manifest: Mapping[str, Any]) -> bool:

@@ -1,0 +1,53 @@
+"""A column of a mart leads to the vendor's field: through the models to the columns that a landing wrote."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from connector import EVENTS
+from connector.dagster import ConnectorTranslator, WarehouseResource
+from dagster_project import dbt as deployed
+from tests.sql.conftest import DAYS, FIRST, sample  # noqa: F401  the fixture
+from tests.sql.project import PROJECT
+
+MART, VIEW = dg.AssetKey(["marts", "daily_active"]), dg.AssetKey(["staging", "stg_openpanel__events"])
+OTHER = dg.AssetKey(["staging", "stg_userpilot__events"])
+
+
+@pytest.fixture(scope="module")
+def lineage(sample, tmp_path_factory):  # noqa: F811
+    """Of each model of a real run: column -> the columns that it is made of, with their assets."""
+    from connector.dagster.dbt import model_assets
+
+    deployed.prepare()
+    path = Path(shutil.copy(sample.path, tmp_path_factory.mktemp("lineage") / "warehouse.duckdb"))
+    by_day, _ = model_assets(
+        project_dir=PROJECT, manifest=deployed.MANIFEST, start_date=FIRST, dbt_executable=deployed.DBT,
+        warehouse=WarehouseResource(database=str(path)), retry_policy=None, keep_artifacts=False,
+    )  # fmt: skip
+    with dg.DagsterInstance.ephemeral() as instance:
+        few = dg.AssetSelection.assets(MART, VIEW, OTHER)
+        done = dg.materialize([by_day], instance=instance, partition_key=str(DAYS[0]), selection=few)
+    return {
+        event.materialization.asset_key: event.materialization.metadata["dagster/column_lineage"].value.deps_by_column
+        for event in done.get_asset_materialization_events()
+    }
+
+
+def test_a_column_of_a_mart_leads_through_staging_to_the_landed_column(lineage):
+    above = {(dep.asset_key, dep.column_name) for dep in lineage[MART]["openpanel_users"]}
+    assert above == {(VIEW, "user_id")}
+    landed = {(dep.asset_key, dep.column_name) for dep in lineage[VIEW]["user_id"]}
+    key = ConnectorTranslator().key(EVENTS)
+    assert landed == {(key, "profile_id"), (key, "device_id")}
+    shown = ConnectorTranslator().metadata(EVENTS)["dagster/column_schema"]
+    assert {column for _, column in landed} <= {column.name for column in shown.columns}
+
+
+def test_every_column_of_a_view_leads_to_a_landed_one(lineage):
+    for view, vendor in ((VIEW, "openpanel"), (OTHER, "userpilot")):
+        assert [name for name, above in lineage[view].items() if not above] == []
+        above = {dep.asset_key for deps in lineage[view].values() for dep in deps}
+        assert above == {dg.AssetKey([vendor, "events"])}
