@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from connector.dagster.choice import landed_streams
 from connector.errors import SettingsError
 from connector.settings import Settings, environment
 
@@ -22,7 +23,7 @@ DBT = str(Path(sys.executable).with_name("dbt"))
 
 
 def models() -> dg.Definitions:
-    """Models and the sensor that builds them; nothing with CONNECTOR_DBT=off, without dbt, or without a manifest.
+    """Models, their sensor and their job; nothing with CONNECTOR_DBT=off, without dbt, or without a manifest.
 
     Raises:
         SettingsError: CONNECTOR_DBT is on, and they cannot be shown.
@@ -36,12 +37,16 @@ def models() -> dg.Definitions:
         )
     if wanted == "off" or not can_be:
         return dg.Definitions()
-    from connector.dagster.dbt import model_assets, model_sensor
+    from connector.dagster.dbt import model_assets, model_job, model_sensor
 
     assets = model_assets(
-        project_dir=PROJECT, manifest=MANIFEST, start_date=Settings.load(env).start_date, dbt_executable=DBT
+        project_dir=PROJECT,
+        manifest=MANIFEST,
+        start_date=Settings.load(env).start_date,
+        streams=landed_streams(),
+        dbt_executable=DBT,
     )
-    return dg.Definitions(assets=assets, sensors=[model_sensor(assets)])
+    return dg.Definitions(assets=assets, sensors=[model_sensor(assets)], jobs=[model_job(assets)])
 
 
 def prepare() -> None:

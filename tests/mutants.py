@@ -227,7 +227,7 @@ MUTANTS = (
     Mutant("exports of another environment", "_Tick.take_up", "written.environment in ('', owner)", "True", "tests/dagster/userpilot/test_environments.py"),
     Mutant("exports that no line claims", "_Tick._is_ours", "self._owner if known else 'another'", "self._owner", "tests/dagster/userpilot/test_environments.py"),
     Mutant("one export under two keys", "_Tick._wait", "entry.job.job_id and key != entry.job.job_id", "False", "tests/dagster/userpilot/test_environments.py"),
-    Mutant("jobs with the code location's executor", "asset_job", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor)", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets))", "tests/dagster/test_other_definitions.py"),
+    Mutant("jobs with the code location's executor", "asset_job", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), description=description, executor_def=dg.in_process_executor)", "dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), description=description)", "tests/dagster/test_other_definitions.py"),
     Mutant("a file that ends early is whole", "prove_whole", "while packed and stream.read(BLOCK):\n    pass", "pass", "tests/userpilot/exports/test_download.py"),
     Mutant("a label that fits no bucket is a zero", "bucket_maps", "[way for way in ways if valued <= way[1].keys()]", "ways[:1]", "tests/openpanel/reports/test_chart_answer.py"),
     Mutant("a lake is written without its lock", "Lake.write", "self.lock(lock_wait=lock_wait, where=where)", "contextlib.nullcontext(lambda: None)", "tests/scale/test_lakes.py -k first_landings"),

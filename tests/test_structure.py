@@ -20,6 +20,7 @@ MANY_PARAMETERS = {
     "connector/dagster/definitions.py:build_definitions": "a public builder",
     "connector/dagster/definitions.py:openpanel_definitions": "a public builder",
     "connector/dagster/definitions.py:userpilot_definitions": "a public builder",
+    "connector/dagster/models.py:models_definitions": "a public builder",
     "connector/dagster/openpanel/assets.py:openpanel_assets": "a public builder",
     "connector/dagster/openpanel/drift.py:openpanel_drift_sensor": "a public builder",
     "connector/dagster/openpanel/track.py:track_asset": "a public builder",

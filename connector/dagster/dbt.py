@@ -5,13 +5,13 @@ parses nothing. Which days a model rebuilds is decided by the models (``sql/macr
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._check import CheckError
@@ -30,13 +30,17 @@ from connector.catalogue.userpilot import STREAMS as USERPILOT
 from connector.dagster.dbt_run import Dbt, ModelRun
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
-from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, days_of
+from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, asset_job, days_of
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import SettingsError
 from connector.settings import environment
 from connector.stream import Stream
 from connector.warehouse.sql import quoted
 
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+CATALOGUE = (*OPENPANEL, *USERPILOT)
 POOL = "dbt"
 # Models of one day carry this tag; all others are built whole.
 BY_DAY = "by_day"
@@ -131,6 +135,7 @@ def model_assets(
     timezone: str = "",
     translator: type[ModelTranslator] = ModelTranslator,
     landed_by: ConnectorTranslator | None = None,
+    streams: Collection[Stream] | None = None,
     automatic: bool = True,
     dbt_executable: str = "dbt",
     keep_artifacts: bool = True,
@@ -148,10 +153,10 @@ def model_assets(
         instance: name of a second project; the models hang below its landings, and their keys, groups and schemas carry
             its name (``marts_shop``). A model of your own that reads ours is of one instance: give it a dbt project.
         prefix: begins the names of schemas, keys and groups: ``product`` gives ``product_marts/sessions``.
-        timezone: the organization's. If left out, that of the landed OpenPanel tables in the same code location, or
-            OPENPANEL_TIMEZONE of the run.
+        timezone: the organization's; that of the code location's landed tables, or OPENPANEL_TIMEZONE, if left out.
         translator: a class, made once with each condition.
         landed_by: names the assets of the landed tables; the translator that was given to ``build_definitions``.
+        streams: what is landed; a view of another table is no asset. The whole catalogue if left out.
         automatic: False leaves out automation conditions.
         dbt_executable: the dbt to run.
         keep_artifacts: False removes what a run of dbt writes below the project with the run.
@@ -161,15 +166,14 @@ def model_assets(
     target, names = warehouse or WarehouseResource(), landed_by or ConnectorTranslator()
     build = _Build(
         known=of_instance(at_warehouse(_read(manifest), target), instance, names, prefix),
-        client=Dbt(
-            project_dir=str(project_dir), profiles_dir=str(profiles_dir or project_dir), dbt_executable=dbt_executable
-        ),
+        client=_dbt(project_dir, profiles_dir or project_dir, dbt_executable),
         target=target,
         names=names,
         instance=instance,
         prefix=prefix,
         timezone=timezone,
         keep_artifacts=keep_artifacts,
+        streams=CATALOGUE if streams is None else tuple(streams),
     )
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
     updated = [*build.days(translator), *build.read_whole(translator)]
@@ -179,6 +183,27 @@ def model_assets(
         build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
         build.whole(translator(whole), shared),
     ]
+
+
+def _dbt(project: Path, profiles: Path, executable: str) -> Dbt:
+    return Dbt(project_dir=str(project), profiles_dir=str(profiles), dbt_executable=executable)
+
+
+def _of_nothing(manifest: Mapping[str, Any], landed: Sequence[Stream]) -> list[str]:
+    """Selectors of our views that show nothing: of a table that is not landed, and read by no model."""
+    absent = {(one.vendor, one.name) for one in CATALOGUE} - {(one.vendor, one.name) for one in landed}
+    sources = {
+        name
+        for name, one in manifest["sources"].items()
+        if one["package_name"] == PACKAGE and (one["source_name"], one["name"]) in absent
+    }
+    models = {name: one for name, one in manifest["nodes"].items() if one["resource_type"] == "model"}
+    read = {above for one in models.values() for above in one["depends_on"]["nodes"]}
+    return sorted(
+        f"fqn:{'.'.join(one['fqn'])}"
+        for name, one in models.items()
+        if name not in read and (above := set(one["depends_on"]["nodes"])) and above <= sources
+    )
 
 
 def _read(manifest: Path) -> dict[str, Any]:
@@ -198,6 +223,7 @@ class _Build:
     prefix: str
     timezone: str
     keep_artifacts: bool
+    streams: tuple[Stream, ...]
 
     def named(self, name: str) -> str:
         """A name in Dagster, between the prefix and the instance."""
@@ -258,7 +284,7 @@ class _Build:
         @dbt_assets(
             manifest=self.known,
             select="fqn:*",
-            exclude=f"tag:{BY_DAY}",
+            exclude=" ".join([f"tag:{BY_DAY}", *_of_nothing(self.known, self.streams)]),
             name=self.named("models_whole"),
             dagster_dbt_translator=translator,
             **shared,
@@ -326,6 +352,14 @@ def model_sensor(
         minimum_interval_seconds=every_seconds,
         description="Builds the models of every day that was landed, and then those that look at all days.",
     )
+
+
+def model_job(assets: Sequence[dg.AssetsDefinition], *, name: str = "models") -> "UnresolvedAssetJobDefinition":
+    """All models, for people to start: of the days they choose, and those that look at all days.
+
+    What :func:`model_sensor` asks for are runs without a job: Dagster lets no automation condition name one.
+    """
+    return asset_job(name, assets, description="Builds the models of the chosen days, and those that look at all days.")
 
 
 def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[str, Any]:

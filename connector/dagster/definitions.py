@@ -1,17 +1,18 @@
 """Everything for the usual project in one call. Who wants less takes the builders one by one."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from connector.catalogue.openpanel import DIMENSIONS, EVENTS
+from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.userpilot import EVENTS as EXPORTED_EVENTS
 from connector.catalogue.userpilot import LOOKUPS
 from connector.dagster.alerts import Tell, connector_alerts
+from connector.dagster.choice import chosen, landed_streams, questions_of
 from connector.dagster.models import models_definitions
 from connector.dagster.openpanel.assets import openpanel_assets
 from connector.dagster.openpanel.drift import openpanel_drift_sensor
@@ -29,7 +30,6 @@ from connector.errors import SettingsError
 from connector.openpanel.reports.config import Questions, streams
 from connector.privacy.policy import Privacy
 from connector.settings import Environment, Settings, environment
-from connector.stream import Stream
 
 
 def build_definitions(
@@ -86,8 +86,11 @@ def build_definitions(
         ),
         userpilot_definitions(options=export_options, userpilot=userpilot, reexport_days=reexport_days, **shared),
     )
-    below = models_definitions(prefix="" if models is True else models, **shared) if models else dg.Definitions()
-    return dg.Definitions.merge(landed, _upkeep(landed, instance, warehouse, tell), below)
+    parts = [landed, _upkeep(landed, instance, warehouse, tell)]
+    if models:
+        prefix = "" if models is True else models
+        parts.append(models_definitions(prefix=prefix, streams=landed_streams(questions), **shared))
+    return dg.Definitions.merge(*parts)
 
 
 def _upkeep(
@@ -132,7 +135,7 @@ def openpanel_definitions(
     openpanel = (openpanel or OpenPanelResource()).in_timezone(zone)
     assets = openpanel_assets(
         start_date=_first_day(start_date, env),
-        streams=chosen(streams(_questions(questions, env)), tables),
+        streams=chosen(streams(questions_of(questions, env)), tables),
         timezone=zone,
         instance=_fit(instance),
         translator=translator,
@@ -218,18 +221,6 @@ def userpilot_definitions(
     )
 
 
-def chosen(catalogue: Sequence[Stream], names: Collection[str]) -> list[Stream]:
-    """The streams of these names, in the catalogue's order; without names, those that are landed by default.
-
-    Raises:
-        SettingsError: there is no such stream.
-    """
-    known, names = [stream.name for stream in catalogue], [names] if isinstance(names, str) else names
-    if unknown := sorted(set(names) - set(known)):
-        raise SettingsError("tables", f"has {unknown[0]!r}", next_step=f"use {', '.join(known)}.")
-    return [stream for stream in catalogue if (stream.name in names if names else stream.by_default)]
-
-
 def _first_day(given: date | str | None, env: Environment) -> date:
     if given is None:
         return Settings.load(env).start_date
@@ -243,9 +234,3 @@ def _fit(instance: str) -> str:
             "instance", f"is {instance!r}", next_step="write small letters, digits and underscores, such as my_shop."
         )
     return instance
-
-
-def _questions(questions: Questions | Path | None, env: Environment) -> Questions:
-    if questions is None:
-        return Questions.from_environment(env, dimensions=DIMENSIONS)
-    return questions if isinstance(questions, Questions) else Questions.load(questions, dimensions=DIMENSIONS)

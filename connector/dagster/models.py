@@ -6,16 +6,19 @@ Importing this module imports no dbt: only :func:`models_definitions` does.
 import re
 import shutil
 import sys
+from collections.abc import Collection
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
 
+from connector.dagster.choice import landed_streams
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.translator import ConnectorTranslator
 from connector.errors import SettingsError
 from connector.settings import Environment, Settings, environment
+from connector.stream import Stream
 
 _PACKAGE = Path(__file__).parent.parent
 # In a wheel, the project is a folder of the package; in a checkout, it is beside it.
@@ -30,8 +33,9 @@ def models_definitions(
     timezone: str = "",
     translator: ConnectorTranslator | None = None,
     warehouse: WarehouseResource | None = None,
+    streams: Collection[Stream] | None = None,
 ) -> dg.Definitions:
-    """The package's models and the sensor that builds what was landed; needs the extra ``dbt``.
+    """The package's models, the sensor that builds what was landed, and a job for people; needs the extra ``dbt``.
 
     Args:
         start_date: the first partition, as for the landed tables; START_DATE if left out.
@@ -42,6 +46,8 @@ def models_definitions(
         timezone: see :func:`connector.dagster.dbt.model_assets`.
         translator: names the landed tables' assets, as for :func:`build_definitions`.
         warehouse: where the models are; the WAREHOUSE variable if left out.
+        streams: what is landed; if left out, what is landed by default, with what OPENPANEL_REPORTS asks for. A view of
+            another table is no asset.
 
     Raises:
         SettingsError: dbt or the prepared manifest is missing, or the prefix cannot be part of a name.
@@ -51,7 +57,7 @@ def models_definitions(
             "prefix", f"is {prefix!r}", next_step="write small letters, digits and underscores, such as product."
         )
     manifest = _manifest()
-    from connector.dagster.dbt import model_assets, model_sensor
+    from connector.dagster.dbt import model_assets, model_job, model_sensor
 
     first = Environment({"start_date": start_date}).day("start_date", "") if isinstance(start_date, str) else start_date
     assets = model_assets(
@@ -63,11 +69,14 @@ def models_definitions(
         prefix=prefix,
         timezone=timezone,
         landed_by=translator,
+        streams=landed_streams() if streams is None else streams,
         dbt_executable=_dbt(),
         keep_artifacts=False,
     )
-    name = "_".join(part for part in (prefix, "models_sensor", instance) if part)
-    return dg.Definitions(assets=assets, sensors=[model_sensor(assets, name=name)])
+    sensor, job = ("_".join(part for part in (prefix, name, instance) if part) for name in ("models_sensor", "models"))
+    return dg.Definitions(
+        assets=assets, sensors=[model_sensor(assets, name=sensor)], jobs=[model_job(assets, name=job)]
+    )
 
 
 def _manifest() -> Path:

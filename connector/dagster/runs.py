@@ -45,12 +45,19 @@ class Shared:
     retry_policy: dg.RetryPolicy | None
 
 
-def asset_job(name: str, assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDefinition":
+def asset_job(
+    name: str, assets: Iterable[dg.AssetsDefinition], *, description: str | None = None
+) -> "UnresolvedAssetJobDefinition":
     """The job that a schedule or sensor runs. Its steps share one process, whatever the code location's executor is.
 
     The work waits for the network, not for cores: a process for each step would cost more than the step.
     """
-    return dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor)
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*assets),
+        description=description,
+        executor_def=dg.in_process_executor,
+    )
 
 
 def snapshot_schedule(

@@ -8,8 +8,14 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from connector import EVENTS, Warehouse, frame
-from connector.dagster.components import OpenPanelComponent, UpkeepComponent, UserpilotComponent
+from connector.dagster.components import (
+    ConnectorModelsComponent,
+    OpenPanelComponent,
+    UpkeepComponent,
+    UserpilotComponent,
+)
 from connector.sandbox import READ
+from dagster_project import dbt as deployed
 
 
 @pytest.fixture
@@ -88,6 +94,17 @@ def test_reports_lie_beside_the_yaml(load):
     defs = load(OpenPanelComponent, files={"reports.yaml": "charts:\n  views: {series: [screen_view]}\n"},
                 reports="reports.yaml", tables=["charts"])  # fmt: skip
     assert keys(defs) == {"openpanel/charts"}
+
+
+def test_models_show_what_the_landing_component_lands(load, monkeypatch):
+    monkeypatch.delenv("OPENPANEL_REPORTS", raising=False)
+    deployed.prepare()
+    reports = {"reports.yaml": "charts:\n  views: {series: [screen_view]}\n"}
+    with_charts = keys(load(ConnectorModelsComponent, files=reports, reports="reports.yaml"))
+    assert with_charts - keys(load(ConnectorModelsComponent)) == {"openpanel/charts", "staging/stg_openpanel__charts"}
+    events_alone = keys(load(ConnectorModelsComponent, tables=["events"]))
+    assert "staging/stg_openpanel__insights_pages" not in events_alone
+    assert "staging/stg_openpanel__insights_metrics" in events_alone  # vendor_comparison reads it
 
 
 def test_rules_for_personal_data_lie_beside_the_yaml_and_hold(load, vendor, url, tmp_path, monkeypatch):

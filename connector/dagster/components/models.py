@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from connector.dagster.choice import landed_streams
 from connector.dagster.components.common import LandingComponent
 from connector.dagster.models import models_definitions
 
@@ -39,6 +40,12 @@ class ConnectorModelsComponent(LandingComponent):
         description="Begins the names of schemas, keys, groups and the sensor: `product` gives product_marts/sessions.",
     )
     timezone: str = Field(default="", description="The organization's timezone; that of the landed tables if empty.")
+    reports: str = Field(
+        default="", description="The landed tables' file of charts and funnels; OPENPANEL_REPORTS if empty."
+    )
+    tables: list[str] = Field(
+        default_factory=list, description="The tables that OpenPanel's component lands, if it names them."
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Models and their sensor; nothing is parsed, and no warehouse is opened."""
@@ -49,4 +56,5 @@ class ConnectorModelsComponent(LandingComponent):
             timezone=self.timezone,
             translator=self.translator,
             warehouse=self.target,
+            streams=landed_streams(context.path / self.reports if self.reports else None, self.tables),
         )
