@@ -292,7 +292,7 @@ def _result(
         well: the sentence if nothing does.
         about: numbers and texts; empty texts are left out.
     """
-    shown: dict[str, Any] = {"to look at": len(failing), **about}
+    shown: dict[str, Any] = dict(about)
     if failing:
         shown |= {"what to do": what_to_do, "days": "; ".join(failing[:20])}
     return dg.AssetCheckResult(

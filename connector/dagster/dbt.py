@@ -359,7 +359,7 @@ def model_job(assets: Sequence[dg.AssetsDefinition], *, name: str = "models") ->
 
     What :func:`model_sensor` asks for are runs without a job: Dagster lets no automation condition name one.
     """
-    return asset_job(name, assets, description="Builds the models of the chosen days, and those that look at all days.")
+    return asset_job(name, assets, "Builds the models of the chosen days, and those that look at all days.")
 
 
 def at_warehouse(manifest: dict[str, Any], target: WarehouseResource) -> dict[str, Any]:

@@ -45,9 +45,7 @@ class Shared:
     retry_policy: dg.RetryPolicy | None
 
 
-def asset_job(
-    name: str, assets: Iterable[dg.AssetsDefinition], *, description: str | None = None
-) -> "UnresolvedAssetJobDefinition":
+def asset_job(name: str, assets: Iterable[dg.AssetsDefinition], description: str) -> "UnresolvedAssetJobDefinition":
     """The job that a schedule or sensor runs. Its steps share one process, whatever the code location's executor is.
 
     The work waits for the network, not for cores: a process for each step would cost more than the step.
@@ -69,7 +67,7 @@ def snapshot_schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        job=asset_job(name, assets),
+        job=asset_job(name, assets, description),
         description=description,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

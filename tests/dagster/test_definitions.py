@@ -289,3 +289,12 @@ def test_the_shipped_instance_settings_are_ones_dagster_accepts(tmp_path):
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 4
         assert instance.run_monitoring_enabled
+
+
+def test_jobs_schedules_and_sensors_say_what_they_do():
+    """A name alone does not tell a person whether to switch it on; the UI shows a sentence beside it."""
+    defs = build_definitions()
+    jobs = [job for job in defs.get_repository_def().get_all_jobs() if not job.name.startswith("__")]
+    told = [*jobs, *(defs.schedules or ()), *(defs.sensors or ())]
+    assert len(told) > 15
+    assert [one.name for one in told if not (one.description or "").endswith(".")] == []

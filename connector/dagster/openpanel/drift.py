@@ -91,7 +91,11 @@ def openpanel_drift_sensor(
 
     @dg.sensor(
         name=name,
-        job=asset_job(f"{name.removesuffix('_drift_sensor')}_late_days", [asset]),
+        job=asset_job(
+            f"{name.removesuffix('_drift_sensor')}_late_days",
+            [asset],
+            "Lands closed days again whose count at the vendor has moved.",
+        ),
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Compares the vendor's count of the last {horizon_days} closed days with what is landed; "

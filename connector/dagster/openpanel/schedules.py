@@ -105,14 +105,14 @@ def openpanel_nightly_schedule(
     days = lookback_of(STREAMS) if lookback_days is None else lookback_days
     by_day = [asset for asset in assets if asset.partitions_def]
     night = _Night(name, by_day, days, warehouse or WarehouseResource())
+    about = f"Lands yesterday, the {days} days before it again, because rows arrive late, and days that never landed."
 
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        job=asset_job(name, by_day),
-        description=f"Lands yesterday and the {days} days before it again, because rows arrive late; and older days "
-        "that never landed.",
+        job=asset_job(name, by_day, about),
+        description=about,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return night.requests(context)
@@ -176,12 +176,14 @@ def openpanel_intraday_schedule(
     chosen = [asset for asset in assets if name_of(asset) in INTRADAY]
     target = warehouse or WarehouseResource()
 
+    about = "Refreshes today's events, reading only what is newer than the landed rows; samples live visitors."
+
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        job=asset_job(name, chosen),
-        description="Refreshes today's events, reading only what is newer than the landed rows; samples live visitors.",
+        job=asset_job(name, chosen, about),
+        description=about,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(UTC)

@@ -116,7 +116,10 @@ def userpilot_export_sensor(
 
     @dg.sensor(
         name=name,
-        jobs=[asset_job(setup.landing_job, [landing]), asset_job(setup.asking_job, [asking])],
+        jobs=[
+            asset_job(setup.landing_job, [landing], "Lands the days of a completed export."),
+            asset_job(setup.asking_job, [asking], "Asks again for an export that failed or found the slot taken."),
+        ],
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Waits on exports: says how far they are, requests the landing of a completed one, asks again for "

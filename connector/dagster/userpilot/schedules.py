@@ -53,13 +53,16 @@ def userpilot_nightly_export_schedule(
     landing = next(asset for asset in assets if name_of(asset) == "events")
     night = _Night(name, asking, landing, lookback_days, days_a_job, jobs_a_night, warehouse or WarehouseResource())
 
+    about = (
+        f"Asks for an export of the days not yet landed, of yesterday, and of the {lookback_days} days before it again."
+    )
+
     @dg.schedule(
         name=name,
         cron_schedule=cron,
         execution_timezone="UTC",
-        job=asset_job(name, [asking]),
-        description=f"Asks for an export of the days not yet landed, of yesterday, and of the {lookback_days} days "
-        "before it again.",
+        job=asset_job(name, [asking], about),
+        description=about,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return night.requests(context)
