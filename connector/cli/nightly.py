@@ -78,7 +78,7 @@ def run_nightly(options: argparse.Namespace) -> int:
     }
     if options.json:
         say(json.dumps({"summary": numbers, "exit_code": code}))
-    elif code != DONE or not options.quiet:
+    elif code == FAILED or not options.quiet:  # that an export is under way is no error: cron would send a mail
         say(_summary(numbers))
     return code
 
@@ -100,7 +100,8 @@ def _summary(numbers: Mapping[str, int]) -> str:
     if numbers["failed"]:
         said += f"; {numbers['failed']} failed, which the next call tries again"
     if numbers["waiting"]:
-        said += f"; {numbers['waiting']} exports are not complete: run it again later"
+        waiting = numbers["waiting"]
+        said += f"; {waiting} {'export is' if waiting == 1 else 'exports are'} not complete: run it again later"
     return said
 
 
@@ -125,6 +126,6 @@ def run_status(options: argparse.Namespace) -> int:
         say_result(f"export under way, as it was last seen: {job.sentence(now)}")
     for failure in found.failures:
         say(f"failed {failure.times} times, last {failure.at:%Y-%m-%d %H:%M} UTC: {failure.error}")
-    for step in found.next_steps if not options.quiet or code != DONE else ():
+    for step in found.next_steps if not options.quiet or code == FAILED else ():
         say(f"next: {step}")
     return code

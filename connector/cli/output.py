@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from connector.errors import ConnectorError, RejectedError
+from connector.errors import ConnectorError, InProgressError, RejectedError
 from connector.stream import Receipt
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def error_fields(error: ConnectorError) -> dict[str, str]:
 
 
 def say_error(error: ConnectorError, *, as_json: bool) -> None:
-    """Tell an error on standard error, and with ``--json`` on standard output as well."""
+    """Tell an error on standard error, and with ``--json`` on standard output as well.
+
+    That something is in progress is information: with ``--quiet`` the exit code says so.
+    """
     if as_json:
         say(json.dumps(error_fields(error)))
-    _LOG.error("%s: %s", type(error).__name__, error, extra={"fields": error_fields(error)})
+    level = logging.INFO if isinstance(error, InProgressError) else logging.ERROR
+    _LOG.log(level, "%s: %s", type(error).__name__, error, extra={"fields": error_fields(error)})

@@ -38,7 +38,8 @@ class TableStatus:
         if not self.days:
             return f"{self.table}: nothing landed"
         at = f", newest landing {self.landed_at:%Y-%m-%d %H:%M} UTC" if self.landed_at else ""
-        said = f"{self.table}: {self.days} days, {self.first} to {self.last}{at}"
+        days = f"{self.days} days, {self.first} to {self.last}" if self.days > 1 else f"1 day, {self.first}"
+        said = f"{self.table}: {days}{at}"
         said += f"; missing {listed(self.missing)}" if self.missing else ""
         return said + (f"; moved {listed(self.moved)}" if self.moved else "")
 

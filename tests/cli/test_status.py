@@ -23,6 +23,14 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("SPOOL_DIR", str(tmp_path / "spool"))
 
 
+class Noon(datetime):
+    """Of today: a day is missing two hours after its second night, so early in the morning one day fewer is."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime(TODAY.year, TODAY.month, TODAY.day, 12, tzinfo=UTC)
+
+
 def ago(back):
     return TODAY - timedelta(days=back)
 
@@ -44,7 +52,8 @@ def test_whole_days_are_well(place, vendor, sync, capsys):
     assert f"openpanel.events: 2 days, {ago(4)} to {ago(3)}, newest landing {TODAY}" in capsys.readouterr().out
 
 
-def test_gaps_moved_days_and_failures_are_told_with_what_to_do(place, vendor, sync, warehouse, capsys):
+def test_gaps_moved_days_and_failures_are_told_with_what_to_do(place, vendor, sync, warehouse, capsys, monkeypatch):
+    monkeypatch.setattr("connector.upkeep.status.datetime", Noon)
     for back in (9, 6, 4):
         vendor.add(f"e{back}", at=f"{ago(back)}T01:00:00Z")
         sync(ago(back))

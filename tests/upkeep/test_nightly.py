@@ -248,6 +248,16 @@ def test_a_night_that_is_called_again_reads_only_what_is_missing(vendors, settin
     assert again >= {"openpanel.events[2026-03-02]", "userpilot.flows[2026-03-03]", "userpilot.events[2026-03-02]"}
 
 
+def test_a_quiet_night_says_nothing_of_an_export_that_is_under_way(vendors, settings, clock, capsys):
+    """cron sends a mail for every line, and a night's first call always leaves an export behind."""
+    vendors.night(1)
+    vendors.pilot.polls_to_complete = 10**6
+    assert main(["nightly", "--quiet"]) == IN_PROGRESS
+    assert capsys.readouterr() == ("", "")
+    assert main(["nightly"]) == IN_PROGRESS
+    assert "1 export is not complete" in capsys.readouterr().out
+
+
 def test_a_refused_key_is_told_once_and_keeps_the_other_vendor_from_nothing(
     vendors, settings, clock, capsys, monkeypatch
 ):
@@ -277,7 +287,9 @@ def test_two_at_once_are_one(settings, tmp_path, clock, capsys, each_state):
     folder = tmp_path / ("spool" if each_state == "files" else "of another machine")
     with of_folder(folder, scope="spool").locked("nightly"):
         assert main(["nightly"]) == IN_PROGRESS
-    assert "is under way" in capsys.readouterr().err
+        assert "is under way" in capsys.readouterr().err
+        assert main(["nightly", "--quiet"]) == IN_PROGRESS
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_any_vendor_there_is_nothing_to_do(capsys):
