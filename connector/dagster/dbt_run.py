@@ -8,6 +8,7 @@ again, and watches dbt in a loop that keeps a core busy.
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -36,6 +37,7 @@ DAY = "day"
 # What stays the same from run to run while the project does: taken from the last one.
 _KEPT = ("dagster/column_schema", "dagster/column_lineage")
 _PROJECT = "dbt project"
+_TEXT = re.compile(r"character varying(\(\d+\))?")
 _PARSED = "partial_parse.msgpack"
 
 
@@ -139,10 +141,24 @@ def _events(invocation: DbtCliInvocation, *, with_columns: bool) -> list[Any]:
         events = list(stream)
         if with_columns:
             _name_databases(invocation)
-            events = list(type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata())
+            told = type(stream)(iter(events), dbt_cli_invocation=invocation).fetch_column_metadata()
+            events = [_spelt_as_duckdb(event) for event in told]
     finally:
         _let_go(invocation.adapter)
     return events
+
+
+def _spelt_as_duckdb(event: Any) -> Any:
+    """Dbt's adapters call every text ``character varying(256)``; the warehouse, and the landed tables here, VARCHAR."""
+    name = "dagster/column_schema"
+    known = getattr(event, "metadata", {}).get(name)
+    if not isinstance(known, dg.TableSchemaMetadataValue):
+        return event
+    columns = [
+        dg.TableColumn(one.name, _TEXT.sub("VARCHAR", one.type), one.description, one.constraints, one.tags)
+        for one in known.schema.columns
+    ]
+    return event.with_metadata({**event.metadata, name: dg.TableSchema(columns, known.schema.constraints)})
 
 
 def _name_databases(invocation: DbtCliInvocation) -> None:

@@ -17,8 +17,8 @@ OTHER = dg.AssetKey(["staging", "stg_userpilot__events"])
 
 
 @pytest.fixture(scope="module")
-def lineage(sample, tmp_path_factory):  # noqa: F811
-    """Of each model of a real run: column -> the columns that it is made of, with their assets."""
+def told(sample, tmp_path_factory):  # noqa: F811
+    """What a real run says of each model."""
     from connector.dagster.dbt import model_assets
 
     deployed.prepare()
@@ -30,10 +30,14 @@ def lineage(sample, tmp_path_factory):  # noqa: F811
     with dg.DagsterInstance.ephemeral() as instance:
         few = dg.AssetSelection.assets(MART, VIEW, OTHER)
         done = dg.materialize([by_day], instance=instance, partition_key=str(DAYS[0]), selection=few)
-    return {
-        event.materialization.asset_key: event.materialization.metadata["dagster/column_lineage"].value.deps_by_column
-        for event in done.get_asset_materialization_events()
-    }
+    events = done.get_asset_materialization_events()
+    return {event.materialization.asset_key: event.materialization.metadata for event in events}
+
+
+@pytest.fixture
+def lineage(told):
+    """Of each model: column -> the columns that it is made of, with their assets."""
+    return {key: metadata["dagster/column_lineage"].value.deps_by_column for key, metadata in told.items()}
 
 
 def test_a_column_of_a_mart_leads_through_staging_to_the_landed_column(lineage):
@@ -51,3 +55,17 @@ def test_every_column_of_a_view_leads_to_a_landed_one(lineage):
         assert [name for name, above in lineage[view].items() if not above] == []
         above = {dep.asset_key for deps in lineage[view].values() for dep in deps}
         assert above == {dg.AssetKey([vendor, "events"])}
+
+
+def test_types_are_spelt_as_those_of_the_landed_columns(told):
+    """A column's type is one word in the catalogue, wherever it stands."""
+
+    def types(schema):
+        return {one.name: one.type for one in schema.columns}
+
+    of_models = {key: types(data["dagster/column_schema"].value) for key, data in told.items()}
+    shown, view = types(ConnectorTranslator().metadata(EVENTS)["dagster/column_schema"]), of_models[VIEW]
+    assert view["path"] == shown["path"] == "VARCHAR"
+    assert view["occurred_at"] == shown["created_at"]
+    assert view["group_ids"] == shown["groups"]
+    assert not [one for of_model in of_models.values() for one in of_model.values() if "varying" in one]
