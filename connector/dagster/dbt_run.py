@@ -39,6 +39,8 @@ _KEPT = ("dagster/column_schema", "dagster/column_lineage")
 _PROJECT = "dbt project"
 _TEXT = re.compile(r"character varying(\(\d+\))?")
 _PARSED = "partial_parse.msgpack"
+# Raised when this module tells the same columns in another way.
+_TOLD = 2
 
 
 class Dbt(DbtCliResource):
@@ -201,7 +203,7 @@ def _fingerprint(manifest: Mapping[str, Any], variables: Mapping[str, str]) -> s
         for name, one in sorted(manifest[kind].items())
     ]
     macros = [[name, one["macro_sql"]] for name, one in sorted(manifest["macros"].items())]
-    text = json.dumps([nodes, macros, variables], sort_keys=True, default=str)
+    text = json.dumps([_TOLD, nodes, macros, variables], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -20,7 +20,8 @@ _LABELS = f"<text x='0 120 240 246 360 366' y='95' font-size='10' fill='{_TEXT}'
 def picture(hours: Hours) -> str:
     """Markdown with the picture inside it, and the same in a sentence."""
     drawn = quote(_drawn(hours), safe=" '/:=-,.")
-    return f"![events per hour](<data:image/svg+xml,{drawn}>)\n\n{sentence(hours)}"
+    # A line for each half: the UI does not wrap a table's cell.
+    return f"![events per hour](<data:image/svg+xml,{drawn}>)\n\n" + sentence(hours).replace("; ", "\n\n")
 
 
 def sentence(hours: Hours) -> str:

@@ -64,7 +64,9 @@ def _result(source: EventProperties, target: WarehouseResource, days: Sequence[d
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{counts}: see the table, and regenerate typed models if they should follow." if found else None,
+        description=f"{counts}: see the table, and regenerate typed models if they should follow."
+        if found
+        else f"{len(known)} properties on {len(days)} {'day' if len(days) == 1 else 'days'}, as before.",
         metadata={
             **kinds,
             "days looked at": len(days),
