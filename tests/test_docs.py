@@ -147,6 +147,13 @@ def test_every_component_in_yaml_is_one_that_loads():
         assert set(document["attributes"]) <= set(component.model_fields)
 
 
+def test_the_versions_of_python_that_a_project_has_to_write_are_those_of_the_package():
+    """uv looks for a solution for every version that a project allows."""
+    wanted = re.search(r'^requires-python = ".+?"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert wanted
+    assert f"`{wanted[0]}`" in (ROOT / "docs" / "projects.md").read_text()
+
+
 def test_bookkeeping_columns_stand_in_every_landed_table():
     for part in PAGES["tables.md"].split("\n## ")[1:]:
         if part.startswith(("`openpanel.", "`userpilot.")):
