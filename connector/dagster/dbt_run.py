@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +28,7 @@ from packaging.version import Version
 from pydantic import PrivateAttr
 
 from connector.catalogue.dbt_sources import PACKAGE
+from connector.nights import between
 from connector.system.files import private_folder
 from connector.warehouse.connection import Warehouse
 from connector.warehouse.sql import of_days, quoted
@@ -90,6 +91,7 @@ class ModelRun:
         Args:
             days: ``min_date`` and ``max_date`` of a run by day; empty otherwise.
         """
+        built = _between(days)
         if days and _reads_dates_as_variables(self.manifest):
             variables, days = {**variables, **days}, {}
         fingerprint = _fingerprint(self.manifest, variables)
@@ -102,7 +104,7 @@ class ModelRun:
             with self._prepared(target / name, variables, days):
                 invocation = client.cli(_arguments(variables), context=context, target_path=target / name)
                 events = _events(invocation, with_columns=not told)
-            counts = _rows(self.warehouse, invocation, context)
+            counts = _rows(self.warehouse, invocation, context, built)
             for event in events:
                 key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
                 if key is not None:
@@ -239,13 +241,15 @@ def _parsed_before(folder: Path, target: Path, what: Any) -> Iterator[None]:
             half.replace(kept)
 
 
+def _between(days: Mapping[str, str]) -> list[date]:
+    """The days of a run by day. Its partitions would also be those of models built whole beside it, which have none."""
+    return between(date.fromisoformat(days["min_date"]), date.fromisoformat(days["max_date"])) if days else []
+
+
 def _rows(
-    warehouse: Warehouse, invocation: DbtCliInvocation, context: dg.AssetExecutionContext
+    warehouse: Warehouse, invocation: DbtCliInvocation, context: dg.AssetExecutionContext, days: Sequence[date]
 ) -> dict[dg.AssetKey, tuple[int, dict[date, int]]]:
-    """Rows of each selected model: of each day of this run where rows have a day, else of all."""
-    days = [date.fromisoformat(key) for key in context.partition_keys] if context.has_partition_key_range else []
-    if not days and context.has_partition_key:
-        days = [date.fromisoformat(context.partition_key)]
+    """Rows of each selected model: of each of these days where rows have a day, else of all."""
     found: dict[dg.AssetKey, tuple[int, dict[date, int]]] = {}
     with warehouse.read() as connection:
         for node in invocation.manifest["nodes"].values():

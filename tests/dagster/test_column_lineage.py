@@ -13,23 +13,26 @@ from tests.sql.conftest import DAYS, FIRST, sample  # noqa: F401  the fixture
 from tests.sql.project import PROJECT
 
 MART, VIEW = dg.AssetKey(["marts", "daily_active"]), dg.AssetKey(["staging", "stg_openpanel__events"])
-OTHER = dg.AssetKey(["staging", "stg_userpilot__events"])
+OTHER, LIST = dg.AssetKey(["staging", "stg_userpilot__events"]), dg.AssetKey(["staging", "stg_userpilot__flows"])
 
 
 @pytest.fixture(scope="module")
 def told(sample, tmp_path_factory):  # noqa: F811
     """What a real run says of each model."""
-    from connector.dagster.dbt import model_assets
+    from connector.dagster.dbt import model_assets, model_job
 
     deployed.prepare()
     path = Path(shutil.copy(sample.path, tmp_path_factory.mktemp("lineage") / "warehouse.duckdb"))
-    by_day, _ = model_assets(
+    assets = model_assets(
         project_dir=PROJECT, manifest=deployed.MANIFEST, start_date=FIRST, dbt_executable=deployed.DBT,
         warehouse=WarehouseResource(database=str(path)), retry_policy=None, keep_artifacts=False,
     )  # fmt: skip
+    job = dg.Definitions(assets=assets, jobs=[model_job(assets)]).resolve_job_def("models")
     with dg.DagsterInstance.ephemeral() as instance:
-        few = dg.AssetSelection.assets(MART, VIEW, OTHER)
-        done = dg.materialize([by_day], instance=instance, partition_key=str(DAYS[0]), selection=few)
+        done = job.execute_in_process(
+            instance=instance, partition_key=str(DAYS[0]), asset_selection=[MART, VIEW, OTHER, LIST]
+        )
+    assert done.success
     events = done.get_asset_materialization_events()
     return {event.materialization.asset_key: event.materialization.metadata for event in events}
 
@@ -69,3 +72,10 @@ def test_types_are_spelt_as_those_of_the_landed_columns(told):
     assert view["occurred_at"] == shown["created_at"]
     assert view["group_ids"] == shown["groups"]
     assert not [one for of_model in of_models.values() for one in of_model.values() if "varying" in one]
+
+
+def test_a_run_of_the_job_counts_a_day_where_there_are_days_and_else_all(told):
+    """Models by day and models built whole are one run of the job; a model without days has no partition to count."""
+    assert told[MART]["dagster/partition_row_count"].value == 1
+    assert "dagster/row_count" in told[LIST]
+    assert "dagster/partition_row_count" not in told[LIST]
