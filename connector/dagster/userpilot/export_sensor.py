@@ -83,6 +83,10 @@ class _Cursor(msgspec.Struct):
     v: int = 1
 
 
+_LANDS = "Lands the days of a completed export."
+_ASKS = "Asks again for an export that failed or found the slot taken."
+
+
 def userpilot_export_sensor(
     assets: list[dg.AssetsDefinition],
     events: Stream,
@@ -116,10 +120,7 @@ def userpilot_export_sensor(
 
     @dg.sensor(
         name=name,
-        jobs=[
-            asset_job(setup.landing_job, [landing], "Lands the days of a completed export."),
-            asset_job(setup.asking_job, [asking], "Asks again for an export that failed or found the slot taken."),
-        ],
+        jobs=[asset_job(setup.landing_job, [landing], _LANDS), asset_job(setup.asking_job, [asking], _ASKS)],
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Waits on exports: says how far they are, requests the landing of a completed one, asks again for "
