@@ -31,9 +31,9 @@ def new_lake(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, request: 
     return f"ducklake:postgres:{keywords(server)}"
 
 
-def keywords(server: Postgres) -> str:
-    """The server as libpq's keywords, without a password."""
-    return f"host=127.0.0.1 port={server.port} dbname=postgres user={USER}"
+def keywords(server: Postgres, host: str | Path = "127.0.0.1") -> str:
+    """The server as libpq's keywords, without a password; a folder as its host is that of its socket."""
+    return f"host={host} port={server.port} dbname=postgres user={USER}"
 
 
 def environment(schema: str, files: Path) -> dict[str, str]:
@@ -41,13 +41,27 @@ def environment(schema: str, files: Path) -> dict[str, str]:
     return {"PGPASSWORD": PASSWORD, "DUCKLAKE_DATA_PATH": str(files), "DUCKLAKE_METADATA_SCHEMA": schema}
 
 
-def lakes_for_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Every warehouse that is named as a file is a lake of the kind that WAREHOUSE_KIND says."""
+def schema_for(file: str) -> str:
+    """Where the catalogue of the lake is that stands for a file."""
+    return f"lake_{uuid.uuid5(uuid.NAMESPACE_URL, file).hex}"
+
+
+def lake_for(file: str, server: str) -> object:
+    """The lake that stands for a file; ``server`` is a PostgreSQL's keywords, if WAREHOUSE_KIND needs one."""
     from connector.settings import Environment
-    from connector.warehouse import connection
-    from connector.warehouse.file import File
     from connector.warehouse.lake_postgres import PostgresLake
     from connector.warehouse.lake_sqlite import SqliteLake
+
+    if KIND == "sqlite":
+        return SqliteLake(file, Environment({}))
+    settings = environment(schema_for(file), Path(f"{file}.files"))
+    return PostgresLake(f"{server} password='{PASSWORD}'", Environment(settings))
+
+
+def lakes_for_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Every warehouse that is named as a file is a lake of the kind that WAREHOUSE_KIND says."""
+    from connector.warehouse import connection
+    from connector.warehouse.file import File
 
     meant = connection.kind_of
 
@@ -55,13 +69,7 @@ def lakes_for_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequ
         kind = meant(url)
         if not isinstance(kind, File):
             return kind
-        if KIND == "sqlite":
-            return SqliteLake(kind.url, Environment({}))
-        schema = f"lake_{uuid.uuid5(uuid.NAMESPACE_URL, kind.url).hex}"
-        settings = environment(schema, Path(f"{kind.url}.files"))
-        return PostgresLake(
-            f"{keywords(request.getfixturevalue('postgres'))} password='{PASSWORD}'", Environment(settings)
-        )
+        return lake_for(kind.url, keywords(request.getfixturevalue("postgres")) if KIND == "postgres" else "")
 
     monkeypatch.setattr(connection, "kind_of", kind_of)
 

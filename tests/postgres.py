@@ -60,6 +60,8 @@ class Postgres:
         password.write_text(PASSWORD)
         password.chmod(0o644)
         self._data, self._process = self._folder / "data", None
+        # Systems cut the names of sockets at about a hundred bytes.
+        self.socket = self._folder if len(str(self._folder)) < 80 else None
         command = [
             programs / "initdb", "--pgdata", self._data, "--username", USER, "--pwfile", password, "--no-sync",
             "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8",
@@ -69,7 +71,8 @@ class Postgres:
 
     def start(self) -> None:
         options = {
-            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off",
+            "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off",
+            "unix_socket_directories": self.socket or "",
             "max_connections": 200, "shared_buffers": "32MB",
         }  # fmt: skip
         command = [self._programs / "postgres", "-D", self._data]
@@ -85,6 +88,12 @@ class Postgres:
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError((self._folder / "log").read_text())
             time.sleep(0.1)
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server come from."""
+        assert self._process is not None
+        return int(self._process.pid)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -6,7 +6,8 @@ A writer that does not take our lock may change a table while we do. DuckDB then
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import duckdb
@@ -23,6 +24,9 @@ LONGEST_CONFLICT_PAUSE = 4.0
 _ADVICE = re.compile(
     r"\n+LINE \d+:|\n\s*Original Line:|\n\s*Possible |\nTry setting|\n\s*file = |\n\n| Try auto-detecting"
 )
+
+
+_FULL = ("No space left", "File too large", "Disk quota", "Could not write file", "disk is full", "disk I/O error")
 
 
 class UnreadError(ContractError):
@@ -48,11 +52,11 @@ def retry_conflicts(attempt: Callable[[], T]) -> T:
 
 
 def is_full(fault: duckdb.Error) -> bool:
-    """Whether the disk or the memory is full. For a failed commit DuckDB reports this as a transaction error."""
-    text = str(fault)
-    return isinstance(fault, duckdb.OutOfMemoryException) or any(
-        words in text for words in ("No space left", "File too large", "Disk quota", "Could not write file")
-    )
+    """Whether the disk or the memory is full. For a failed commit DuckDB reports this as a transaction error.
+
+    A SQLite catalogue says "disk I/O error" if its log cannot grow, in an error of no class of its own.
+    """
+    return isinstance(fault, duckdb.OutOfMemoryException) or any(words in str(fault) for words in _FULL)
 
 
 def is_conflict(fault: duckdb.Error) -> bool:
@@ -84,6 +88,17 @@ def translated(fault: duckdb.Error, where: str) -> ConnectorError:
     return RejectedError(
         f"the warehouse refused the landing: {message}", where=where, next_step="report it with this message."
     )
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Errors about the warehouse as a whole say for what it was opened."""
+    try:
+        yield
+    except ConnectorError as error:
+        if error.where != "warehouse":
+            raise
+        raise type(error)(error.what, where=where, next_step=error.next_step) from None
 
 
 def plainly(fault: duckdb.Error) -> str:

@@ -22,7 +22,7 @@ from connector.redaction import excerpt
 from connector.settings import Environment
 from connector.system.files import machine_folder
 from connector.warehouse import extensions
-from connector.warehouse.faults import is_conflict, is_full, plainly, translated
+from connector.warehouse.faults import is_conflict, is_full, named, plainly, translated
 from connector.warehouse.kind import KEEP, WRITE_SETTINGS, At, Connection, Done, Kind, Remark, Writing, moment
 from connector.warehouse.lake_files import DataPath
 from connector.warehouse.lake_format import FORMAT, Stored, usable
@@ -108,11 +108,13 @@ class Lake(Kind):
 
     @contextlib.contextmanager
     def write(self, *, lock_wait: float, where: str) -> Iterator[Writing]:
-        self._open()  # before the lock: no other writer should wait for extensions to be loaded
+        with named(where):
+            self._open()  # before the lock: no other writer should wait for extensions to be loaded
         with private_files(), self.lock(lock_wait=lock_wait, where=where) as must_hold:
-            opened = self._open(create=True)
-            assert opened is not None
-            cursor = self._cursor(opened.root)
+            with named(where):
+                opened = self._open(create=True)
+                assert opened is not None
+                cursor = self._cursor(opened.root)
             before = {}
             try:
                 self._set_options(opened, cursor)
@@ -132,11 +134,12 @@ class Lake(Kind):
     @contextlib.contextmanager
     def read(self, *, lock_wait: float, where: str, at: At | None = None) -> Iterator[Connection]:
         with contextlib.ExitStack() as stack:
-            if at is None:
-                opened = self._open()
-                cursor = self._cursor(opened.root) if opened else None
-            else:
-                cursor = stack.enter_context(self._older(at, where))
+            with named(where):
+                if at is None:
+                    opened = self._open()
+                    cursor = self._cursor(opened.root) if opened else None
+                else:
+                    cursor = stack.enter_context(self._older(at, where))
             if cursor is None:
                 raise RejectedError(
                     f"{self.url} does not exist yet",

@@ -3,62 +3,32 @@
 ``make test-lakes`` installs the stand-in (moto) into ``.moto``, apart from the package's own dependencies.
 """
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from datetime import timedelta
 
 import pytest
 
 from connector import SettingsError, TransientError, Warehouse
-from tests.conftest import ROOT
 from tests.kinds import LAKES, close_lakes, new_lake, only
+from tests.scale.store import MOTO, Store
 from tests.scale.writers import FIRST, landed
 
 pytestmark = only("file")
-MOTO = ROOT / ".moto"
 SECRET = "secret-of-nobody"
 
 
 @pytest.fixture(scope="module")
 def store():
-    """The address of a store with one empty bucket."""
+    """A store with one empty bucket."""
     if not MOTO.exists():
         pytest.skip("no stand-in for S3 is installed here (make test-lakes installs one)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(MOTO)}, **quiet)
-    try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")):
-                    break
-            except urllib.error.URLError:
-                assert time.monotonic() < until
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
+    with Store() as one:
+        yield one
 
 
 @pytest.fixture(params=LAKES)
 def lake(request, store, tmp_path, monkeypatch):
     url = new_lake(request.param, tmp_path, monkeypatch, request)
-    settings = {
-        "DUCKLAKE_DATA_PATH": f"s3://bucket/{tmp_path.name}", "AWS_ENDPOINT_URL": store, "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": SECRET,
-    }  # fmt: skip
-    for name, value in settings.items():
+    for name, value in store.variables(tmp_path.name, SECRET).items():
         monkeypatch.setenv(name, value)
     yield Warehouse(url)
     close_lakes()
@@ -91,6 +61,6 @@ def test_a_store_that_went_away_is_transient_and_the_old_rows_stay(lake, tmp_pat
     with pytest.raises(TransientError, match="files cannot be read or written"):
         landed(Warehouse(lake.url), tmp_path / "spool", FIRST, 300)
     close_lakes()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", store)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
     with Warehouse(lake.url).read() as connection:
         assert connection.execute("select count(*) from openpanel.events").fetchone() == (300,)

@@ -10,24 +10,42 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
-from connector import Warehouse
-from tests.scale.writers import FIRST, landed
+from connector import EVENTS, RejectedError, TransientError, Warehouse, land
+from connector.spool import spooling
+from tests.kinds import close_lakes
+from tests.scale.writers import FIRST, landed, replayed, spooled
+from tests.soak.lakes import full
+from tests.soak.privilege import as_mortal
+from tests.test_real_events import FOLDER, events
 
 PER_DAY = "select _day, count(*), count(distinct _load_id) from openpanel.events group by 1 order by 1"
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test():
+    yield
+    while STARTED:
+        with STARTED.pop() as one:  # waits for it, and closes what it wrote to
+            one.kill()
+
+
 def process(*arguments, **environment):
-    return subprocess.Popen(
+    one = subprocess.Popen(
         [sys.executable, "-m", "tests.scale.writers", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
     )
+    STARTED.append(one)
+    return one
 
 
 def said(running, timeout=120):
@@ -82,11 +100,12 @@ def test_a_lake_is_made_once_by_processes_that_come_together(lake, ask, tmp_path
     assert [row[2] for row in ask(PER_DAY)] == [1]
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("days, rounds", [(4, 2), pytest.param(28, 3, marks=pytest.mark.slow)])
 def test_replacing_days_all_the_time_is_never_seen_torn(lake, ask, tmp_path, days, rounds):
     for number in range(days):
         landed(lake, tmp_path / "spool", FIRST + timedelta(days=number), 20)
-    readers = [process("read", tmp_path, 600) for _ in range(2)]
+    readers = [process("read", tmp_path, 1700) for _ in range(2)]
     writers = [process("storm", tmp_path, first, days, rounds) for first in range(2 if days < 10 else 4)]
     try:
         for turn in range(2):  # maintenance under load, as its schedule does it
@@ -95,7 +114,7 @@ def test_replacing_days_all_the_time_is_never_seen_torn(lake, ask, tmp_path, day
                 "select count(*) from (select * from openpanel.events where id is not null)"
             ), turn
         for one in writers:
-            assert said(one, timeout=600) == ['"done"']
+            assert said(one, timeout=1500) == ['"done"']
     finally:
         (tmp_path / "stop").touch()
     for one in readers:
@@ -104,6 +123,52 @@ def test_replacing_days_all_the_time_is_never_seen_torn(lake, ask, tmp_path, day
         assert reads > 3
     assert len(ask(PER_DAY)) == days
     assert all(loads == 1 and 20 <= rows < 25 for _, rows, loads in ask(PER_DAY))
+
+
+CLICKS = "usagov_clicks_2013.ndjson.gz"
+
+
+def real_days(folder, days):
+    """The first days of the clicks as OpenPanel would have sent them, a file each; their ids by day."""
+    if not (FOLDER / CLICKS).exists():
+        pytest.skip(f"{CLICKS} is not in {FOLDER.name}/: set REAL_EVENTS to the folder that holds it")
+    rows = {}
+    for row in events(CLICKS):
+        day = row["created_at"][:10]
+        if day not in rows and len(rows) == days:  # the file is in the order of time
+            break
+        names = {"created_at": "createdAt", "device_id": "deviceId", "profile_id": "profileId"}
+        names["session_id"] = "sessionId"
+        rows.setdefault(day, []).append({names.get(name, name): value for name, value in row.items()})
+    (folder / "source").mkdir()
+    for day, of_day in rows.items():
+        (folder / "source" / f"{day}.json").write_text(json.dumps(of_day))
+    (folder / "counts.json").write_text(json.dumps({day: len(of_day) for day, of_day in rows.items()}))
+    return {date.fromisoformat(day): {row["id"] for row in of_day} for day, of_day in rows.items()}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("days, rounds", [(3, 1), pytest.param(28, 3, marks=pytest.mark.slow)])
+def test_real_days_replaced_all_the_time_are_never_seen_torn_and_equal_their_source(lake, ask, tmp_path, days, rounds):
+    truth = real_days(tmp_path, days)
+    replayed(lake, tmp_path, min(truth))
+    readers = [process("read", tmp_path, 1700) for _ in range(2)]
+    writers = [process("replay", tmp_path, first, rounds) for first in range(2 if days < 10 else 4)]
+    try:
+        for one in writers:
+            lake.maintain()
+            assert said(one, timeout=1500) == ['"done"']
+    finally:
+        (tmp_path / "stop").touch()
+    for one in readers:
+        reads, torn = json.loads(said(one)[-1])
+        assert torn == []
+        assert reads > 3
+    landed_ids = {day: set(ids) for day, ids in ask("select _day, list(id) from openpanel.events group by 1")}
+    assert landed_ids == truth
+    assert ask("select count(*) from openpanel.events") == [(sum(map(len, truth.values())),)]
+    assert {row[2] for row in ask(PER_DAY)} == {1}
+    assert ask("select count(*) from connector.landings where status <> 'landed'") == [(0,)]
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
@@ -154,6 +219,29 @@ def test_days_of_events_are_stored_apart_in_files_that_only_their_user_can_read(
     with lake.read() as connection:
         options = dict(connection.execute("select option_name, value from ducklake_options('warehouse')").fetchall())
     assert (options["parquet_row_group_size"], options["parquet_compression"]) == ("20000", "zstd")
+
+
+def test_a_full_disk_is_told_as_one_and_the_old_rows_stay(lake, ask, tmp_path):
+    before = landed(lake, tmp_path / "spool", FIRST, 30)
+    with full(), pytest.raises(TransientError, match="free space on the warehouse's disk"):
+        landed(lake, tmp_path / "spool", FIRST, 40)
+    assert ask("select count(*), any_value(_load_id) from openpanel.events") == [(30, before.load_id)]
+    assert landed(lake, tmp_path / "spool", FIRST, 40).replaced == 30
+
+
+@pytest.mark.parametrize("lake_kind", ["sqlite"], indirect=True)
+def test_a_catalogue_that_cannot_be_written_is_told_with_the_day(lake, tmp_path):
+    landed(lake, tmp_path / "spool", FIRST, 3)
+    close_lakes()
+    file = tmp_path / "catalogue.sqlite"
+    file.chmod(0o444)
+    tmp_path.chmod(0o555)
+    with as_mortal():
+        with spooling(tmp_path / "spool", EVENTS, FIRST) as place, pytest.raises(RejectedError) as caught:
+            land(lake, EVENTS, spooled(place, FIRST, 3))
+        tmp_path.chmod(0o755)
+    assert caught.value.where == EVENTS.partition(FIRST)
+    assert str(file) in caught.value.what
 
 
 def test_limits_of_a_landing_are_put_back(lake, ask, tmp_path):

@@ -23,7 +23,16 @@ def spooled(folder: Path, day: date, rows: int):
         {"id": f"{day}-{number}", "name": "x", "createdAt": f"{day}T{number % 24:02}:00:00Z", "profileId": f"p{number}"}
         for number in range(rows)
     ]
-    pages = [Page(number=1, of=1, rows=rows, announced=rows, body=json.dumps(made).encode())] if rows else []
+    return spooled_rows(folder, day, made)
+
+
+def spooled_rows(folder: Path, day: date, rows: list[dict[str, object]]):
+    """A spool of one day with these rows, in pages as OpenPanel's."""
+    parts = [rows[at : at + 1000] for at in range(0, len(rows), 1000)]
+    pages = [
+        Page(number=number, of=len(parts), rows=len(part), announced=len(rows), body=json.dumps(part).encode())
+        for number, part in enumerate(parts, start=1)
+    ]
     return spool_pages(folder, EVENTS, day, pages)
 
 
@@ -31,6 +40,13 @@ def landed(warehouse: Warehouse, folder: Path, day: date, rows: int):
     """Land one made day, whatever it had before."""
     with spooling(folder, EVENTS, day) as place:
         return land(warehouse, EVENTS, spooled(place, day, rows), allow_drop=True)
+
+
+def replayed(warehouse: Warehouse, folder: Path, day: date):
+    """Land one day from the folder's own ``source``, where each day is a file of rows."""
+    rows = json.loads((folder / "source" / f"{day}.json").read_text())
+    with spooling(folder / "spool", EVENTS, day) as place:
+        return land(warehouse, EVENTS, spooled_rows(place, day, rows))
 
 
 def say(value: object) -> None:
@@ -64,12 +80,20 @@ def main(verb: str, folder: Path, *more: str) -> None:
                 day = FIRST + timedelta(days=(first * 7 + number) % days)
                 landed(warehouse, folder / "spool", day, 20 + (first + turn + number) % 5)
         say("done")
+    elif verb == "replay":
+        first, rounds = map(int, more)
+        days = sorted(date.fromisoformat(file.stem) for file in (folder / "source").iterdir())
+        for _ in range(rounds):
+            for number in range(len(days)):
+                replayed(warehouse, folder, days[(first * 7 + number) % len(days)])
+        say("done")
     elif verb == "kill":
         hold_commits(folder)
         landed(warehouse, folder / "spool", FIRST, 50)
     elif verb == "read":
         (seconds,) = map(float, more)
         until, reads, torn = time.monotonic() + seconds, 0, []
+        counts = json.loads((folder / "counts.json").read_text()) if (folder / "counts.json").exists() else {}
         while time.monotonic() < until and not (folder / "stop").exists():
             with warehouse.read() as connection:
                 rows = connection.execute(
@@ -77,7 +101,8 @@ def main(verb: str, folder: Path, *more: str) -> None:
                 ).fetchall()
                 again = connection.execute("select count(*) from openpanel.events").fetchone()
             reads += 1
-            torn += [str(row) for row in rows if row[2] != 1] + [str(again)] * (again[0] != sum(row[1] for row in rows))
+            torn += [str(row) for row in rows if row[2] != 1 or row[1] != counts.get(str(row[0]), row[1])]
+            torn += [str(again)] * (again[0] != sum(row[1] for row in rows))
         say([reads, torn])
     else:
         raise SystemExit(f"no such verb: {verb}")

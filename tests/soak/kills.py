@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -23,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 import connector
+from tests.soak import lakes
 from tests.soak.stages import (
     TARGETS,
     Clock,
@@ -64,6 +66,7 @@ def serve_orders() -> None:
     # Ignored or blocked signals are inherited, and whatever started this process may ignore the one to die of.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    lakes.install()
     for line in sys.stdin:
         children = [_child(order) for order in json.loads(line)]
         ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
@@ -161,7 +164,8 @@ def killed_at(stage: Stage, by: Killer, at: int, how: int, figures: dict[str, An
     """Whether the run died, and what is wrong with what it left, or with the next run."""
     folder, broken = stage.attempt(stage.fresh(uuid.uuid4().hex)).folder, list[str]()
     where = f"{stage.target.name}, {signal.Signals(how).name} at call {at}"
-    (end,) = by.run(stage, folder, at=at, how=how)
+    with watched(stage, folder, figures, broken):
+        (end,) = by.run(stage, folder, at=at, how=how)
     if end not in (0, -how):
         broken.append(f"{where}: ended as {end}: {_said(folder)}")
     rows = rows_of_any(folder / "w.duckdb", stage)
@@ -179,14 +183,16 @@ def killed_at(stage: Stage, by: Killer, at: int, how: int, figures: dict[str, An
     left = [path.name for path in (folder / "spool").rglob("part-*")]
     if left:
         broken.append(f"{where}: the next run left {left}")
+    lakes.remove(folder / "w.duckdb")
     shutil.rmtree(folder)
     return end == -how, broken
 
 
-def landed_at_once(stage: Stage, by: Killer, number: int) -> list[str]:
+def landed_at_once(stage: Stage, by: Killer, number: int, figures: dict[str, Any] | None = None) -> list[str]:
     """Several runs of one partition: each lands or says that it waited too long; what stands is one landing, whole."""
-    folder, broken = stage.attempt(stage.fresh(uuid.uuid4().hex)).folder, []
-    ends = by.run(stage, folder, at_once=number)
+    folder, broken = stage.attempt(stage.fresh(uuid.uuid4().hex)).folder, list[str]()
+    with watched(stage, folder, {} if figures is None else figures, broken):
+        ends = by.run(stage, folder, at_once=number)
     told = [path.read_text().partition(":")[0] for path in folder.glob("error-*")]
     # The last run finds that the files of the export they shared have been landed.
     if set(ends) - {0, 1} or 0 not in ends or set(told) - {"BusyError", "LostError"}:
@@ -194,16 +200,48 @@ def landed_at_once(stage: Stage, by: Killer, number: int) -> list[str]:
     rows = rows_of_any(folder / "w.duckdb", stage)
     if rows != stage.truth and not stage.target.appends:
         broken.append(f"{stage.target.name}, {number} runs at once: {len(rows)} rows, not the new ones")
+    lakes.remove(folder / "w.duckdb")
     shutil.rmtree(folder)
     return broken
+
+
+@contextmanager
+def watched(stage: Stage, folder: Path, figures: dict[str, Any], broken: list[str]) -> Iterator[None]:
+    """A reader of a lake sees the old rows or the new ones, whole, while runs land and die. A file's readers wait."""
+    if not lakes.IS_LAKE:
+        yield
+        return
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                rows = rows_of(folder / "w.duckdb", stage.target.table)
+            except Exception as fault:  # noqa: BLE001 - a reader's error is what is looked for
+                figures["torn"] = figures.get("torn", 0) + 1
+                broken.append(f"{stage.target.name}: a reader beside it met {type(fault).__name__}: {fault}"[:400])
+                return
+            figures["reads"] = figures.get("reads", 0) + 1
+            if rows not in (stage.before, stage.truth) and not stage.target.appends:
+                figures["torn"] = figures.get("torn", 0) + 1
+                broken.append(f"{stage.target.name}: a reader beside it saw {len(rows)} rows, neither old nor new")
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        reader.join()
 
 
 def rows_of_any(file: Path, stage: Stage) -> list[tuple[Any, ...]]:
     """The rows, after what a killed run left in the log was read in."""
     import duckdb
 
-    with duckdb.connect(file):
-        pass
+    if not lakes.IS_LAKE:
+        with duckdb.connect(file):
+            pass
     return rows_of(file, stage.target.table)
 
 
@@ -211,13 +249,13 @@ def _said(folder: Path) -> str:
     return "; ".join(path.read_text()[:300] for path in folder.glob("error-*"))
 
 
-def run(seconds: float, seed: int) -> dict[str, Any]:
+def run(seconds: float, seed: int, names: Sequence[str]) -> dict[str, Any]:
     """Kill and race until the time is over; figures, and what was violated."""
     chance, until = random.Random(seed), time.monotonic() + seconds
     figures: dict[str, Any] = {"kills": 0, "landings": 0, "races": 0, "violations": []}
-    figures |= {"requests": 0, "lost": 0, "doubled": 0}
+    figures |= {"requests": 0, "lost": 0, "doubled": 0, "reads": 0, "torn": 0}
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
-    targets = list(KILLED)
+    targets = [one for one in KILLED if one.name in names]
     with killer() as by:
         for number, target in enumerate(targets):
             share = (until - time.monotonic()) / (len(targets) - number)
@@ -243,7 +281,7 @@ def _one_target(
             if turn % 10 == 5 and not target.appends:
                 figures["races"] += 1
                 figures["landings"] += 3
-                figures["violations"] += landed_at_once(stage, by, 3)
+                figures["violations"] += landed_at_once(stage, by, 3, figures)
             figures["requests"] += stage.asked()
         figures.setdefault("places", {})[target.name] = calls
 

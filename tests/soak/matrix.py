@@ -7,7 +7,6 @@ table holds exactly what it held before. The number of requests is bounded. Anyt
 import json
 import os
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import duckdb
 from connector.errors import ConnectorError, SettingsError
 from connector.sandbox import READ, USERPILOT_KEY
 from tests.http.hosts import host, whole
+from tests.soak import lakes
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.faults import Outcome as Outcome_
 from tests.soak.files import KINDS, spoiled
@@ -70,6 +70,8 @@ def cells(targets: tuple[Target, ...] = TARGETS) -> Iterator[Cell]:
 
 
 def _applies(fault: Fault, target: Target) -> bool:
+    if fault.kind in lakes.UNKNOWN:
+        return False
     if fault.place == "machine":
         # The phases of an export share one machine.
         # The live count is of the vendor's last five minutes: by another clock it is another number.
@@ -109,6 +111,7 @@ def judged(stage: Stage, cell: Cell) -> Outcome:
         broken.append(f"promised was {promised}, and it is {how}: {error or ''}"[:500])
     if error is not None:
         broken += _afterwards(stage, attempt, cell)
+    lakes.remove(attempt.file)
     # Against the content that should stand: the new rows, or the old ones if it failed.
     due, found = Counter(map(repr, stage.truth if error is None else stage.before)), Counter(map(repr, rows))
     return Outcome(
@@ -137,8 +140,11 @@ def _afterwards(stage: Stage, attempt: Try, cell: Cell) -> Iterator[str]:
 
 
 def _rows(attempt: Try, stage: Stage) -> list[tuple[object, ...]]:
-    with duckdb.connect(attempt.file):  # what a killed or full process left in the log is read in, as the next run does
-        pass
+    if not lakes.IS_LAKE:
+        with duckdb.connect(
+            attempt.file
+        ):  # what a killed or full process left in the log is read in, as the next run does
+            pass
     return rows_of(attempt.file, stage.target.table)
 
 
@@ -221,12 +227,8 @@ _ASTRAY = {
 @contextmanager
 def _full(attempt: Try, cell: Cell, *, limit: int) -> Iterator[None]:
     """No file may grow beyond ``limit`` bytes: what a full disk looks like to a writer, without needing one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
+    with lakes.files_at_most(limit):
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _full_spool(attempt: Try, cell: Cell) -> object:
@@ -236,6 +238,10 @@ def _full_spool(attempt: Try, cell: Cell) -> object:
 @contextmanager
 def _full_warehouse(attempt: Try, cell: Cell) -> Iterator[None]:
     """The warehouse's log cannot be written: it is a link to the one device that is always full."""
+    if lakes.IS_LAKE:
+        with lakes.full():
+            yield
+        return
     log = attempt.file.with_name("w.duckdb.wal")
     log.symlink_to("/dev/full")
     try:
@@ -247,21 +253,25 @@ def _full_warehouse(attempt: Try, cell: Cell) -> Iterator[None]:
 @contextmanager
 def _read_only(attempt: Try, cell: Cell) -> Iterator[None]:
     attempt.spool.mkdir(exist_ok=True)
-    attempt.file.chmod(0o444)
     (attempt.folder / "b").mkdir(exist_ok=True)
-    attempt.folder.chmod(0o555)
+    files = [attempt.file] if attempt.file.exists() else []  # a lake in PostgreSQL has none
+    folders = [attempt.folder, *lakes.folders(attempt.file)]
+    for path, mode in [*dict.fromkeys(files, 0o444).items(), *dict.fromkeys(folders, 0o555).items()]:
+        path.chmod(mode)
     with as_mortal():
         try:
             yield
         finally:
-            attempt.folder.chmod(0o755)
-            attempt.file.chmod(0o644)
+            for path, mode in [*dict.fromkeys(folders, 0o755).items(), *dict.fromkeys(files, 0o644).items()]:
+                path.chmod(mode)
 
 
 _HOLDER = """
 import fcntl, sys
 file = open(sys.argv[1], "r+b")
 fcntl.lockf(file, fcntl.LOCK_EX)
+"""
+_UNTIL = """
 print("held", flush=True)
 sys.stdin.read(1) if sys.argv[2] == "long" else __import__("time").sleep(0.3)
 """
@@ -270,7 +280,10 @@ sys.stdin.read(1) if sys.argv[2] == "long" else __import__("time").sleep(0.3)
 @contextmanager
 def _locked(attempt: Try, cell: Cell) -> Iterator[None]:
     attempt.lock_wait = 20.0 if cell.once else 0.1
-    command = [sys.executable, "-S", "-c", _HOLDER, str(attempt.file), "short" if cell.once else "long"]
+    command = [sys.executable, "-S", "-c", _HOLDER + _UNTIL, str(attempt.file)]
+    if lakes.IS_LAKE:
+        command = lakes.holder(attempt.file, _UNTIL)
+    command.append("short" if cell.once else "long")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         try:
@@ -289,6 +302,8 @@ def _patched(attempt: Try, cell: Cell, *, at: int, with_: bytes) -> Iterator[Non
 
 def _newer(attempt: Try, cell: Cell) -> object:
     """The first block with another version, and the checksum that belongs to it."""
+    if lakes.IS_LAKE:
+        return lakes.newer(attempt.file)
     block = bytearray(attempt.file.read_bytes()[8:4096])
     block[4:12] = struct.pack("<Q", 9_999)
     checksum = 5381

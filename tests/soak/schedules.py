@@ -19,6 +19,7 @@ from connector.errors import ConnectorError
 from connector.http.budget import SharedBudget
 from connector.sandbox import READ, serve
 from connector.sandbox import OpenPanel as Vendor
+from tests.soak import lakes
 from tests.soak.kills import Killer, killer
 
 FIRST = date(2026, 3, 2)
@@ -180,6 +181,7 @@ class World:
 
     def close(self) -> None:
         self.client.close()
+        lakes.remove(self.folder / "w.duckdb")
 
 
 def played(moves: Iterable[Move], vendor: Vendor, url: str, by: Killer) -> World:
@@ -200,8 +202,8 @@ def drawn(chance: random.Random, length: int) -> list[Move]:
     return [(chance.choice(MOVES), chance.randrange(len(DAYS)), chance.randrange(1000)) for _ in range(length)]
 
 
-def run(seconds: float, seed: int) -> dict[str, Any]:
-    """Schedules until the time is over; figures, and what was violated."""
+def run(seconds: float, seed: int, _names: Sequence[str] = ()) -> dict[str, Any]:
+    """Schedules until the time is over; figures, and what was violated. All are about OpenPanel's events."""
     until, number = time.monotonic() + seconds, 0
     figures: dict[str, Any] = {"schedules": 0, "deaths": 0, "landings": 0, "requests": 0, "violations": []}
     vendor = Vendor(rate_limit=None)

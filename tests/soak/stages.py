@@ -5,7 +5,6 @@ was landed before the vendor's content changed.
 """
 
 import dataclasses
-import shutil
 import ssl
 import threading
 import time
@@ -17,7 +16,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
 
 from connector import EVENTS, Exports, OpenPanel, Userpilot, Warehouse, sync_day
@@ -32,6 +30,7 @@ from connector.sandbox import Userpilot as UserpilotVendor
 from connector.stream import Stream
 from connector.userpilot.exports.request import Request
 from connector.userpilot.lookups import sync_lookup
+from tests.soak import lakes
 
 DAY = date(2026, 3, 4)
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 6)
@@ -182,8 +181,7 @@ class Try:
 
 def rows_of(file: Path, table: str) -> list[tuple[Any, ...]]:
     """Every row without what differs between two landings of the same."""
-    with duckdb.connect(file, read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+    with lakes.reading(file) as connection:
         schema, name = table.split(".")
         columns = connection.execute(
             "select column_name from duckdb_columns() where schema_name = $1 and table_name = $2 order by column_index",
@@ -210,7 +208,7 @@ class Stage:
         first = self.attempt(folder / "first")
         self.run(first)
         self.requests_before = len(first.network.sent)
-        shutil.copy(first.file, self.template)
+        lakes.copy(first.file, self.template)
         self.before = rows_of(self.template, target.table)
         self.content("after")
         clean = self.attempt(self.fresh("clean"))
@@ -224,7 +222,7 @@ class Stage:
         """A folder with the warehouse as it was landed before."""
         folder = self.folder / name
         folder.mkdir()
-        shutil.copy(self.template, folder / "w.duckdb")
+        lakes.copy(self.template, folder / "w.duckdb")
         return folder
 
     def attempt(self, folder: Path, **options: Any) -> Try:
