@@ -8,7 +8,7 @@ MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
 TESTS ?= tests
 
-.PHONY: docs install demo test quick scale test-lakes test-all soak fuzz test-duckdb2 mutants check audit dev bench wheel clean
+.PHONY: docs install demo test quick scale test-lakes test-all soak soak-lake fuzz test-duckdb2 mutants check audit dev bench wheel clean
 
 install: $(INSTALLED) $(MANIFEST)
 
@@ -57,6 +57,11 @@ MINUTES ?= 12
 soak: install
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
+# The matrix, kills and schedules with a lake in place of the file, on some streams that the output names.
+soak-lake: install
+	$(BIN)/python -m tests.soak --warehouse sqlite --minutes $(MINUTES)
+	$(BIN)/python -m tests.soak --warehouse postgres --minutes $(MINUTES)
+
 # What `make test` tries with the same examples every time, with new ones and ten times as many.
 TIMES ?= 10
 
@@ -92,11 +97,12 @@ docs: install
 dev: install
 	$(BIN)/python -m dagster_project.dev
 
-bench: install
+bench: install .moto
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.receipts
 	$(BIN)/python -m benchmarks.night
+	$(BIN)/python -m benchmarks.lakes
 
 # What others install, and the list of all that comes with it.
 wheel: install

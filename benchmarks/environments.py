@@ -31,6 +31,21 @@ def library(folder: Path) -> Path:
     return _python(folder, project["dependencies"], pins)
 
 
+def lake(folder: Path) -> Path:
+    """As :func:`library`, with the extra for lakes."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    more = [line for line in (*extras["lake"], *extras["postgres"]) if not line.startswith(project["name"])]
+    pins = [line for line in (_ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    return _python(folder, [*project["dependencies"], *more], pins)
+
+
+def lake_peers(folder: Path) -> Path:
+    """As :func:`peers`, with what dlt's ducklake destination needs besides."""
+    extensions = [f"duckdb-extension-{name}==1.5.5" for name in ("ducklake", "sqlite-scanner")]
+    return _python(folder, [*_PEERS.read_text().splitlines(), "dlt[ducklake]", *extensions])
+
+
 def _python(folder: Path, requirements: list[str], constraints: list[str] | None = None) -> Path:
     interpreter, stamp = folder / "bin" / "python", folder / "made-from.sha256"
     wanted = hashlib.sha256(json.dumps([requirements, constraints]).encode()).hexdigest()
