@@ -63,6 +63,26 @@ def test_some_tables_are_some_schedules(load):
     assert not defs.sensors
 
 
+def test_a_backfill_is_shared_out_to_runs_of_as_many_days_as_the_yaml_says(load):
+    def policy(**attributes):
+        graph = load(OpenPanelComponent, tables=["events"], **attributes).resolve_asset_graph()
+        return graph.get(dg.AssetKey(["openpanel", "events"])).backfill_policy
+
+    assert policy() == dg.BackfillPolicy.single_run()
+    week = {"type": "multi_run", "max_partitions_per_run": 7}
+    assert policy(backfill_policy=week) == dg.BackfillPolicy.multi_run(7)
+
+
+def test_a_lake_is_landed_in_and_maintained_as_the_yaml_says(load, tmp_path):
+    lake = {"warehouse": f"ducklake:sqlite:{tmp_path / 'lake.sqlite'}"}
+    graph = load(OpenPanelComponent, tables=["events"], lock_wait=7.5, **lake).resolve_asset_graph()
+    (uri,) = [node.metadata["dagster/uri"] for node in graph.asset_nodes if "dagster/uri" in node.metadata]
+    assert uri == lake["warehouse"]
+    defs = load(UpkeepComponent, maintain_cron="5 3 * * *", keep_hours=48, **lake)
+    (schedule,) = [one for one in defs.schedules if one.name == "connector_maintain_schedule"]
+    assert (schedule.cron_schedule, schedule.default_status) == ("5 3 * * *", dg.DefaultScheduleStatus.RUNNING)
+
+
 def test_what_a_code_location_needs_once_is_a_component_of_its_own(load):
     defs = load(UpkeepComponent, name="ours", broken_hours=2)
     assert {sensor.name for sensor in defs.sensors} == {"ours_alerts", "ours_alerts_broken"}

@@ -26,7 +26,10 @@ class LandingComponent(dg.Component, dg.Model, dg.Resolvable):
         pattern=r"^[a-z0-9_]*$",
         description="Name of a second project: `shop` gives keys `<vendor>_shop/...` and a schema of that name.",
     )
-    warehouse: str = Field(default="", description="A DuckDB file; WAREHOUSE or warehouse.duckdb if empty.")
+    warehouse: str = Field(
+        default="", description="A DuckDB file or a URL, such as of a lake; WAREHOUSE or warehouse.duckdb if empty."
+    )
+    lock_wait: float = Field(default=300.0, ge=0, description="Seconds to wait while others hold the warehouse.")
     spool_dir: str = Field(default="", description="Where files wait to be landed; SPOOL_DIR or .spool if empty.")
     personal_data: str = Field(
         default="",
@@ -60,7 +63,7 @@ class LandingComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @property
     def target(self) -> WarehouseResource:
-        return WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir)
+        return WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir, lock_wait=self.lock_wait)
 
     @property
     def translator(self) -> ConnectorTranslator:

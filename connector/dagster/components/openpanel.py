@@ -1,9 +1,14 @@
 """One OpenPanel project in YAML."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dagster as dg
+from dagster.components.resolved.core_models import (
+    MultiRunBackfillPolicyModel,
+    SingleRunBackfillPolicyModel,
+    resolve_backfill_policy,
+)
 from pydantic import Field
 
 from connector.dagster.components.common import LandingComponent, LandingParams, scaffold, variable
@@ -15,6 +20,14 @@ _VARIABLES = {
     "client_secret_variable": "OPENPANEL_CLIENT_SECRET",
     "project_id_variable": "OPENPANEL_PROJECT_ID",
 }
+
+# As in the YAML of Dagster's own components: `type: multi_run`, and how many partitions a run takes.
+_BackfillPolicy = Annotated[
+    dg.BackfillPolicy | None,
+    dg.Resolver(
+        resolve_backfill_policy, model_field_type=SingleRunBackfillPolicyModel | MultiRunBackfillPolicyModel | None
+    ),
+]
 
 
 class _Scaffolder(dg.Scaffolder[LandingParams]):
@@ -48,6 +61,11 @@ class OpenPanelComponent(LandingComponent):
         description="Tables to land, such as events; if empty, all but those for which the reports file has to ask.",
     )
     lookback_days: int | None = Field(default=None, ge=0, description="Days before yesterday landed every night.")
+    backfill_policy: _BackfillPolicy = Field(
+        default=None,
+        description="How many days one run of a backfill takes, such as `type: multi_run` with "
+        "`max_partitions_per_run: 7`; all of a contiguous range if left out.",
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, schedules and the drift sensor; nothing is asked of the vendor, and no secret is read."""
@@ -67,4 +85,5 @@ class OpenPanelComponent(LandingComponent):
             ),
             warehouse=self.target,
             lookback_days=self.lookback_days,
+            backfill_policy=self.backfill_policy,
         )

@@ -25,16 +25,17 @@ class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
     receipts_days: float = Field(
         default=400.0, ge=0, description="Age after which receipts that no row refers to are removed."
     )
-
     keep_hours: float = Field(
         default=24.0,
         ge=0,
         description="Hours that replaced rows of a lake stay readable; longer than any reading takes.",
     )
+    maintain_cron: str = Field(default="40 */6 * * *", description="When a lake is maintained, in UTC.")
+    lock_wait: float = Field(default=300.0, ge=0, description="Seconds to wait while others hold the warehouse.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Two sensors for all of the connector's assets in the code location, and schedules for its upkeep."""
-        target = WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir)
+        target = WarehouseResource(database=self.warehouse, spool_dir=self.spool_dir, lock_wait=self.lock_wait)
         return dg.Definitions(
             schedules=[
                 prune_schedule(
@@ -43,7 +44,12 @@ class UpkeepComponent(dg.Component, dg.Model, dg.Resolvable):
                     files_days=self.files_days,
                     receipts_days=self.receipts_days,
                 ),
-                maintain_schedule(name=f"{self.name}_maintain", warehouse=target, keep_hours=self.keep_hours),
+                maintain_schedule(
+                    name=f"{self.name}_maintain",
+                    cron=self.maintain_cron,
+                    warehouse=target,
+                    keep_hours=self.keep_hours,
+                ),
             ],
             sensors=connector_alerts(name=f"{self.name}_alerts", warehouse=target, broken_hours=self.broken_hours),
         )
