@@ -48,6 +48,8 @@ class _Open:
 
 
 _OPEN: dict[tuple[object, ...], _Open] = {}
+# A DuckDB with its extensions for a lake that does not exist yet: it is most likely about to be made.
+_READY: dict[tuple[object, ...], Connection] = {}
 _OPEN_GUARD = threading.Lock()
 
 
@@ -263,6 +265,8 @@ class Lake(Kind):
         with _OPEN_GUARD:
             if opened := _OPEN.pop(self._key, None):
                 opened.root.close()
+            if ready := _READY.pop(self._key, None):
+                ready.close()
 
     # One DuckDB a lake and process.
 
@@ -282,9 +286,11 @@ class Lake(Kind):
             if not create and not self._may_exist():
                 return None
             with contextlib.ExitStack() as stack:
-                root = self._new_root()
+                root = _READY.pop(self._key, None) or self._new_root()
                 stack.callback(root.close)
                 if not create and self.look(root) is None:
+                    _READY[self._key] = root
+                    stack.pop_all()
                     return None
                 self._attach_checked(root)
                 stack.pop_all()
@@ -412,6 +418,7 @@ def _set(cursor: Connection, settings: Mapping[str, str]) -> dict[str, str]:
 def close_all() -> None:
     """Close every lake that this process has open."""
     with _OPEN_GUARD:
-        for opened in _OPEN.values():
-            opened.root.close()
+        for root in [*(opened.root for opened in _OPEN.values()), *_READY.values()]:
+            root.close()
         _OPEN.clear()
+        _READY.clear()
