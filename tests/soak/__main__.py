@@ -124,7 +124,7 @@ def _report(told: dict[str, Any], killed: dict[str, Any], played: dict[str, Any]
         "  ended in the exact rows": told.get("survived", 0),
         "  ended in a clear error, old rows in place": told.get("told", 0),
         **{f"{kind}: situations": of["cells"] for kind, of in told.get("borders", {}).items()},
-        "  ended as promised": sum(of["kept"] for of in told.get("borders", {}).values()),
+        **({"  ended as promised": sum(of["kept"] for of in told["borders"].values())} if "borders" in told else {}),
         "kills (SIGKILL, SIGTERM)": killed.get("kills", 0),
         "deaths inside the process": played.get("deaths", 0),
         "partitions landed by several runs at once": killed.get("races", 0),
