@@ -72,6 +72,45 @@
         union
         {{ days_of_new_parts() }}
     {%- endif -%}
+    {%- if not anew and receipts is not none %}
+        {%- for upstream in models_by_day_above() %}
+            union
+            {{ days_built_too_early(receipts, upstream, reach, memory) }}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The models by day that this one reads. #}
+{% macro models_by_day_above() -%}
+    {{ return(
+        graph.nodes.values()
+        | selectattr('unique_id', 'in', model.depends_on.nodes)
+        | selectattr('config.materialized', 'equalto', 'by_day')
+        | list
+    ) }}
+{%- endmacro %}
+
+
+{#
+    A query for the days that were built after a landing, and before a model above had built what was landed: this model
+    was built alone. Rows that are gone above since then say nothing of it, so builds above are known by the
+    moments that their rows carry. A build above that left no row makes a day be built once more, which changes nothing.
+#}
+{% macro days_built_too_early(receipts, upstream, reach, memory) -%}
+    select built.day
+    from (
+        select day, min(built_at) as built_at
+        from {{ this }}
+        group by 1
+    ) as built
+    inner join ({{ landings_of_days(receipts, (upstream.config.meta or {}).get('landed', []), reach, memory) }}) as landed
+        on built.day = landed.day
+    asof left join (
+        select distinct built_at
+        from {{ upstream.relation_name }}
+    ) as above on built.built_at >= above.built_at
+    where above.built_at is null or above.built_at < landed.landed_at
 {%- endmacro %}
 
 
@@ -134,28 +173,32 @@
 {# A query for the days that were landed, by the receipts, after this model last built them. #}
 {% macro days_landed_since(receipts, tables, reach, memory=0) -%}
     select landed.day
-    from (
-        select
-            receipts.day - back.days::integer as day,
-            max(receipts.landed_at) as landed_at
-        from {{ receipts }} as receipts
-        cross join range({{ 0 - memory }}, {{ reach + 1 }}) as back (days)
-        where
-            receipts.status = 'landed'
-            and receipts.table_name in (
-                {%- for table in tables -%}
-                    {%- set schema, name = table.split('.') -%}
-                    '{{ var(schema ~ "_schema", schema) }}.{{ name }}'{{ ", " if not loop.last }}
-                {%- endfor -%}
-            )
-        group by 1
-    ) as landed
+    from ({{ landings_of_days(receipts, tables, reach, memory) }}) as landed
     left join (
         select day, min(built_at) as built_at
         from {{ this }}
         group by 1
     ) as built on landed.day = built.day
     where built.built_at is null or built.built_at < landed.landed_at
+{%- endmacro %}
+
+
+{# A query for the days that landings of these tables may change, and when the last one was. #}
+{% macro landings_of_days(receipts, tables, reach, memory) -%}
+    select
+        receipts.day - back.days::integer as day,
+        max(receipts.landed_at) as landed_at
+    from {{ receipts }} as receipts
+    cross join range({{ 0 - memory }}, {{ reach + 1 }}) as back (days)
+    where
+        receipts.status = 'landed'
+        and list_contains([
+            {%- for table in tables -%}
+                {%- set schema, name = table.split('.') -%}
+                '{{ var(schema ~ "_schema", schema) }}.{{ name }}'{{ ", " if not loop.last }}
+            {%- endfor -%}
+        ]::varchar[], receipts.table_name)
+    group by 1
 {%- endmacro %}
 
 
