@@ -66,7 +66,7 @@ def reading(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def copy(file: Path, other: Path) -> None:
-    """The same warehouse elsewhere; nobody may write it meanwhile."""
+    """The same warehouse elsewhere; no process may write it meanwhile."""
     if KIND != "postgres":
         close_lakes()  # which brings SQLite's log into its file
         shutil.copy(file, other)

@@ -123,3 +123,16 @@ def _plain(rows):
         out[name] = column
     texts = out.map(lambda value: f"{value:.1f}" if isinstance(value, float) else str(value))
     return out.loc[texts.sort_values(list(texts.columns)).index].reset_index(drop=True)
+
+
+def everything(path):
+    """Every model that is no view, without the moments at which its rows were built; rows in one order."""
+    parts = (*DAYS, "int_activity_days")
+    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in parts}
+    # A member whose days are all gone stays known, without a first day.
+    found["int_first_activity"] = frame(
+        path, "select audience, member_id, first_day from intermediate.int_first_activity where first_day is not null"
+    )
+    for name in (*MARTS, *PRODUCT_MARTS):
+        found[name] = frame(path, f"select columns(c -> c <> 'built_at') from marts.{name}")
+    return {name: in_order(rows) for name, rows in found.items()}

@@ -12,8 +12,7 @@ import duckdb
 import pytest
 
 from .conftest import DAYS, FIRST
-from .project import BY_DAY, MARTS, PROJECT, TARGET, dbt, frame, in_order
-from .project import DAYS as PARTS
+from .project import BY_DAY, PROJECT, TARGET, dbt, everything
 
 DBT = Path(sys.executable).with_name("dbt")
 
@@ -35,13 +34,6 @@ def refresh(path, began, *, until=None):
     process.stdout.close()
     assert (process.wait() == 0) == (until is None), said
     return said
-
-
-def everything(path):
-    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in PARTS}
-    for name in MARTS:
-        found[name] = frame(path, f"select columns(c -> c <> 'built_at') from marts.{name}")
-    return {name: in_order(rows) for name, rows in found.items()}
 
 
 def built(path, table):

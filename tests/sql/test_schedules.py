@@ -6,8 +6,7 @@ from datetime import timedelta
 import duckdb
 import pytest
 
-from .project import DAYS as PARTS
-from .project import MARTS, PRODUCT_MARTS, dbt, frame, in_order
+from .project import dbt, everything
 from .schedules import empty_warehouse, worlds
 
 ZONES = ("UTC", "America/Los_Angeles", "Asia/Tokyo")
@@ -24,18 +23,6 @@ VARIABLES = {
 @pytest.fixture(scope="module")
 def manifest(sample):
     return dbt("parse", warehouse=sample.path, variables=VARIABLES)
-
-
-def everything(path):
-    parts = (*PARTS, "int_activity_days")
-    found = {name: frame(path, f"select * exclude (built_at) from intermediate.{name}") for name in parts}
-    # A member whose days are all gone stays known, without a first day.
-    found["int_first_activity"] = frame(
-        path, "select audience, member_id, first_day from intermediate.int_first_activity where first_day is not null"
-    )
-    for name in (*MARTS, *PRODUCT_MARTS):
-        found[name] = frame(path, f"select columns(c -> c <> 'built_at') from marts.{name}")
-    return {name: in_order(rows) for name, rows in found.items()}
 
 
 def schedule(sample, manifest, folder, seed, count):
@@ -60,9 +47,8 @@ def schedule(sample, manifest, folder, seed, count):
             case 0:  # the days of some worlds, whether landed or not; the others' wait
                 first = chance.choice(made).first
                 build(min_date=str(first), max_date=str(first + timedelta(days=chance.choice((0, 2, 20)))))
-            case 1 if (
-                turn
-            ):  # the days between are landed and not yet built; before the first build it has nothing to read
+            # The days between are landed and not yet built. Before the first build there is nothing to read.
+            case 1 if turn:
                 build("--select", chance.choice(("int_openpanel__session_days", "sessions", "page_performance")))
             case 2:
                 zone = chance.choice(ZONES)
