@@ -303,7 +303,7 @@ def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[st
                 "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
             ).fetchall()
         }
-        if "connector.landings" not in tables or not _has_rules(connection):
+        if "connector.landings" not in tables or "rules" not in _columns(connection, "connector.landings"):
             return {}
         found = {}
         for table in sorted(rules.keys() & tables):
@@ -316,7 +316,7 @@ def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[st
             loads = connection.execute(
                 f"select load_id, day from connector.landings as l where table_name = {literal(table)} "
                 f"and status = 'landed' and coalesce(rules, '') <> {literal(rules[table])} "
-                + ("" if keeps_history(connection, table) else f"and not exists ({replaced})")
+                + ("" if "_current" in _columns(connection, table) else f"and not exists ({replaced})")
             ).fetchall()
             if not loads:
                 continue
@@ -328,18 +328,14 @@ def under_other_rules(warehouse: Warehouse, rules: Mapping[str, str]) -> dict[st
     return found
 
 
-def keeps_history(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether a table is a list: a landing leaves its rows of earlier landings that have not changed."""
-    return "_current" in _columns(connection, table)
-
-
 def of_loads(connection: duckdb.DuckDBPyConnection, table: str, loads: Sequence[tuple[str, date]]) -> str:
     """The condition that a row is of one of these landings (load id and day), at least one.
 
     Reads their days only, not the history; of a list all rows, which are few.
     """
     ids = f"_load_id in (select unnest({literal(sorted({load_id for load_id, _ in loads}))}))"
-    if keeps_history(connection, table) or "_day" not in _columns(connection, table):
+    known = _columns(connection, table)
+    if "_current" in known or "_day" not in known:
         return ids
     days = [day for _, day in loads]
     return f"_day between {literal(min(days))} and {literal(max(days))} and {ids}"
@@ -354,8 +350,3 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
             f"and schema_name = {literal(schema)} and table_name = {literal(name)}"
         ).fetchall()
     }
-
-
-def _has_rules(connection: duckdb.DuckDBPyConnection) -> bool:
-    columns = connection.execute("select name from pragma_table_info('connector.landings')").fetchall()
-    return ("rules",) in columns

@@ -99,11 +99,7 @@
 #}
 {% macro days_built_too_early(receipts, upstream, reach, memory) -%}
     select built.day
-    from (
-        select day, min(built_at) as built_at
-        from {{ this }}
-        group by 1
-    ) as built
+    from ({{ days_as_built() }}) as built
     inner join ({{ landings_of_days(receipts, (upstream.config.meta or {}).get('landed', []), reach, memory) }}) as landed
         on built.day = landed.day
     asof left join (
@@ -174,12 +170,16 @@
 {% macro days_landed_since(receipts, tables, reach, memory=0) -%}
     select landed.day
     from ({{ landings_of_days(receipts, tables, reach, memory) }}) as landed
-    left join (
-        select day, min(built_at) as built_at
-        from {{ this }}
-        group by 1
-    ) as built on landed.day = built.day
+    left join ({{ days_as_built() }}) as built on landed.day = built.day
     where built.built_at is null or built.built_at < landed.landed_at
+{%- endmacro %}
+
+
+{# A query for the days of this model, and when their oldest row was built. #}
+{% macro days_as_built() -%}
+    select day, min(built_at) as built_at
+    from {{ this }}
+    group by 1
 {%- endmacro %}
 
 
