@@ -14,12 +14,13 @@ from connector.openpanel.client import OpenPanel
 from connector.openpanel.reports.config import Questions
 from connector.openpanel.reports.control import idle_filters
 from connector.openpanel.settings import DEFAULTS, OpenPanelSettings
+from connector.redaction import excerpt
 from connector.settings import Environment
 
 ABOUT = "openpanel"
 _SECRET = "OPENPANEL_CLIENT_SECRET"  # noqa: S105  a variable's name
 _NEEDED = ("OPENPANEL_CLIENT_ID", _SECRET, "OPENPANEL_PROJECT_ID")
-_NAMES = ("OPENPANEL_API_URL", *_NEEDED, "OPENPANEL_TIMEZONE")
+_NAMES = ("OPENPANEL_API_URL", *_NEEDED)
 _REPORTS = "OPENPANEL_REPORTS"
 
 
@@ -38,6 +39,7 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         yield ok(ABOUT, "is not configured.")
         return
     yield from variables(env, _NAMES, secret=(_SECRET,), defaults=DEFAULTS)
+    yield _zone(env)
     yield _reports(env)
     yield from own_name(env, ABOUT)
     try:
@@ -45,13 +47,6 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
     except SettingsError as error:
         yield failed(error.variable, error)
         return
-    if not env.values.get("OPENPANEL_TIMEZONE", "").strip():
-        yield warn(
-            "OPENPANEL_TIMEZONE",
-            "is not set, so the organization's days are taken for UTC days.",
-            "if the organization has another timezone, set it, unless it is given in Python or YAML: insights and "
-            "charts answer in it.",
-        )
     if not ask:
         client.close()
         return
@@ -69,6 +64,17 @@ def examine(env: Environment, *, ask: bool = True) -> Iterator[Finding]:
         yield from _filters(client, env)
         yield _limits(client)
         yield _server(client)
+
+
+def _zone(env: Environment) -> Finding:
+    if zone := env.values.get("OPENPANEL_TIMEZONE", "").strip():
+        return ok("OPENPANEL_TIMEZONE", f"is {excerpt(zone, 80)!r}.")
+    return warn(
+        "OPENPANEL_TIMEZONE",
+        "is not set, so the organization's days are taken for UTC days.",
+        "if the organization has another timezone, set it, unless it is given in Python or YAML: insights and "
+        "charts answer in it.",
+    )
 
 
 def _timezone(client: OpenPanel) -> Iterator[Finding]:

@@ -44,7 +44,13 @@ class _Open:
 
     root: Connection
     identity: object
+    keeper: Connection | None = None
     has_options: bool = False
+
+    def close(self) -> None:
+        if self.keeper:
+            self.keeper.close()
+        self.root.close()
 
 
 _OPEN: dict[tuple[object, ...], _Open] = {}
@@ -98,6 +104,13 @@ class Lake(Kind):
         """Statements that tell DuckDB the catalogue's secrets."""
         yield from ()
 
+    def keep_open(self, root: Connection) -> Connection | None:
+        """What must stay open for as long as the lake's DuckDB; close it before that."""
+        return None
+
+    def put_down(self, keeper: Connection) -> None:
+        """Write what was committed to where a copy of the catalogue finds it."""
+
     @property
     def identity(self) -> object:
         """What changes when another catalogue has come to the same place."""
@@ -132,6 +145,9 @@ class Lake(Kind):
                 with contextlib.suppress(duckdb.Error):
                     _set(cursor, before)
                 cursor.close()
+                if opened.keeper:
+                    with contextlib.suppress(duckdb.Error):
+                        self.put_down(opened.keeper)
 
     @contextlib.contextmanager
     def read(self, *, lock_wait: float, where: str, at: At | None = None) -> Iterator[Connection]:
@@ -264,7 +280,7 @@ class Lake(Kind):
     def close(self) -> None:
         with _OPEN_GUARD:
             if opened := _OPEN.pop(self._key, None):
-                opened.root.close()
+                opened.close()
             if ready := _READY.pop(self._key, None):
                 ready.close()
 
@@ -281,7 +297,7 @@ class Lake(Kind):
             if opened and opened.identity == self.identity:
                 return opened
             if opened:  # another catalogue was put in its place
-                opened.root.close()
+                opened.close()
                 del _OPEN[self._key]
             if not create and not self._may_exist():
                 return None
@@ -294,7 +310,7 @@ class Lake(Kind):
                     return None
                 self._attach_checked(root)
                 stack.pop_all()
-            opened = _OPEN[self._key] = _Open(root, self.identity)
+            opened = _OPEN[self._key] = _Open(root, self.identity, self.keep_open(root))
             return opened
 
     def _may_exist(self) -> bool:
@@ -418,7 +434,7 @@ def _set(cursor: Connection, settings: Mapping[str, str]) -> dict[str, str]:
 def close_all() -> None:
     """Close every lake that this process has open."""
     with _OPEN_GUARD:
-        for root in [*(opened.root for opened in _OPEN.values()), *_READY.values()]:
-            root.close()
+        for one in [*_OPEN.values(), *_READY.values()]:
+            one.close()
         _OPEN.clear()
         _READY.clear()

@@ -1,8 +1,10 @@
 """A lake of one machine, without any server: the catalogue in a SQLite file, its files beside it.
 
-Three facts of SQLite decide what is done here. Without its write-ahead log a reader's transaction breaks a landing's
+Four facts of SQLite decide what is done here. Without its write-ahead log a reader's transaction breaks a landing's
 commit. It gives a DuckLake reader no stable view: what a reader may still be looking at must not be expired or merged.
-And its locks belong to the process and end when the process closes any handle of the file: nothing here opens it.
+Its locks belong to the process and end when the process closes any handle of the file: nothing here opens it. And
+whoever closes the last handle of the log locks everybody out for a moment, which DuckDB's SQLite waits for in whole
+seconds: a handle stays open.
 """
 
 import contextlib
@@ -19,7 +21,7 @@ from connector.redaction import excerpt
 from connector.settings import Environment
 from connector.system.files import locked, private_folder
 from connector.warehouse.kind import Connection, Done
-from connector.warehouse.lake import Lake
+from connector.warehouse.lake import CATALOG, Lake
 from connector.warehouse.lake_files import VARIABLE, DataPath
 from connector.warehouse.lake_format import Stored
 from connector.warehouse.sql import text
@@ -124,6 +126,20 @@ class SqliteLake(Lake):
     def attachment(self) -> tuple[str, Mapping[str, str | int]]:
         return self.url, {"META_JOURNAL_MODE": "WAL", "META_BUSY_TIMEOUT": BUSY_TIMEOUT}
 
+    def keep_open(self, root: Connection) -> Connection | None:
+        """A handle without a snapshot: it holds up neither the log nor maintenance."""
+        keeper = root.cursor()
+        try:
+            keeper.execute("begin")
+            keeper.execute(f"from sqlite_query('{_CATALOGUE}', 'select 1')").fetchall()
+        except duckdb.Error:  # without it a reader waits a second now and then
+            keeper.close()
+            return None
+        return keeper
+
+    def put_down(self, keeper: Connection) -> None:
+        keeper.execute(f"from sqlite_query('{_CATALOGUE}', 'pragma wal_checkpoint(passive)')").fetchall()
+
     def store_data_path(self, root: Connection, path: str) -> None:
         root.execute(f"attach {text(str(self._file))} as looked_at (type sqlite)")
         root.execute(f"update looked_at.ducklake_metadata set value = {text(path)} where key = 'data_path'")
@@ -139,4 +155,6 @@ class SqliteLake(Lake):
         return done
 
 
+# DuckLake's own name for the attached catalogue.
+_CATALOGUE = f"__ducklake_metadata_{CATALOG}"
 _TABLES = "select table_name from duckdb_tables() where database_name = 'looked_at'"

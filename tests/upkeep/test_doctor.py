@@ -204,6 +204,13 @@ def test_what_is_set_well_is_told(doctor, tmp_path, monkeypatch):
     assert "very-secret" not in str(found)
 
 
+def test_a_timezone_that_is_left_out_is_told_once(doctor, monkeypatch):
+    monkeypatch.delenv("OPENPANEL_TIMEZONE")
+    _, found = doctor()
+    (one,) = (one for one in found if one["about"] == "OPENPANEL_TIMEZONE")
+    assert one["level"] == "warn"
+
+
 def test_an_old_server_is_recognised(doctor, well):
     well.faults.add("status", "/documentation/json", status=404, times=None)
     code, found = doctor()
