@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growth import measured
 from benchmarks.history import land_week
 from benchmarks.report import table
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
@@ -29,7 +27,6 @@ from dagster_project.local import LOCATION, LocalDagster, local_dagster
 ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / ".bench" / "night"
 RESULT = Path(__file__).parent / "results" / "night.md"
-DBT = Path(sys.executable).with_name("dbt")
 WEEK = 7
 SCHEDULES = ("openpanel_nightly", "userpilot_nightly_export", "userpilot_lookups")
 # Nothing runs for so long: the sensors looked twice, and asked for nothing.
@@ -100,6 +97,24 @@ class Processes:
             thread.join()
 
 
+def start(dagster: LocalDagster, job: str, tags: list[dict[str, str]], assets: Any = None) -> None:
+    """Launch one run of a job.
+
+    Raises:
+        RuntimeError: Dagster refused it.
+    """
+    selector = {
+        "repositoryName": "__repository__",
+        "repositoryLocationName": LOCATION,
+        "pipelineName": job,
+        "assetSelection": assets,
+    }
+    params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
+    said = dagster.query(_LAUNCH, params=params)["launchPipelineExecution"]
+    if said["__typename"] != "LaunchRunSuccess":
+        raise RuntimeError(f"{job} was not launched: {said}")
+
+
 def launch(dagster: LocalDagster, schedule: str, at: datetime) -> int:
     """Launch what a schedule asks for at this moment; how many runs."""
     selector = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION, "scheduleName": schedule}
@@ -109,23 +124,14 @@ def launch(dagster: LocalDagster, schedule: str, at: datetime) -> int:
         raise RuntimeError(f"{schedule}: {result['error']['message']}")
     requests = result["runRequests"] or []
     for request in requests:
-        job = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": LOCATION,
-            "pipelineName": request["jobName"] or schedule,
-            "assetSelection": request["assetSelection"],
-        }
-        params = {"selector": job, "mode": "default", "executionMetadata": {"tags": request["tags"]}}
-        said = dagster.query(_LAUNCH, params=params)["launchPipelineExecution"]
-        if said["__typename"] != "LaunchRunSuccess":
-            raise RuntimeError(f"{schedule} was not launched: {said}")
+        start(dagster, request["jobName"] or schedule, request["tags"], request["assetSelection"])
     return len(requests)
 
 
-def wait(dagster: LocalDagster) -> list[dict[str, Any]]:
-    """Every run, when none was under way for a while."""
+def wait(dagster: LocalDagster, *, quiet: float = QUIET_SECONDS) -> list[dict[str, Any]]:
+    """Every run, when none was under way for so long."""
     quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_SECONDS:
+    while time.monotonic() - quiet_since < quiet:
         runs: list[dict[str, Any]] = dagster.query(_RUNS)["runsOrError"]["results"]
         if any(run["status"] not in _ENDED for run in runs):
             quiet_since = time.monotonic()
@@ -143,9 +149,6 @@ def night(first: date) -> tuple[list[dict[str, Any]], int, float, float, float]:
     # The week before is landed and built; tonight's day is not.
     land_week(warehouse, vendor, pilot, first)
     prepare()
-    paths = {"DBT_TARGET_PATH": str(SCRATCH / "target"), "DBT_LOG_PATH": str(SCRATCH / "logs")}
-    build = [str(DBT), "--quiet", "build", "--project-dir", "sql", "--profiles-dir", "sql"]
-    measured([*build, "--exclude-resource-type", "unit_test"], {"WAREHOUSE": str(warehouse), **paths})
     with serve(vendor.app) as url, serve_userpilot(pilot) as (api, _):
         variables = {
             **vendor_variables(openpanel=url, userpilot=api),
@@ -155,6 +158,12 @@ def night(first: date) -> tuple[list[dict[str, Any]], int, float, float, float]:
             "CONNECTOR_DBT": "on",
         }
         with local_dagster(SCRATCH, variables) as dagster:
+            tags = {"range_start": str(first), "range_end": str(last - timedelta(days=1))}
+            named = [{"key": f"dagster/asset_partition_{name}", "value": value} for name, value in tags.items()]
+            start(dagster, "models", named)
+            (run,) = wait(dagster, quiet=15.0)
+            if run["status"] != "SUCCESS":
+                raise RuntimeError(f"the models of the week before: {run['status']}")
             processes = Processes(dagster.home.resolve())
             processes.look()
             before, began, standing = dict(processes.seen), time.monotonic(), set(processes.seen)
@@ -164,7 +173,7 @@ def night(first: date) -> tuple[list[dict[str, Any]], int, float, float, float]:
                 )
                 for schedule in SCHEDULES:
                     launch(dagster, schedule, at)
-                runs = wait(dagster)
+                runs = wait(dagster)[1:]
             wall = time.monotonic() - began - QUIET_SECONDS
     ours = sum(cpu for key, cpu in processes.seen.items() if key not in standing)
     theirs = sum(cpu - before[key] for key, cpu in processes.seen.items() if key in standing)

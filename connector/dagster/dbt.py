@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
 from connector.dagster.runs import PROJECT_TAG, RETRIES, TIMEZONE_TAG, asset_job, days_of
 from connector.dagster.translator import ConnectorTranslator
+from connector.dagster.views import BY_DAY, fingerprint_of, is_standing_view, view_is_out_of_date
 from connector.errors import SettingsError
 from connector.settings import environment
 from connector.stream import Stream
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 CATALOGUE = (*OPENPANEL, *USERPILOT)
 POOL = "dbt"
-# Models of one day carry this tag; all others are built whole.
-BY_DAY = "by_day"
 # Morning reports read the marts at nine; a mart is stale when its last build is older than that night.
 FRESH_AT = "0 9 * * *"
 
@@ -77,11 +76,16 @@ class ModelTranslator(DagsterDbtTranslator):
         return schema or super().get_group_name(dbt_resource_props)
 
     def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition[Any] | None:
+        """That of the run; a view of ours has nothing to do while its definition holds."""
+        if self._condition is not None and is_standing_view(dbt_resource_props):
+            return self._condition & view_is_out_of_date()
         return self._condition
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
+        if is_standing_view(node):
+            spec = spec.replace_attributes(code_version=fingerprint_of(manifest, unique_id))
         if node["resource_type"] == "model" and "marts" in node["fqn"]:
             return spec.replace_attributes(
                 freshness_policy=dg.FreshnessPolicy.cron(
@@ -103,7 +107,8 @@ def after_any(
 
     Args:
         updated: assets whose update asks for a build.
-        partitioned_with: more assets to wait for while they are written.
+        partitioned_with: more assets to wait for while they are written, and in the tick in which they were: then what
+            is built of them by day is asked for first.
     """
 
     def any_of(keys: Sequence[dg.AssetKey], condition: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
@@ -113,14 +118,17 @@ def after_any(
     written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     landed = any_of(updated, dg.AutomationCondition.newly_updated())
-    return (
+    # In one tick, what is asked for of deeper models is not known yet where this is looked at.
+    first = [~any_of(partitioned_with, dg.AutomationCondition.newly_updated())] if partitioned_with else []
+    condition = (
         # Not since_last_handled: it forgets what was landed while a build that began before it was under way. And a
         # request is known one tick later: what landed between the two came after it, and asks for the next one.
         landed.since((dg.AutomationCondition.newly_requested() & ~landed) | dg.AutomationCondition.initial_evaluation())
         & ~any_of([*updated, *partitioned_with], written)
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()
-    ).with_label("landed since it was built")
+    )
+    return reduce(and_, first, condition).with_label("landed since it was built")
 
 
 def model_assets(

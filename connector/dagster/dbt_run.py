@@ -28,6 +28,7 @@ from packaging.version import Version
 from pydantic import PrivateAttr
 
 from connector.catalogue.dbt_sources import PACKAGE
+from connector.dagster.views import lost_views
 from connector.nights import between
 from connector.system.files import private_folder
 from connector.warehouse.connection import Warehouse
@@ -101,7 +102,12 @@ class ModelRun:
             target = self.artifacts or Path(stack.enter_context(TemporaryDirectory(prefix="connector-models-")))
             name = f"{context.op_execution_context.op.name}-{context.run.run_id[:8]}-{uuid.uuid4().hex[:8]}"
             client = self.client.without_columns() if told else self.client
+            lost = lost_views(context, self.manifest, self.warehouse)
             with self._prepared(target / name, variables, days):
+                if lost:
+                    context.log.info(f"built again, because the warehouse has them no longer: {', '.join(lost)}")
+                    restore = ["run", "--select", " ".join(lost), *_given(variables)]
+                    self.client.without_columns().cli(restore, target_path=target / name).wait()
                 invocation = client.cli(_arguments(variables), context=context, target_path=target / name)
                 events = _events(invocation, with_columns=not told)
             counts = _rows(self.warehouse, invocation, context, built)
@@ -133,8 +139,11 @@ class ModelRun:
 
 def _arguments(variables: Mapping[str, str]) -> list[str]:
     # A test that looks at several models runs when all of them were built: others may not exist yet.
-    arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious"]
-    return [*arguments, "--vars", json.dumps(variables, sort_keys=True)] if variables else arguments
+    return ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious", *_given(variables)]
+
+
+def _given(variables: Mapping[str, str]) -> list[str]:
+    return ["--vars", json.dumps(variables, sort_keys=True)] if variables else []
 
 
 def _events(invocation: DbtCliInvocation, *, with_columns: bool) -> list[Any]:

@@ -138,9 +138,10 @@ class WarehouseResource(DuckDBResource):
         return self._settings().warehouse
 
     def fingerprint(self) -> str:
-        """Which warehouse this is, in a few characters; empty while its settings cannot be read."""
+        """Which warehouse this is, for a run's tag: its name and a few characters; empty while settings are wrong."""
         with suppress(SettingsError):
-            return hashlib.sha256(self.warehouse().url.encode()).hexdigest()[:FINGERPRINT]
+            warehouse = self.warehouse()
+            return f"{warehouse.catalog}-{hashlib.sha256(warehouse.url.encode()).hexdigest()[:8]}"
         return ""
 
     def located(self, spec: dg.AssetSpec) -> dg.AssetSpec:

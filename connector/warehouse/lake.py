@@ -434,7 +434,9 @@ def _set(cursor: Connection, settings: Mapping[str, str]) -> dict[str, str]:
 def close_all() -> None:
     """Close every lake that this process has open."""
     with _OPEN_GUARD:
-        for one in [*_OPEN.values(), *_READY.values()]:
-            one.close()
+        for opened in _OPEN.values():
+            opened.close()
+        for root in _READY.values():
+            root.close()
         _OPEN.clear()
         _READY.clear()

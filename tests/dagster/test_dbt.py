@@ -197,6 +197,23 @@ def test_what_lands_at_once_is_built_once(clockwork):
     assert clockwork.tick() == {}
 
 
+def test_events_and_lookups_of_one_moment_ask_for_the_days_first_and_for_the_others_once(clockwork):
+    """Also for those that are looked at before the deeper models by day."""
+    clockwork.landed(OPENPANEL, LATE)
+    clockwork.landed(dg.AssetKey(["userpilot", "flows"]))
+    clockwork.landed(dg.AssetKey(["openpanel", "insights_metrics"]), LATE)
+    by_day = clockwork.tick()
+    assert all(by_day.values()), "nothing that is built whole"
+    assert set(map(frozenset, by_day.values())) == {frozenset({str(LATE)})}
+    for key in by_day:
+        clockwork.landed(key, LATE)
+    asked = clockwork.tick()
+    assert {dg.AssetKey(["marts", name]) for name in ("people", "flow_adoption", "vendor_comparison")} <= set(asked)
+    for key in asked:
+        clockwork.landed(key)
+    assert clockwork.tick() == {}
+
+
 def test_a_day_that_is_not_whole_builds_nothing_until_it_is(clockwork):
     clockwork.landed(OPENPANEL, LATE)
     judged = {"asset_key": OPENPANEL, "check_name": "vendor_count_matches"}
