@@ -174,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     shutil.rmtree(SCRATCH, ignore_errors=True)
-    SCRATCH.mkdir(parents=True)
+    (SCRATCH / "dagster").mkdir(parents=True)
     landed_week(SCRATCH / "week.duckdb")
     found: list[dict[str, float]] = []
     told = []

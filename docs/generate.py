@@ -1,12 +1,13 @@
 """`python docs/generate.py`: pages that are made from the code, so that they cannot say anything else.
 
-``tables.md`` from the catalogue, ``errors.md`` from every place that raises. A test compares them with what stands in
-the repository; ``--check`` does the same and changes nothing.
+``tables.md`` from the catalogue, ``errors.md`` from every place that raises, ``cost.md`` from the benchmarks' results. A
+test compares them with what stands in the repository; ``--check`` does the same and changes nothing.
 """
 
 import ast
 import re
 import sys
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 
@@ -182,7 +183,36 @@ def _cell(text: str) -> str:
     return text.replace("``", "`")
 
 
-PAGES = {"tables.md": tables_page, "errors.md": errors_page}
+RESULTS = DOCS.parent / "benchmarks" / "results"
+# What each file of results is about, and what to know of it.
+MEASURED = {
+    "growth.md": "The same work over four weeks and over half a year, 160,000 events a day. A peak contains what DuckDB "
+    "keeps of what it read, as long as `DBT_MEMORY_LIMIT` (1GB if left out) allows; the last rows show what is needed.",
+    "night.md": "Every nightly schedule at once, in a real Dagster with the sandbox as both vendors, after a week that is "
+    "landed and built: yesterday and the lookback, lookups, an export that takes ten seconds, the models.",
+    "receipts.md": "What looks at receipts and days and not at events: sensors, schedules, checks, doctor, prune. Both "
+    "warehouses have the same landings, one has four times the events.",
+    "lakes.md": "The same work with a file and with lakes. *Waited* is the longest reading less a quiet one, and less the "
+    "time in which no processor was free. The bucket is a stand-in in Python on the same machine.",
+}
+
+
+def cost_page() -> str:
+    """The tables of results, as the benchmarks wrote them."""
+    lines = [
+        "# What it costs",
+        "",
+        "Measured by `make bench` on two cores, every piece of work a process of its own, ratios from one run. Landing a",
+        "day beside other tools is in [the comparison](comparison.md); how it is measured, in `benchmarks/README.md`.",
+    ]
+    for name, about in MEASURED.items():
+        if text := _there(RESULTS / name):
+            head, _, rest = text.strip().partition("\n")
+            lines += ["", f"## {head.lstrip('# ')}", "", *textwrap.wrap(about, 120), rest.replace("\n### ", "\n## ")]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"tables.md": tables_page, "errors.md": errors_page, "cost.md": cost_page}
 
 
 def main() -> int:
