@@ -1,7 +1,7 @@
 """`python docs/generate.py`: pages that are made from the code, so that they cannot say anything else.
 
-``tables.md`` from the catalogue, ``errors.md`` from every place that raises, ``cost.md`` from the benchmarks' results. A
-test compares them with what stands in the repository; ``--check`` does the same and changes nothing.
+``tables.md`` from the catalogue, ``errors.md`` from every place that raises, ``cost.md`` from the benchmarks' results.
+A test compares them with what stands in the repository; ``--check`` does the same and changes nothing.
 """
 
 import ast
@@ -186,14 +186,15 @@ def _cell(text: str) -> str:
 RESULTS = DOCS.parent / "benchmarks" / "results"
 # What each file of results is about, and what to know of it.
 MEASURED = {
-    "growth.md": "The same work over four weeks and over half a year, 160,000 events a day. A peak contains what DuckDB "
-    "keeps of what it read, as long as `DBT_MEMORY_LIMIT` (1GB if left out) allows; the last rows show what is needed.",
-    "night.md": "Every nightly schedule at once, in a real Dagster with the sandbox as both vendors, after a week that is "
-    "landed and built: yesterday and the lookback, lookups, an export that takes ten seconds, the models.",
-    "receipts.md": "What looks at receipts and days and not at events: sensors, schedules, checks, doctor, prune. Both "
-    "warehouses have the same landings, one has four times the events.",
-    "lakes.md": "The same work with a file and with lakes. *Waited* is the longest reading less a quiet one, and less the "
-    "time in which no processor was free. The bucket is a stand-in in Python on the same machine.",
+    "growth.md": "The same work over four weeks and over half a year, 160,000 events a day. A peak contains what "
+    "DuckDB keeps of what it read, as long as `DBT_MEMORY_LIMIT` (1GB if left out) allows; the last rows show what is "
+    "needed.",
+    "night.md": "Every nightly schedule at once, in a real Dagster with the sandbox as both vendors, after a week that "
+    "is landed and built: yesterday and the lookback, lookups, an export that takes ten seconds, the models.",
+    "receipts.md": "What looks at receipts and days and not at events: sensors, schedules, checks, doctor, prune. "
+    "Both warehouses have the same landings, one has four times the events.",
+    "lakes.md": "The same work with a file and with lakes. *Waited* is the longest reading less a quiet one, and less "
+    "the time in which no processor was free. The bucket is a stand-in in Python on the same machine.",
 }
 
 
@@ -202,8 +203,9 @@ def cost_page() -> str:
     lines = [
         "# What it costs",
         "",
-        "Measured by `make bench` on two cores, every piece of work a process of its own, ratios from one run. Landing a",
-        "day beside other tools is in [the comparison](comparison.md); how it is measured, in `benchmarks/README.md`.",
+        "Measured by `make bench` on two cores, every piece of work a process of its own, ratios from one run.",
+        "Landing a day beside other tools is in [the comparison](comparison.md); how it is measured, in",
+        "`benchmarks/README.md`.",
     ]
     for name, about in MEASURED.items():
         if text := _there(RESULTS / name):

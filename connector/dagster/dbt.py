@@ -96,7 +96,10 @@ class ModelTranslator(DagsterDbtTranslator):
 
 
 def after_any(
-    updated: Sequence[dg.AssetKey], *, partitioned_with: Sequence[dg.AssetKey] = ()
+    updated: Sequence[dg.AssetKey],
+    *,
+    partitioned_with: Sequence[dg.AssetKey] = (),
+    first: tuple[dg.AssetKey, dg.AutomationCondition[Any]] | None = None,
 ) -> dg.AutomationCondition[Any]:
     """Build when one of these was landed or built, be it today's partition or one of last year.
 
@@ -107,8 +110,9 @@ def after_any(
 
     Args:
         updated: assets whose update asks for a build.
-        partitioned_with: more assets to wait for while they are written, and in the tick in which they were: then what
-            is built of them by day is asked for first.
+        partitioned_with: more assets to wait for while they are written.
+        first: a model and its condition; nothing is asked for in a tick that asks for that model. Dagster tells of
+            what a tick asks for only what lies above, and deeper models are looked at later.
     """
 
     def any_of(keys: Sequence[dg.AssetKey], condition: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
@@ -118,8 +122,7 @@ def after_any(
     written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     landed = any_of(updated, dg.AutomationCondition.newly_updated())
-    # In one tick, what is asked for of deeper models is not known yet where this is looked at.
-    first = [~any_of(partitioned_with, dg.AutomationCondition.newly_updated())] if partitioned_with else []
+    not_now = [~dg.AutomationCondition.asset_matches(*first)] if first else []
     condition = (
         # Not since_last_handled: it forgets what was landed while a build that began before it was under way. And a
         # request is known one tick later: what landed between the two came after it, and asks for the next one.
@@ -128,7 +131,7 @@ def after_any(
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()
     )
-    return reduce(and_, first, condition).with_label("landed since it was built")
+    return reduce(and_, not_now, condition).with_label("landed since it was built")
 
 
 def model_assets(
@@ -184,11 +187,12 @@ def model_assets(
         streams=CATALOGUE if streams is None else tuple(streams),
     )
     landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
-    updated = [*build.days(translator), *build.read_whole(translator)]
-    whole = after_any(updated, partitioned_with=landed) if automatic else None
+    days, by_day = build.days(translator), after_any(landed)
+    updated = [*days, *build.read_whole(translator)]
+    whole = after_any(updated, partitioned_with=landed, first=(days[0], by_day)) if automatic else None
     shared = {"pool": pool, "retry_policy": retry_policy, "op_tags": {PROJECT_TAG: str(project_dir)}}
     return [
-        build.by_day(translator(after_any(landed) if automatic else None), start_date, shared),
+        build.by_day(translator(by_day if automatic else None), start_date, shared),
         build.whole(translator(whole), shared),
     ]
 

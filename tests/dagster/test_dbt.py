@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 OPENPANEL, USERPILOT = dg.AssetKey(["openpanel", "events"]), dg.AssetKey(["userpilot", "events"])
 MARTS_BY_DAY = {dg.AssetKey(["marts", name]) for name in BY_DAY}
 LATE = DAYS[1]
+MART_OF_NAMES = dg.AssetKey(["marts", "flow_adoption"])
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,39 @@ def test_events_and_lookups_of_one_moment_ask_for_the_days_first_and_for_the_oth
     for key in asked:
         clockwork.landed(key)
     assert clockwork.tick() == {}
+
+
+def test_what_landed_while_days_were_built_is_built_by_day_before_the_others(clockwork):
+    """The days that are built, and one more vendor's in the meantime, ask for one build of the others and not two."""
+    clockwork.landed(OPENPANEL, LATE)
+    building = clockwork.tick()
+    by_day = clockwork.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(building))
+    run = clockwork.instance.create_run_for_job(
+        by_day, asset_selection=frozenset(building), status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": str(LATE)}, execution_plan=create_execution_plan(by_day),
+    )  # fmt: skip
+    clockwork.landed(USERPILOT, LATE)
+    clockwork.landed(dg.AssetKey(["userpilot", "flows"]))
+    assert clockwork.tick() == {}
+    for key in building:
+        clockwork.landed(key, LATE)
+    clockwork.instance.report_run_canceled(run)
+    asked = clockwork.tick()
+    assert set(asked) == set(building)
+    for key in asked:
+        clockwork.landed(key, LATE)
+    asked = clockwork.tick()
+    assert {MART_OF_NAMES, dg.AssetKey(["marts", "people"])} <= set(asked)
+    assert not any(asked.values())
+
+
+def test_a_failing_check_of_the_events_holds_up_the_names_of_flows_no_more_than_before(clockwork):
+    clockwork.landed(OPENPANEL, LATE)
+    judged = {"asset_key": OPENPANEL, "check_name": "vendor_count_matches"}
+    clockwork.instance.report_runless_asset_event(dg.AssetCheckEvaluation(passed=False, **judged))
+    assert clockwork.tick() == {}
+    clockwork.landed(dg.AssetKey(["userpilot", "flows"]))
+    assert MART_OF_NAMES in clockwork.tick()
 
 
 def test_a_day_that_is_not_whole_builds_nothing_until_it_is(clockwork):
