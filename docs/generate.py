@@ -204,8 +204,8 @@ def cost_page() -> str:
         "# What it costs",
         "",
         "Measured by `make bench` on two cores, every piece of work a process of its own, ratios from one run.",
-        "Landing a day beside other tools is in [the comparison](comparison.md); how it is measured, in",
-        "`benchmarks/README.md`.",
+        "Landing a day beside other tools is in [the comparison](comparison.md); how it is measured is told in the",
+        "folder `benchmarks/`.",
     ]
     for name, about in MEASURED.items():
         if text := _there(RESULTS / name):

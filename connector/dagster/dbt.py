@@ -186,13 +186,10 @@ def model_assets(
         keep_artifacts=keep_artifacts,
         streams=CATALOGUE if streams is None else tuple(streams),
     )
-    landed = [names.key(stream.of(instance)) for stream in (EVENTS, EXPORTED)]
-    days, by_day = build.days(translator), after_any(landed)
-    updated = [*days, *build.read_whole(translator)]
-    whole = after_any(updated, partitioned_with=landed, first=(days[0], by_day)) if automatic else None
+    by_day, whole = build.conditions(translator) if automatic else (None, None)
     shared = {"pool": pool, "retry_policy": retry_policy, "op_tags": {PROJECT_TAG: str(project_dir)}}
     return [
-        build.by_day(translator(by_day if automatic else None), start_date, shared),
+        build.by_day(translator(by_day), start_date, shared),
         build.whole(translator(whole), shared),
     ]
 
@@ -253,6 +250,15 @@ class _Build:
     @property
     def zone(self) -> "_Zone":
         return _Zone(self.timezone, {self.names.key(stream.of(self.instance)): stream for stream in OPENPANEL})
+
+    def conditions(
+        self, translator: type[ModelTranslator]
+    ) -> tuple[dg.AutomationCondition[Any], dg.AutomationCondition[Any]]:
+        """When models are built by day, and when those are that are built whole."""
+        landed = [self.names.key(stream.of(self.instance)) for stream in (EVENTS, EXPORTED)]
+        days, by_day = self.days(translator), after_any(landed)
+        updated = [*days, *self.read_whole(translator)]
+        return by_day, after_any(updated, partitioned_with=landed, first=(days[0], by_day))
 
     def days(self, translator: type[ModelTranslator]) -> list[dg.AssetKey]:
         """Asset keys of the models by day."""
