@@ -93,27 +93,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         prepare()
         with local_dagster(FOLDER, variables) as dagster:
             print(f"2. Dagster runs on {dagster.url}, with its daemon")
-            # It would build the models after every landing, rightly; here once is enough, when all has landed.
-            dagster.switch_off("models_sensor")
-            keys = [day.isoformat() for day in days]
-            asked = _launch(dagster, [["userpilot", "export_job"]], keys)
-            print(f"   userpilot/export_job: one run asks for an export of {DAYS} days")
-            landing = _launch(dagster, [["openpanel", table] for table in TABLES], keys)
-            print(f"   openpanel: one run lands {DAYS} days of {len(TABLES)} tables")
-            runs = [{"id": run, "status": dagster.wait_for_run(run)} for run in (landing, asked)]
-            lists = _launch(dagster, [["userpilot", name] for name in LOOKUPS])
-            right = True
-            if _all_succeeded(runs):
-                print(f"3. after {time.monotonic() - started:.0f} s: what landed, and what the vendor says it has")
-                right = _compare(warehouse, vendor, days)
-            status = dagster.wait_for_tagged_run(
-                JOB_TAG, "userpilot_export_sensor", tell=lambda line: print(f"   userpilot_export_sensor: {line}")
-            )
-            runs += [{"id": "the landing of the export", "status": status}]
-            runs += [{"id": lists, "status": dagster.wait_for_run(lists)}]
-            if _all_succeeded(runs):
-                right &= _compare_export(warehouse, pilot, days)
-                runs.append(_build_models(dagster, keys))
+            runs, right = _work(dagster, warehouse, (vendor, pilot), days, started)
         bad = [run for run in runs if run["status"] != "SUCCESS"]
         if bad or not runs:
             print(f"   {len(bad)} of {len(runs)} runs failed; see {FOLDER}/daemon.log and the runs in {FOLDER}/dagster")
@@ -127,7 +107,38 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0
 
 
-def _compare(warehouse: Warehouse, vendor: OpenPanel, days: list[date]) -> bool:
+def _work(
+    dagster: LocalDagster,
+    warehouse: Warehouse,
+    vendors: tuple[OpenPanel, Userpilot],
+    days: Sequence[date],
+    started: float,
+) -> tuple[list[dict[str, str]], bool]:
+    """Land, compare and build; returns the runs with their status, and whether every day equals the sandbox's."""
+    # It would build the models after every landing, rightly; here once is enough, when all has landed.
+    dagster.switch_off("models_sensor")
+    keys, right = [day.isoformat() for day in days], True
+    asked = _launch(dagster, [["userpilot", "export_job"]], keys)
+    print(f"   userpilot/export_job: one run asks for an export of {DAYS} days")
+    landing = _launch(dagster, [["openpanel", table] for table in TABLES], keys)
+    print(f"   openpanel: one run lands {DAYS} days of {len(TABLES)} tables")
+    runs = [{"id": run, "status": dagster.wait_for_run(run)} for run in (landing, asked)]
+    lists = _launch(dagster, [["userpilot", name] for name in LOOKUPS])
+    if _all_succeeded(runs):
+        print(f"3. after {time.monotonic() - started:.0f} s: what landed, and what the vendor says it has")
+        right = _compare(warehouse, vendors[0], days)
+    status = dagster.wait_for_tagged_run(
+        JOB_TAG, "userpilot_export_sensor", tell=lambda line: print(f"   userpilot_export_sensor: {line}")
+    )
+    runs += [{"id": "the landing of the export", "status": status}]
+    runs += [{"id": lists, "status": dagster.wait_for_run(lists)}]
+    if _all_succeeded(runs):
+        right &= _compare_export(warehouse, vendors[1], days)
+        runs.append(_build_models(dagster, keys))
+    return runs, right
+
+
+def _compare(warehouse: Warehouse, vendor: OpenPanel, days: Sequence[date]) -> bool:
     """Print every table by day beside what the vendor has; False if any differs."""
     with warehouse.read() as connection:
 
@@ -170,7 +181,7 @@ def _compare(warehouse: Warehouse, vendor: OpenPanel, days: list[date]) -> bool:
     return right
 
 
-def _compare_export(warehouse: Warehouse, pilot: Userpilot, days: list[date]) -> bool:
+def _compare_export(warehouse: Warehouse, pilot: Userpilot, days: Sequence[date]) -> bool:
     """The same for the export; identical records count once, and session_start is exported only on request."""
     with warehouse.read() as connection:
         landed = dict(connection.execute(f"select _day::varchar, count(*) from {EXPORTED.table} group by 1").fetchall())
@@ -213,7 +224,7 @@ def _build_models(dagster: LocalDagster, days: Sequence[str]) -> dict[str, str]:
     return {"id": run, "status": dagster.wait_for_run(run)}
 
 
-def _show_marts(warehouse: Warehouse, vendor: OpenPanel, days: list[date]) -> bool:
+def _show_marts(warehouse: Warehouse, vendor: OpenPanel, days: Sequence[date]) -> bool:
     """Print the rows of every mart; False if one is empty, or sessions are not the vendor's."""
     with warehouse.read() as connection:
         rows = {name: connection.execute(f"select count(*) from marts.{name}").fetchone() for name in MARTS}
