@@ -106,7 +106,10 @@
         select distinct built_at
         from {{ upstream.relation_name }}
     ) as above on built.built_at >= above.built_at
-    where above.built_at is null or above.built_at < landed.landed_at
+    where
+        -- What has landed since is no reason: a run of other days would build it before the models above do.
+        built.built_at >= landed.landed_at
+        and (above.built_at is null or above.built_at < landed.landed_at)
 {%- endmacro %}
 
 

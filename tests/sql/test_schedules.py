@@ -1,13 +1,13 @@
 """However days are landed and built, the models come to equal a full refresh."""
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
 
 from .project import dbt, everything
-from .schedules import empty_warehouse, worlds
+from .schedules import OPENPANEL, empty_warehouse, worlds
 
 ZONES = ("UTC", "America/Los_Angeles", "Asia/Tokyo")
 # Slices of a few rows, so that a build of many days has many.
@@ -69,6 +69,37 @@ def schedule(sample, manifest, folder, seed, count):
 
 def test_landings_in_any_order_end_as_a_full_refresh(sample, manifest, tmp_path):
     schedule(sample, manifest, tmp_path, "quick", 4)
+
+
+def test_a_build_of_other_days_leaves_a_day_that_became_empty_to_the_build_that_takes_it_in(sample, manifest, tmp_path):
+    """Built from what the models above still had of it, the day would count as built, its sessions stay for ever."""
+    path, (world, other) = tmp_path / "warehouse.duckdb", worlds("dates", 2)
+    empty_warehouse(sample.path, path)
+    dbt("run", "--select", "staging", warehouse=path, variables=VARIABLES, manifest=manifest)
+
+    def build(**dates):
+        dbt("run", "--exclude", "staging", "--no-write-json",
+            warehouse=path, variables={**VARIABLES, **dates}, manifest=manifest)  # fmt: skip
+
+    def land():
+        with duckdb.connect(str(path)) as connection:
+            for one in (world, other):
+                one.land(connection, set(one.dirty))
+
+    for one in (world, other):
+        for day in one.days:
+            one.visit(datetime(day.year, day.month, day.day, 12, tzinfo=UTC), session=f"session-{day}")
+    land()
+    build()
+    for key in list(world.rows[OPENPANEL]):
+        world.remove(OPENPANEL, key)
+    land()
+    build(min_date=str(other.first), max_date=str(other.first))
+    build()
+    found = everything(path)
+    assert len(found["sessions"]) == len(other.days)
+    build()
+    assert found["sessions"].equals(everything(path)["sessions"])
 
 
 @pytest.mark.slow
