@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.history import land_week
 from benchmarks.report import table
+from connector.dagster.runs import RANGE_END, RANGE_START
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from dagster_project.dbt import prepare
 from dagster_project.local import LOCATION, LocalDagster, local_dagster
@@ -45,12 +46,6 @@ mutation ($schedule: ScheduleSelector!, $at: Float!) {
       }
     }
     ... on PythonError { message }
-  }
-}"""
-_LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename ... on PythonError { message } ... on InvalidSubsetError { message }
   }
 }"""
 _RUNS = """
@@ -97,24 +92,6 @@ class Processes:
             thread.join()
 
 
-def start(dagster: LocalDagster, job: str, tags: list[dict[str, str]], assets: Any = None) -> None:
-    """Launch one run of a job.
-
-    Raises:
-        RuntimeError: Dagster refused it.
-    """
-    selector = {
-        "repositoryName": "__repository__",
-        "repositoryLocationName": LOCATION,
-        "pipelineName": job,
-        "assetSelection": assets,
-    }
-    params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
-    said = dagster.query(_LAUNCH, params=params)["launchPipelineExecution"]
-    if said["__typename"] != "LaunchRunSuccess":
-        raise RuntimeError(f"{job} was not launched: {said}")
-
-
 def launch(dagster: LocalDagster, schedule: str, at: datetime) -> int:
     """Launch what a schedule asks for at this moment; how many runs."""
     selector = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION, "scheduleName": schedule}
@@ -124,7 +101,9 @@ def launch(dagster: LocalDagster, schedule: str, at: datetime) -> int:
         raise RuntimeError(f"{schedule}: {result['error']['message']}")
     requests = result["runRequests"] or []
     for request in requests:
-        start(dagster, request["jobName"] or schedule, request["tags"], request["assetSelection"])
+        assets = [one["path"] for one in request["assetSelection"] or []]
+        tags = {tag["key"]: tag["value"] for tag in request["tags"]}
+        dagster.launch(request["jobName"] or schedule, assets=assets, tags=tags)
     return len(requests)
 
 
@@ -158,9 +137,8 @@ def night(first: date) -> tuple[list[dict[str, Any]], int, float, float, float]:
             "CONNECTOR_DBT": "on",
         }
         with local_dagster(SCRATCH, variables) as dagster:
-            tags = {"range_start": str(first), "range_end": str(last - timedelta(days=1))}
-            named = [{"key": f"dagster/asset_partition_{name}", "value": value} for name, value in tags.items()]
-            start(dagster, "models", named)
+            span = {RANGE_START: str(first), RANGE_END: str(last - timedelta(days=1))}
+            dagster.launch("models", tags=span)
             earlier = wait(dagster)
             if any(run["status"] != "SUCCESS" for run in earlier):
                 raise RuntimeError(f"the models of the week before: {[run['status'] for run in earlier]}")

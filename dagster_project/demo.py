@@ -9,7 +9,7 @@ Everything it makes lies in ``.demo/``, or in the new warehouse that is given; n
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from typing import Any
 from connector import EVENTS, Warehouse
 from connector.catalogue.userpilot import DEFAULT_EVENT_TYPES
 from connector.catalogue.userpilot import EVENTS as EXPORTED
-from connector.dagster.openpanel.schedules import RANGE_END, RANGE_START
+from connector.dagster.runs import RANGE_END, RANGE_START
 from connector.dagster.userpilot.assets import JOB_TAG
 from connector.sandbox import OpenPanel, Userpilot, serve, serve_userpilot, vendor_variables
 from connector.system.terminal import never_fail_on_a_character
 from dagster_project.dbt import prepare
-from dagster_project.local import LOCATION, LocalDagster, local_dagster
+from dagster_project.local import LocalDagster, local_dagster
 
 FOLDER = Path(".demo")
 DAYS = 7
@@ -43,15 +43,8 @@ MARTS = (
 EXPORT_SECONDS = 20.0
 
 
-_LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on InvalidSubsetError { message }
-  }
-}"""
+# Dagster's own job of all assets.
+_ASSETS = "__ASSET_JOB"
 _SESSIONS = """
 select session_id, {
     'began': strftime(started_at at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ'), 'person': visitor_id,
@@ -117,13 +110,13 @@ def _work(
     """Land, compare and build; returns the runs with their status, and whether every day equals the sandbox's."""
     # It would build the models after every landing, rightly; here once is enough, when all has landed.
     dagster.switch_off("models_sensor")
-    keys, right = [day.isoformat() for day in days], True
-    asked = _launch(dagster, [["userpilot", "export_job"]], keys)
+    span, right = {RANGE_START: days[0].isoformat(), RANGE_END: days[-1].isoformat()}, True
+    asked = dagster.launch(_ASSETS, assets=[["userpilot", "export_job"]], tags=span)
     print(f"   userpilot/export_job: one run asks for an export of {DAYS} days")
-    landing = _launch(dagster, [["openpanel", table] for table in TABLES], keys)
+    landing = dagster.launch(_ASSETS, assets=[["openpanel", table] for table in TABLES], tags=span)
     print(f"   openpanel: one run lands {DAYS} days of {len(TABLES)} tables")
     runs = [{"id": run, "status": dagster.wait_for_run(run)} for run in (landing, asked)]
-    lists = _launch(dagster, [["userpilot", name] for name in LOOKUPS])
+    lists = dagster.launch(_ASSETS, assets=[["userpilot", name] for name in LOOKUPS])
     if _all_succeeded(runs):
         print(f"3. after {time.monotonic() - started:.0f} s: what landed, and what the vendor says it has")
         right = _compare(warehouse, vendors[0], days)
@@ -134,7 +127,7 @@ def _work(
     runs += [{"id": lists, "status": dagster.wait_for_run(lists)}]
     if _all_succeeded(runs):
         right &= _compare_export(warehouse, vendors[1], days)
-        runs.append(_build_models(dagster, keys))
+        runs.append(_build_models(dagster, span))
     return runs, right
 
 
@@ -198,28 +191,9 @@ def _all_succeeded(runs: Sequence[dict[str, str]]) -> bool:
     return all(run["status"] == "SUCCESS" for run in runs)
 
 
-def _launch(
-    dagster: LocalDagster, assets: list[list[str]] | None, days: Sequence[str] = (), *, job: str = "__ASSET_JOB"
-) -> str:
-    """Materialize assets, or all of a job's, in one run, all ``days`` of them at once; returns the run's id."""
-    ends = {RANGE_START: days[0], RANGE_END: days[-1]} if days else {}
-    tags = [{"key": key, "value": value} for key, value in ends.items()]
-    selector = {
-        "repositoryName": "__repository__",
-        "repositoryLocationName": LOCATION,
-        "pipelineName": job,
-        "assetSelection": [{"path": path} for path in assets] if assets else None,
-    }
-    params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
-    answer = dagster.query(_LAUNCH, params=params)["launchPipelineExecution"]
-    if answer["__typename"] != "LaunchRunSuccess":
-        raise RuntimeError(f"the assets were not launched: {answer}")
-    return str(answer["run"]["runId"])
-
-
-def _build_models(dagster: LocalDagster, days: Sequence[str]) -> dict[str, str]:
+def _build_models(dagster: LocalDagster, span: Mapping[str, str]) -> dict[str, str]:
     """Build and test the models of the landed days, and those that look at all days; returns the run."""
-    run = _launch(dagster, None, days, job="models")
+    run = dagster.launch("models", tags=span)
     print("   models: one run builds and tests all of them, by day and whole")
     return {"id": run, "status": dagster.wait_for_run(run)}
 

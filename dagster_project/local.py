@@ -33,6 +33,15 @@ mutation ($params: LaunchBackfillParams!) {
     ... on PythonError { message }
   }
 }"""
+_LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on InvalidSubsetError { message }
+  }
+}"""
 _BACKFILL_STATUS = """
 query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
@@ -107,23 +116,37 @@ class LocalDagster:
             raise RuntimeError(f"the backfill was refused: {answer.get('message') or answer['__typename']}")
         return str(answer["backfillId"])
 
-    def wait_for_backfill(
-        self, backfill: str, *, timeout: float = 600.0, tell: Callable[[str], None] | None = None
-    ) -> list[dict[str, str]]:
+    def launch(
+        self, job: str, *, assets: Sequence[Sequence[str]] | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Launch a run of a job, or of some of its assets; returns the run's id.
+
+        Raises:
+            RuntimeError: Dagster refused it.
+        """
+        selector = {
+            "repositoryName": "__repository__",
+            "repositoryLocationName": LOCATION,
+            "pipelineName": job,
+            "assetSelection": [{"path": list(path)} for path in assets] if assets else None,
+        }
+        named = [{"key": key, "value": value} for key, value in (tags or {}).items()]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": named}}
+        answer = self.query(_LAUNCH, params=params)["launchPipelineExecution"]
+        if answer["__typename"] != "LaunchRunSuccess":
+            raise RuntimeError(f"{job} was not launched: {answer.get('message') or answer['__typename']}")
+        return str(answer["run"]["runId"])
+
+    def wait_for_backfill(self, backfill: str, *, timeout: float = 600.0) -> list[dict[str, str]]:
         """Wait until a backfill ended; returns its runs with their status.
 
         Raises:
             TimeoutError: it did not end in time.
         """
-        until, said = time.monotonic() + timeout, ""
+        until = time.monotonic() + timeout
         while time.monotonic() < until:
             state = self.query(_BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]
             runs: list[dict[str, str]] = state.get("runs") or []
-            done = sum(run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} for run in runs)
-            line = f"backfill {backfill}: {state['status'].lower()}, {done} of {len(runs)} runs ended"
-            if tell and line != said:
-                tell(line)
-                said = line
             if state["status"] in {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}:
                 return runs
             time.sleep(1.0)

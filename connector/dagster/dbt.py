@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
-from operator import and_, or_
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,6 @@ def after_any(
     written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
     failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     landed = any_of(updated, dg.AutomationCondition.newly_updated())
-    not_now = [~dg.AutomationCondition.asset_matches(*first)] if first else []
     condition = (
         # Not since_last_handled: it forgets what was landed while a build that began before it was under way. And a
         # request is known one tick later: what landed between the two came after it, and asks for the next one.
@@ -131,7 +130,9 @@ def after_any(
         & ~any_of(updated, failed)
         & ~dg.AutomationCondition.in_progress()
     )
-    return reduce(and_, not_now, condition).with_label("landed since it was built")
+    if first:
+        condition &= ~dg.AutomationCondition.asset_matches(*first)
+    return condition.with_label("landed since it was built")
 
 
 def model_assets(

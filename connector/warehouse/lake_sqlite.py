@@ -2,9 +2,9 @@
 
 Four facts of SQLite decide what is done here. Without its write-ahead log a reader's transaction breaks a landing's
 commit. It gives a DuckLake reader no stable view: what a reader may still be looking at must not be expired or merged.
-Its locks belong to the process and end when the process closes any handle of the file: nothing here opens it. And
-whoever closes the last handle of the log locks everybody out for a moment, which DuckDB's SQLite waits for in whole
-seconds: a handle stays open.
+Its locks belong to the process and end when the process closes any handle of the file: nothing here opens it. And a
+process that closes the last handle of the log keeps the file locked for a moment, for which DuckDB's SQLite waits in
+whole seconds: a handle stays open.
 """
 
 import contextlib

@@ -54,9 +54,9 @@ def test_a_lake_has_the_same_properties_and_typed_models_as_a_file(
         assert main(["properties"]) == 0
         told = capsys.readouterr().out
         assert main(["models", str(file), str(project / "models" / "staging" / "typed")]) == 0
+        capsys.readouterr()
         build(project, **days)
         with warehouse.read() as connection:
-            capsys.readouterr()
             return told, [connection.execute(sql).fetchall() for sql in SHOWN]
 
     (told, (models, properties)), of_lake = map(worked, both)

@@ -1,7 +1,7 @@
 """The handle that a process keeps of a SQLite catalogue: readers need it, and nothing else notices it.
 
-Whoever closes the last handle of SQLite's write-ahead log locks everybody out for a moment, and DuckDB's SQLite waits
-for that in whole seconds (`benchmarks/lakes.py` measures a reader's wait).
+A process that closes the last handle of SQLite's write-ahead log keeps the file locked for a moment. DuckDB's SQLite
+waits for that in whole seconds (`benchmarks/lakes.py` measures a reader's wait).
 """
 
 import shutil
