@@ -8,8 +8,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from connector.catalogue.openpanel import EVENTS
 from connector.catalogue.openpanel import STREAMS as OPENPANEL
 from connector.catalogue.userpilot import EVENTS as EXPORTED
 from connector.catalogue.userpilot import STREAMS as USERPILOT
+from connector.dagster.conditions import after_any
 from connector.dagster.dbt_run import Dbt, ModelRun
 from connector.dagster.failures import as_dagster_failure
 from connector.dagster.resources import WarehouseResource
@@ -93,46 +92,6 @@ class ModelTranslator(DagsterDbtTranslator):
                 )
             )
         return spec
-
-
-def after_any(
-    updated: Sequence[dg.AssetKey],
-    *,
-    partitioned_with: Sequence[dg.AssetKey] = (),
-    first: tuple[dg.AssetKey, dg.AutomationCondition[Any]] | None = None,
-) -> dg.AutomationCondition[Any]:
-    """Build when one of these was landed or built, be it today's partition or one of last year.
-
-    Dagster's ``eager`` looks at the newest partition only, so what a lookback or a backfill lands would stop above the
-    models. Every model of a run gets the same condition: one run builds all of them, also those of a vendor that was
-    not landed and has not been seen yet. Nothing starts while one of them is being written, nor while a blocking check
-    of one says that its day is not whole.
-
-    Args:
-        updated: assets whose update asks for a build.
-        partitioned_with: more assets to wait for while they are written.
-        first: a model and its condition; nothing is asked for in a tick that asks for that model. Dagster tells of
-            what a tick asks for only what lies above, and deeper models are looked at later.
-    """
-
-    def any_of(keys: Sequence[dg.AssetKey], condition: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
-        return reduce(or_, (dg.AutomationCondition.asset_matches(key, condition) for key in keys))
-
-    # Asked for in this very tick counts as being written: else what is built below is built now and once more after.
-    written = dg.AutomationCondition.in_progress() | dg.AutomationCondition.will_be_requested()
-    failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
-    landed = any_of(updated, dg.AutomationCondition.newly_updated())
-    condition = (
-        # Not since_last_handled: it forgets what was landed while a build that began before it was under way. And a
-        # request is known one tick later: what landed between the two came after it, and asks for the next one.
-        landed.since((dg.AutomationCondition.newly_requested() & ~landed) | dg.AutomationCondition.initial_evaluation())
-        & ~any_of([*updated, *partitioned_with], written)
-        & ~any_of(updated, failed)
-        & ~dg.AutomationCondition.in_progress()
-    )
-    if first:
-        condition &= ~dg.AutomationCondition.asset_matches(*first)
-    return condition.with_label("landed since it was built")
 
 
 def model_assets(
@@ -256,31 +215,31 @@ class _Build:
         self, translator: type[ModelTranslator]
     ) -> tuple[dg.AutomationCondition[Any], dg.AutomationCondition[Any]]:
         """When models are built by day, and when those are that are built whole."""
-        landed = [self.names.key(stream.of(self.instance)) for stream in (EVENTS, EXPORTED)]
-        days, by_day = self.days(translator), after_any(landed)
-        updated = [*days, *self.read_whole(translator)]
-        return by_day, after_any(updated, partitioned_with=landed, first=(days[0], by_day))
+        events = [self.names.key(stream.of(self.instance)) for stream in (EVENTS, EXPORTED)]
+        by_day, (days, tables) = after_any(events), self.read_whole(translator)
+        return by_day, after_any([*days, *tables], partitioned_with=events, first=(days[0], by_day))
 
-    def days(self, translator: type[ModelTranslator]) -> list[dg.AssetKey]:
-        """Asset keys of the models by day."""
-        models = (node for node in self.known["nodes"].values() if node["resource_type"] == "model")
-        return [translator(None).get_asset_key(node) for node in models if BY_DAY in node["tags"]]
+    def read_whole(self, translator: type[ModelTranslator]) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
+        """Models by day and landed tables that models built whole read; both ask for a build. Views need none.
 
-    def read_whole(self, translator: type[ModelTranslator]) -> list[dg.AssetKey]:
-        """Landed tables that models built whole read; their landing asks for a build. A view has nothing to build."""
-        whole = {
-            name: node
-            for name, node in self.known["nodes"].items()
-            if node["resource_type"] == "model" and BY_DAY not in node["tags"]
-        }
-        found, waiting = dict[str, None](), [one for one in whole.values() if one["config"]["materialized"] != "view"]
+        A model by day that no other reads asks for nothing, and need not be looked at in every tick.
+        """
+        models = {name: node for name, node in self.known["nodes"].items() if node["resource_type"] == "model"}
+        whole = {name: node for name, node in models.items() if BY_DAY not in node["tags"]}
+        days, tables = dict[str, None](), dict[str, None]()
+        waiting = [one for one in whole.values() if one["config"]["materialized"] != "view"]
         for node in waiting:
             for name in node["depends_on"]["nodes"]:
                 if name in self.known["sources"]:
-                    found[name] = None
+                    tables[name] = None
                 elif name in whole and whole[name] not in waiting:
                     waiting.append(whole[name])
-        return [translator(None).get_asset_key(self.known["sources"][name]) for name in found]
+                elif name in models and name not in whole:
+                    days[name] = None
+        key = translator(None).get_asset_key
+        # Where none is read, because those that read them are switched off, any of them serves.
+        days = days or dict.fromkeys(name for name in models if name not in whole)
+        return [key(models[name]) for name in days], [key(self.known["sources"][name]) for name in tables]
 
     def by_day(self, translator: ModelTranslator, start_date: date, shared: Mapping[str, Any]) -> dg.AssetsDefinition:
         @dbt_assets(

@@ -10,6 +10,9 @@
     that moment is kept: the same command goes on where it was interrupted.
 
     `built_by: session` in a model's meta: its rows are sessions, see macros/sessions_of_days.sql.
+
+    `split_by: user_id`: a day with more rows than a slice may have is built in parts, each with its share of the values
+    of this column. No row of the model may depend on two of them.
 #}
 {% materialization by_day, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
@@ -32,15 +35,15 @@
             select {{ slices | length }} as slices
         {%- endif -%}
     {%- endcall %}
-    {% for first, last, days in slices %}
+    {% for first, last, days, parts in slices %}
         {%- if slices | length > 1 -%}
             {%- do log(target.identifier ~ ": " ~ first ~ " to " ~ last ~ ", " ~ ns.done ~ " of " ~ ns.days
                 ~ " days are done", info=true) -%}
         {%- endif -%}
         {%- if (config.get('meta') or {}).get('built_by') == 'session' -%}
-            {%- do replace_sessions(table, sql, first, last) -%}
+            {%- do replace_sessions(table, sql, first, last, parts) -%}
         {%- else -%}
-            {%- do replace_days(table, sql, first, last) -%}
+            {%- do replace_days(table, sql, first, last, parts) -%}
         {%- endif -%}
         {%- if anew and began is not none -%}
             {%- do keep_refreshed(table, began, last) -%}
@@ -124,9 +127,21 @@
 
 
 {# Builds these days again. #}
-{% macro replace_days(table, sql, first, last) -%}
+{% macro replace_days(table, sql, first, last, parts=1) -%}
     {% call statement('replace') -%}
         delete from {{ table }} where {{ of_slice(days_to_build(), first, last) }};
-        insert into {{ table }} by name {{ of_slice(sql, first, last) }};
+        {%- for part in range(parts) %}
+        insert into {{ table }} by name {{ of_slice(sql, first, last) | replace(of_part(), condition_of_part(part, parts)) }};
+        {%- endfor %}
     {%- endcall %}
+{%- endmacro %}
+
+
+{# What stands, in compiled SQL, for the condition that a row belongs to the part of a day that is built. #}
+{% macro of_part() %}/* of the part to build */{% endmacro %}
+
+
+{# The condition that a row belongs to one of so many parts, each with its share of the values of `split_by`. #}
+{% macro condition_of_part(part, parts) -%}
+    {{ "and hash(" ~ config.get('meta')['split_by'] ~ ") % " ~ parts ~ " = " ~ part if parts > 1 }}
 {%- endmacro %}

@@ -5,9 +5,12 @@
 
     `ahead`: by how many days the condition reaches past the last day, such as for the later steps of a funnel.
     `behind`: likewise before the first day, such as for who was active within a month.
+
+    Of a model with `split_by` in its meta it is also the condition that a row belongs to the part that is built.
 #}
 {% macro days_to_build(day_column='day', ahead=0, behind=0) -%}
     {{ day_column }} between {{ first_day() }}{{ " - " ~ behind if behind }} and {{ last_day() }}{{ " + " ~ ahead if ahead }}
+    {{- " " ~ of_part() if (config.get('meta') or {}).get('split_by') }}
 {%- endmacro %}
 
 
@@ -207,7 +210,8 @@
 
 {#
     A query for the first and the last day of each slice of these days: days in a row, until they have this many landed
-    rows. A slice of years would need more memory than a machine may have.
+    rows. A slice of years would need more memory than a machine may have, and so would a day of millions of rows: its
+    slice has several parts, where the model can be built in parts.
 
     `after`: only days after this one.
 #}
@@ -237,11 +241,15 @@
     ),
 
     sliced as (
-        select day, began, (sum(rows) over (partition by began order by day) - 1) // {{ var('rows_at_once', 250000) }} as slice
+        select day, began, rows, (sum(rows) over (partition by began order by day) - 1) // {{ var('rows_at_once', 250000) }} as slice
         from in_a_row
     )
 
-    select min(day)::varchar as first_day, max(day)::varchar as last_day, count(*) as days
+    select
+        min(day)::varchar as first_day,
+        max(day)::varchar as last_day,
+        count(*) as days,
+        {{ "greatest(1, sum(rows) // " ~ var('rows_at_once', 250000) ~ ")::integer" if meta.get('split_by') else 1 }} as parts
     from sliced
     group by began, slice
     order by 1

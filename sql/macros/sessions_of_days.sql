@@ -5,12 +5,12 @@
     A session's other parts can lie on any day. They are found by a number made from the session's id, because looking
     through the ids of all days would cost more than everything else.
 #}
-{% macro replace_sessions(table, sql, first, last) -%}
-    {%- set parts = ref('int_openpanel__session_days') -%}
+{% macro replace_sessions(table, sql, first, last, parts=1) -%}
+    {%- set days = ref('int_openpanel__session_days') -%}
     {% call statement('touched') -%}
         create or replace temp table touched_sessions as
         select session_id, session_key
-        from {{ parts }}
+        from {{ days }}
         where {{ of_slice(days_to_build(), first, last) }}
         union
         select session_id, md5_number_lower(session_id) as session_key
@@ -19,15 +19,21 @@
     {%- endcall %}
     {%- set span = run_query(
         "select coalesce(min(day), date '" ~ first ~ "')::varchar, coalesce(max(day), date '" ~ last ~ "')::varchar from "
-        ~ parts ~ " where session_key in (select session_key from touched_sessions)"
+        ~ days ~ " where session_key in (select session_key from touched_sessions)"
     ).rows[0] -%}
     {%- set from_day, to_day = [span[0], first] | min, [span[1], last] | max -%}
     {%- set touched = "session_id in (select touched.session_id from touched_sessions as touched)" -%}
     {% call statement('replace') -%}
         delete from {{ table }}
         where first_day <= date '{{ to_day }}' and last_day >= date '{{ from_day }}' and {{ touched }};
+        {%- for part in range(parts) %}
         insert into {{ table }} by name
-        {{ of_slice(sql, from_day, to_day) | replace(of_sessions_to_build(), " and " ~ touched) }};
+        {{
+            of_slice(sql, from_day, to_day)
+            | replace(of_sessions_to_build(), " and " ~ touched)
+            | replace(of_part(), condition_of_part(part, parts))
+        }};
+        {%- endfor %}
         drop table touched_sessions;
     {%- endcall %}
 {%- endmacro %}

@@ -41,6 +41,22 @@ def built(path, table):
         return dict(connection.execute(f"select day, min(built_at) from {table} group by 1").fetchall())
 
 
+def test_a_day_of_many_rows_is_built_in_parts_and_ends_the_same(once, tmp_path):
+    mine = once.copy(tmp_path)
+    expected = everything(mine.path)
+    split = ("run", "--select", "int_openpanel__session_days", "int_openpanel__user_days", "sessions")
+    dbt(*split, "--full-refresh", warehouse=mine.path, variables={"rows_at_once": 100})
+    said = (mine.folder / "logs" / "dbt.log").read_text()
+    for column in ("session_id", "user_id"):
+        assert f"hash({column}) % 10 = 9" in said, "the greatest day has about a thousand rows"
+    for again in (False, True):
+        if again:
+            mine.land(DAYS[2:3])
+            dbt(*split, warehouse=mine.path, variables={"rows_at_once": 100})
+        for name, rows in everything(mine.path).items():
+            assert rows.equals(expected[name]), (name, again)
+
+
 @pytest.fixture(scope="module")
 def once(sample, tmp_path_factory):
     """The sample with every model built."""

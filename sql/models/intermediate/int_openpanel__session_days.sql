@@ -2,7 +2,7 @@
 -- grain:  one row per session, UTC day and kind (the vendor's session_start and session_end, or other events)
 -- key:    session_id, day, is_mark
 -- late:   yes; a landed day replaces its rows here
-{{ config(meta={'landed': ['openpanel.events']}) }}
+{{ config(meta={'landed': ['openpanel.events'], 'split_by': 'session_id'}) }}
 
 with
 

@@ -2,7 +2,7 @@
 -- grain:  one row per user and UTC day
 -- key:    user_id, day
 -- late:   yes; a landed day replaces its rows here
-{{ config(meta={'landed': ['openpanel.events']}) }}
+{{ config(meta={'landed': ['openpanel.events'], 'split_by': 'user_id'}) }}
 
 select
     user_id,

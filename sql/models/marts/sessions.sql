@@ -2,7 +2,10 @@
 -- grain:  one row per session
 -- key:    session_id
 -- late:   yes; a session is computed again when any of its days is landed again, also the part before or after midnight
-{{ config(materialized='by_day', tags='by_day', meta={'landed': ['openpanel.events'], 'built_by': 'session'}) }}
+{{ config(
+    materialized='by_day', tags='by_day',
+    meta={'landed': ['openpanel.events'], 'built_by': 'session', 'split_by': 'session_id'}
+) }}
 
 with
 

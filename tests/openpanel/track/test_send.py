@@ -198,7 +198,7 @@ def test_what_the_rate_limit_refused_is_sent_again_once_it_listens(vendor, send,
     assert len(bodies(vendor)) == 2
 
 
-def test_what_the_rate_limit_refuses_for_ever_is_unsent_and_sent_by_the_next_run(vendor, send, fill, query):
+def test_what_the_rate_limit_refuses_for_ever_is_unsent_and_sent_by_the_next_run(vendor, send, fill, query, no_pauses):
     fill("create table x as select 1")
     vendor.faults.add("status", path="/track", status=429, times=30, headers={"retry-after": "0"})
     outbox = Outbox(name="e", kind="track", query=EVENT)
