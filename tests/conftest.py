@@ -31,7 +31,9 @@ hypothesis.settings.register_profile("new", print_blob=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 # Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.
-LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py", "test_workers.py")
+LONGEST = ("test_export_daemon.py", "test_readme.py", "test_workers.py", "test_drift_daemon.py")
+# These keep a core busy for minutes, and come next.
+LONG = ("test_dbt.py", "test_same_answers.py", "test_nightly.py", "test_timezones.py", "test_matrix.py")
 
 
 OURS = ("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "DUCKLAKE_", "MOTHERDUCK_", "PG", "AWS_")
@@ -50,7 +52,8 @@ PROCESSES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    order = {name: place for place, name in enumerate((*LONGEST, *LONG))}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         if PROCESSES & set(item.path.parts):
             item.add_marker(pytest.mark.processes)

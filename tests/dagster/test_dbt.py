@@ -102,6 +102,13 @@ def test_nothing_is_built_before_something_landed(clockwork):
     assert clockwork.tick() == {}
 
 
+def test_a_model_by_day_asks_for_those_that_read_it_and_one_that_none_reads_for_nothing(clockwork):
+    clockwork.landed(dg.AssetKey(["marts", "funnel"]), LATE)
+    assert clockwork.tick() == {}
+    clockwork.landed(dg.AssetKey(["marts", "daily_active"]), LATE)
+    assert dg.AssetKey(["marts", "vendor_comparison"]) in clockwork.tick()
+
+
 def test_a_landing_of_an_old_day_asks_for_that_days_models_and_no_others(clockwork):
     clockwork.landed(OPENPANEL, LATE)
     asked = clockwork.tick()
