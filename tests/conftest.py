@@ -33,7 +33,14 @@ hypothesis.settings.load_profile("same")
 # Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.
 LONGEST = ("test_export_daemon.py", "test_readme.py", "test_workers.py", "test_drift_daemon.py")
 # These keep a core busy for minutes, and come next.
-LONG = ("test_dbt.py", "test_same_answers.py", "test_nightly.py", "test_timezones.py", "test_matrix.py")
+LONG = (
+    "test_dbt.py",
+    "test_conditions.py",
+    "test_same_answers.py",
+    "test_nightly.py",
+    "test_timezones.py",
+    "test_matrix.py",
+)
 
 
 OURS = ("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "DUCKLAKE_", "MOTHERDUCK_", "PG", "AWS_")

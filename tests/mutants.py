@@ -168,7 +168,7 @@ MUTANTS = (
     Mutant("a step up in an address", "segment", "value in ('.', '..')", "False", "tests/test_fuzz.py"),
     Mutant("receipts are looked for by key", "table_of", "asset.node_def.tags.get(TABLE_TAG) or '.'.join(asset.key.path)", "'.'.join(asset.key.path)", "tests/dagster"),
     Mutant("a day that dropped keeps the others from landing", "_land", "RejectedError", "ConnectorError", "tests/dagster/openpanel/test_assets.py"),
-    Mutant("a request forgets what landed since", "after_any", "dg.AutomationCondition.newly_requested() & ~landed", "dg.AutomationCondition.newly_requested()", "tests/dagster/test_dbt.py"),
+    Mutant("a request forgets what landed since", "after_any", "dg.AutomationCondition.newly_requested() & ~landed", "dg.AutomationCondition.newly_requested()", "tests/dagster/test_conditions.py"),
     Mutant("the first list of files is the last", "AGREED,AGREED_ON_NOTHING,MOST_LOOKS", "(2, 5, 12)", "(1, 1, 12)", "tests/userpilot"),
     Mutant("halves are not found again", "Exports.ask", "next(iter(self.open_halves(request)), None)", "None", "tests/userpilot/exports/test_run.py"),
     Mutant("exports without an answer cost nothing", "_after_list", "changed(job, lost=job.lost + 1, known=tuple(sorted({*job.known, *(seen.job_id for seen in new)})))", "changed(job, lost=job.lost, known=tuple(sorted({*job.known, *(seen.job_id for seen in new)})))", "tests/userpilot"),

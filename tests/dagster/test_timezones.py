@@ -32,8 +32,8 @@ from connector.dagster.components import OpenPanelComponent, UserpilotComponent
 from connector.openpanel.reports.config import Questions, streams
 from connector.sandbox import READ
 from tests.conftest import ROOT
+from tests.dagster.models import Clockwork, made
 from tests.dagster.test_components import load  # noqa: F401  the fixture
-from tests.dagster.test_dbt import Clockwork, made, manifest  # noqa: F401  the fixture
 from tests.sql.conftest import FIRST as SAMPLE_FIRST
 from tests.sql.conftest import sample  # noqa: F401  the fixture
 
@@ -146,7 +146,7 @@ for zone in sys.argv[1:]:
 """
 
 
-def test_dagster_validates_the_shipped_location_with_its_models_in_every_timezone(manifest, tmp_path):  # noqa: F811
+def test_dagster_validates_the_shipped_location_with_its_models_in_every_timezone(manifest, tmp_path):
     """Dagster's own command, once for each, in one process: starting it takes longer than what it does."""
     environment = {**os.environ, "CONNECTOR_DBT": "on", "DAGSTER_HOME": str(tmp_path)}
     command = [sys.executable, "-c", VALIDATE, *ZONES, "Mars/Olympus"]
@@ -157,7 +157,7 @@ def test_dagster_validates_the_shipped_location_with_its_models_in_every_timezon
     assert unknown.startswith("Mars/Olympus 1")
 
 
-def test_models_follow_landings_of_both_kinds_of_days(zone, manifest, tmp_path, monkeypatch):  # noqa: F811
+def test_models_follow_landings_of_both_kinds_of_days(zone, manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENPANEL_TIMEZONE", zone)
     defs, _ = made(manifest, tmp_path / "warehouse.duckdb")
     dg.Definitions.validate_loadable(defs)

@@ -7,15 +7,7 @@ import dagster as dg
 import duckdb
 
 from connector.dagster.views import fingerprint_of
-from tests.dagster.test_dbt import (  # noqa: F401  the fixtures
-    LATE,
-    OPENPANEL,
-    Clockwork,
-    clockwork,
-    defs,
-    made,
-    manifest,
-)
+from tests.dagster.models import LATE, OPENPANEL, Clockwork, made
 from tests.sql.conftest import sample  # noqa: F401  the fixture
 
 FLOWS = dg.AssetKey(["userpilot", "flows"])
@@ -24,7 +16,7 @@ MART = dg.AssetKey(["marts", "flow_adoption"])
 NODE = "model.openpanel_userpilot.stg_userpilot__flows"
 
 
-def test_a_landing_gives_a_view_nothing_to_do(clockwork):  # noqa: F811
+def test_a_landing_gives_a_view_nothing_to_do(clockwork):
     clockwork.landed(FLOWS)
     first = clockwork.tick()
     assert {VIEW, MART} <= set(first)
@@ -41,7 +33,7 @@ def test_a_landing_gives_a_view_nothing_to_do(clockwork):  # noqa: F811
         assert clockwork.tick() == {}
 
 
-def test_a_view_that_was_built_before_its_table_came_is_built_again(clockwork):  # noqa: F811
+def test_a_view_that_was_built_before_its_table_came_is_built_again(clockwork):
     """It shows an empty table until then."""
     clockwork.landed(OPENPANEL, LATE)
     for _ in range(3):
@@ -51,7 +43,7 @@ def test_a_view_that_was_built_before_its_table_came_is_built_again(clockwork): 
     assert VIEW in clockwork.tick()
 
 
-def test_a_view_with_another_text_is_built_again(manifest, tmp_path):  # noqa: F811
+def test_a_view_with_another_text_is_built_again(manifest, tmp_path):
     """Also when only a macro it is made with differs; nothing has to land for it."""
     changed = tmp_path / "manifest.json"
     document = json.loads(manifest.read_text())
