@@ -40,7 +40,7 @@ demo: $(if $(DEMO_WAREHOUSE),tools,install)
 	$(BIN)/python -m dagster_project.demo $(if $(DEMO_WAREHOUSE),'$(DEMO_WAREHOUSE)')
 
 test: tools
-	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(TESTS) -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of what you changed since the last commit, under a minute.
 quick: tools

@@ -31,16 +31,7 @@ hypothesis.settings.register_profile("new", print_blob=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 # Minutes each, mostly of waiting for Dagster's daemon: begun first, they do not keep everybody waiting at the end.
-LONGEST = ("test_export_daemon.py", "test_readme.py", "test_workers.py", "test_drift_daemon.py")
-# These keep a core busy for minutes, and come next.
-LONG = (
-    "test_dbt.py",
-    "test_conditions.py",
-    "test_same_answers.py",
-    "test_nightly.py",
-    "test_timezones.py",
-    "test_matrix.py",
-)
+LONGEST = ("test_readme.py", "test_export_daemon.py", "test_drift_daemon.py", "test_workers.py")
 
 
 OURS = ("OPENPANEL_", "USERPILOT_", "CONNECTOR_", "DUCKLAKE_", "MOTHERDUCK_", "PG", "AWS_")
@@ -53,14 +44,14 @@ PROCESSES = {
     "test_concurrent.py",
     "test_timezones.py",
     "test_dbt.py",
+    "test_conditions.py",
     "scale",
     *LONGEST,
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: place for place, name in enumerate((*LONGEST, *LONG))}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if PROCESSES & set(item.path.parts):
             item.add_marker(pytest.mark.processes)

@@ -249,7 +249,8 @@
         min(day)::varchar as first_day,
         max(day)::varchar as last_day,
         count(*) as days,
-        {{ "greatest(1, sum(rows) // " ~ var('rows_at_once', 250000) ~ ")::integer" if meta.get('split_by') else 1 }} as parts
+        {#- Each part reads the day once more, so there are few: of up to twice as many rows as a slice of several days. #}
+        {{ "greatest(1, ceil(sum(rows) / " ~ 2 * var('rows_at_once', 250000) ~ "))::integer" if meta.get('split_by') else 1 }} as parts
     from sliced
     group by began, slice
     order by 1
