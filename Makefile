@@ -55,7 +55,7 @@ scale: tools .moto
 
 # A stand-in for S3; in a folder of its own, because its dependencies would meet those of Dagster.
 .moto: $(TOOLS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .moto 'moto[server,s3]>=5,<6'
+	$(PIP_INSTALL) --upgrade --target .moto 'moto[server,s3]>=5,<6'
 	@touch $@
 
 test-lakes: tools .moto
@@ -85,7 +85,7 @@ fuzz: tools
 
 # The tests of tables once more with DuckDB 2; the pinned version is the one whose files every DuckDB in use can open.
 test-duckdb2: tools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .duckdb2 'duckdb>=2,<3'
+	$(PIP_INSTALL) --upgrade --target .duckdb2 'duckdb>=2,<3'
 	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest tests/landing/test_day.py tests/test_sync.py tests/test_killed.py tests/openpanel/reports/test_read.py tests/dagster/openpanel/test_assets.py
 
 mutants: tools
