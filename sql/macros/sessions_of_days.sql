@@ -13,7 +13,7 @@
         from {{ days }}
         where {{ of_slice(days_to_build(), first, last) }}
         union
-        select session_id, md5_number_lower(session_id) as session_key
+        select session_id, {{ session_key('session_id') }} as session_key
         from {{ table }}
         where first_day <= date '{{ last }}' and last_day >= date '{{ first }}'
     {%- endcall %}
@@ -36,6 +36,15 @@
         {%- endfor %}
         drop table touched_sessions;
     {%- endcall %}
+{%- endmacro %}
+
+
+{#
+    A number made from a session's id: 48 bits, so that in a hundred million sessions it is almost never that of another
+    one. Where it is, more days are read, and the session's id decides.
+#}
+{% macro session_key(session_id) -%}
+    (md5_number_lower({{ session_id }}) & 281474976710655)::bigint
 {%- endmacro %}
 
 

@@ -1,5 +1,6 @@
 """A day that is landed again changes every mart of that day and leaves the other days as they were."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -117,3 +118,48 @@ def test_without_dates_the_days_landed_since_are_built_and_no_others(built, tmp_
     for name, rows in found.items():
         other = mart(landed.path, name)
         assert rows.equals(other), (name, rows.compare(other))
+
+
+# A model by day and one that changes single rows, each with the test of its key.
+TWICE = [
+    ("marts.sessions", "a_session_is_listed_once"),
+    ("intermediate.int_first_activity", "int_first_activity_rows_are_listed_once"),
+]
+NEWEST = {"min_date": str(DAYS[-1]), "max_date": str(DAYS[-1])}
+
+
+@pytest.fixture
+def doubled(built, tmp_path):
+    """A built warehouse, and a call that writes a row of its first day twice; the second says when it was built."""
+    path = tmp_path / built.path.name
+    shutil.copyfile(built.path, path)
+
+    def add(table, built_at):
+        day = "first_day" if table.endswith("first_activity") else "day"
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(
+                f"insert into {table} select * replace ({built_at} as built_at) from {table} "
+                f"where {day} = date '{DAYS[0]}' limit 1"
+            )
+        return path
+
+    return add
+
+
+@pytest.mark.parametrize(("table", "test"), TWICE)
+def test_a_row_that_no_build_touched_is_seen_by_dbt_test_alone(doubled, table, test):
+    """A night must not pay for years."""
+    path = doubled(table, "built_at")
+    model = table.partition(".")[2]
+    results = dbt("build", "--select", model, warehouse=path, variables=NEWEST)
+    assert test in {one.node.name for one in results}
+    with pytest.raises(AssertionError, match=test):
+        dbt("test", "--select", model, warehouse=path)
+
+
+@pytest.mark.parametrize(("table", "test"), TWICE)
+def test_a_row_that_a_build_wrote_twice_is_seen_by_it(doubled, table, test):
+    """The older row of the two was built long ago."""
+    path = doubled(table, "now() + interval 1 day")
+    with pytest.raises(AssertionError, match=test):
+        dbt("build", "--select", table.partition(".")[2], warehouse=path, variables=NEWEST)

@@ -22,10 +22,11 @@ with
 
     -- Days that were built again since, or have become empty. Only a first day among them may not be one any more.
     changed_days as (
-        select distinct first_day as day
-        from {{ this }}
-        where first_day not in (
-            select active.day
+        select known.first_day as day
+        from (select distinct first_day from {{ this }}) as known
+        where known.first_day not in (
+            -- Without `distinct` DuckDB keeps a row for each member and day of all history.
+            select distinct active.day
             from {{ ref('int_activity_days') }} as active
             where active.built_at <= {{ built }}
         )

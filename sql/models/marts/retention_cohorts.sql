@@ -5,34 +5,36 @@
 
 with
 
-person_days as (
+-- A number takes less memory than an id, and each person is counted once for each week.
+members as (
     select
-        people.person_id,
-        active.day
-    from {{ ref('int_openpanel__user_days') }} as active
-    inner join {{ ref('people') }} as people on active.user_id = people.openpanel_user_id
-    union
-    select
-        people.person_id,
-        active.day
-    from {{ ref('int_userpilot__user_days') }} as active
-    inner join {{ ref('people') }} as people on active.user_id = people.userpilot_user_id
-    where active.active_events > 0
+        row_number() over ()::integer as person,
+        openpanel_user_id,
+        userpilot_user_id
+    from {{ ref('people') }}
 ),
 
 person_weeks as (
-    select distinct
-        person_id,
-        date_trunc('week', day)::date as week
-    from person_days
+    select
+        members.person,
+        date_trunc('week', active.day)::date as week
+    from {{ ref('int_openpanel__user_days') }} as active
+    inner join members on active.user_id = members.openpanel_user_id
+    union all
+    select
+        members.person,
+        date_trunc('week', active.day)::date as week
+    from {{ ref('int_userpilot__user_days') }} as active
+    inner join members on active.user_id = members.userpilot_user_id
+    where active.active_events > 0
 ),
 
 cohorts as (
     select
-        person_id,
+        person,
         min(week) as cohort_week
     from person_weeks
-    group by person_id
+    group by person
 ),
 
 sizes as (
@@ -47,9 +49,9 @@ active as (
     select
         cohorts.cohort_week,
         person_weeks.week,
-        count(*) as active_people
+        count(distinct person_weeks.person) as active_people
     from cohorts
-    inner join person_weeks on cohorts.person_id = person_weeks.person_id
+    inner join person_weeks on cohorts.person = person_weeks.person
     group by cohorts.cohort_week, person_weeks.week
 ),
 

@@ -1,9 +1,8 @@
-{# Returns the combinations of these columns that more than one row has; of a model by day, on the days that this run
-   built. #}
+{# Returns the combinations of these columns that more than one row has, among those that this run built. #}
 {% test unique_together(model, columns) %}
 select {{ columns | join(', ') }}, count(*) as times
 from {{ model }}
-where {{ is_built(model) }}
+where {{ has_built_key(model, columns) }}
 group by all
 having count(*) > 1
 {% endtest %}

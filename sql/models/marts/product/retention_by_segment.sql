@@ -6,12 +6,18 @@
 
 with
 
+-- As the users of int_activity_days, which would also read the visitors of all days.
 member_weeks as (
-    select distinct
-        member_id,
+    select
+        user_id as member_id,
         date_trunc('week', day)::date as week
-    from {{ ref('int_activity_days') }}
-    where audience = 'users'
+    from {{ ref('int_openpanel__user_days') }}
+    union
+    select
+        user_id as member_id,
+        date_trunc('week', day)::date as week
+    from {{ ref('int_userpilot__user_days') }}
+    where active_events > 0
 ),
 
 cohorts as (
@@ -22,17 +28,18 @@ cohorts as (
     group by member_id
 ),
 
--- Only the columns that are asked for: a window over whole sessions would sort all of them.
+-- Only the columns that are asked for: a window over whole sessions would sort all of them. They also decide between
+-- sessions that began at the same moment: the ids of all sessions would be as much as everything else that is read.
 first_sessions as (
     select
         user_id,
-        arg_min(
+        min(
             {
+                'began': started_at,
                 {%- for segment in var('retention_segments') %}
                     '{{ segment }}': {{ segment }}::varchar{{ "," if not loop.last }}
                 {%- endfor %}
-            },
-            row(started_at, session_id)
+            }
         ) as first_session
     from {{ ref('sessions') }}
     where user_id is not null

@@ -9,13 +9,18 @@
 
 with
 
+newest as (
+    select max(day) as day
+    from {{ ref('int_activity_days') }}
+),
+
 -- Every day of the calendar: a person may be lost on a day without activity.
 days as (
     select
         begun.audience,
         unnest(generate_series(
             greatest(begun.first_day, {{ first_day() }}),
-            least((select max(newest.day) from {{ ref('int_activity_days') }} as newest), {{ last_day() }}),
+            least((select newest.day from newest), {{ last_day() }}),
             interval 1 day
         ))::date as day
     from (
@@ -27,6 +32,20 @@ days as (
     ) as begun
 ),
 
+-- Who was active on a day to build, or is lost on one if not seen since. Most nights build one day, and these are few.
+members_of_days as (
+    select
+        audience,
+        member_id
+    from {{ ref('int_activity_days') }}
+    where
+        {{ days_to_build(behind=28) }}
+        and (
+            day >= {{ first_day() }}
+            or day <= least((select newest.day from newest), {{ last_day() }}) - 28
+        )
+),
+
 active as (
     select
         audience,
@@ -35,7 +54,11 @@ active as (
         lag(day) over in_order as previous_day,
         lead(day) over in_order as next_day
     from {{ ref('int_activity_days') }}
-    where {{ days_to_build(behind=28) }}
+    where
+        {{ days_to_build(behind=28) }}
+        and (audience, member_id) in (
+            select (chosen.audience, chosen.member_id) from members_of_days as chosen
+        )
     window in_order as (partition by audience, member_id order by day)
 ),
 
