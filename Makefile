@@ -6,6 +6,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Python compiles what it imports and keeps it. Where it may not, as in many containers, every start would compile
+# everything again, which doubles what each start takes. Some packages hold files that do not compile: no error.
+COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),$(BIN)/python -m compileall -qq -j 0 .venv/lib connector dagster_project || true)
 # What dbt knows of the models, for Dagster to load without parsing.
 MANIFEST := sql/target/manifest.json
 MODELS := $(shell find sql -path sql/target -prune -o -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.md' \) -print)
@@ -23,11 +26,13 @@ tools: $(TOOLS) $(MANIFEST)
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --no-compile --constraint constraints.txt --editable '.[project]'
+	$(COMPILE)
 	@touch $@
 
 $(TOOLS): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(COMPILE)
 	@touch $(INSTALLED) $@
 
 $(MANIFEST): $(INSTALLED) $(MODELS)
