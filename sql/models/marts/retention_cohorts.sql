@@ -5,10 +5,11 @@
 
 with
 
--- A number takes less memory than an id, and each person is counted once for each week.
+-- A number takes less memory than an id, and each person is counted once for each week. In the order of ids it is the
+-- same one however often it is computed.
 members as (
     select
-        row_number() over ()::integer as person,
+        (row_number() over (order by person_id))::integer as person,
         openpanel_user_id,
         userpilot_user_id
     from {{ ref('people') }}
